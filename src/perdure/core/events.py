@@ -1,0 +1,329 @@
+"""What has happened: the facts an experiment is made of.
+
+Every event is journaled, and the state of an experiment is nothing but the fold of its events
+(`transitions.apply`). Events are named in the past tense and carry all that the fold needs: times, ids, seeds and
+the answers of searchers, schedulers and stoppers arrive as fields, so folding the same events again gives the same
+state on any machine, with any plugin behind the port.
+
+Times `at` are Unix seconds and are for display only; durations are measured by whoever lived them and arrive as
+fields of their own.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Union
+
+import msgspec
+
+Data = dict[str, object]
+"""A mapping of JSON data; what JSON lacks (NaN, tuples, objects) is tagged, see `journal.values`."""
+
+
+class Decision(str, enum.Enum):
+    """What a trial is told in answer to a report."""
+
+    CONTINUE = "continue"
+    PAUSE = "pause"
+    STOP = "stop"
+
+
+class Outcome(str, enum.Enum):
+    """How an attempt ended."""
+
+    FINISHED = "finished"  # the user's code came to its own end
+    STOPPED = "stopped"  # it was told STOP and did
+    PAUSED = "paused"  # it was told PAUSE and did
+    FAILED = "failed"  # the user's code raised
+    LOST = "lost"  # its process died, or was killed for being silent
+    REJECTED = "rejected"  # the checkpoint it was to start from is damaged or gone; not the trial's fault
+    INTERRUPTED = "interrupted"  # the driver stopped or died; not the trial's fault
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Names one checkpoint of one trial: where an attempt starts, or what a clone was made from."""
+
+    trial: str
+    number: int
+
+
+class CheckpointInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the core knows of one committed checkpoint. Its bytes never pass through the driver."""
+
+    number: int
+    directory: str
+    attempt: int
+    segment: int = 0
+    iteration: int
+    time_total_s: float = 0.0
+    nbytes: int = 0
+    boot_id: str = ""
+    score: float | None = None
+    """The value of `checkpoint_score_attribute` in the row it was saved with."""
+    digested: bool = False
+    """The manifest itself already carries every digest, so a restore can be checked at once."""
+
+
+class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An error as text, so that reading history never unpickles anything."""
+
+    kind: str
+    message: str = ""
+    traceback: str = ""
+    """The user's own traceback, without perdure's frames."""
+    exit_code: int | None = None
+    signal: int | None = None
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a scheduler (or a person) decided about a trial other than the one that reported."""
+
+    trial: str
+    decision: Decision
+    config: Data | None = None
+    """With `donor`: the trial goes on from the donor's checkpoint with this configuration, in a new segment."""
+    donor: Source | None = None
+    resume: bool = False
+    """A paused trial may run again (decision CONTINUE)."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+    """Base of all events."""
+
+    at: float
+
+
+# --- the experiment -------------------------------------------------------------------------------------------------
+
+
+class ExperimentCreated(Event, tag="experiment_created"):
+    """A new experiment. `spec` holds everything about it that is data."""
+
+    name: str
+    trainable: str
+    spec: Spec
+    version: str
+    pickles: dict[str, str] = {}
+    """File name to xxh3 digest of the pickles the experiment needs to go on."""
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The limits the core enforces by itself."""
+
+    metric: str | None = None
+    mode: str | None = None
+    max_concurrent: int = 0
+    time_budget_s: float | None = None
+    max_failures: int = 0
+    fail_fast: bool = False
+    num_to_keep: int | None = None
+    score_attribute: str | None = None
+    score_order: str = "max"
+    num_samples: int = 1
+    seed: int | None = None
+    restart_without_checkpoint: bool = False
+
+
+class SpecChanged(Event, tag="spec_changed"):
+    """A restore asked for other limits; they hold from here on."""
+
+    spec: Spec
+
+
+class DriverStarted(Event, tag="driver_started"):
+    """A driver took the experiment over. Attempts of earlier drivers are over, whatever they did last."""
+
+    epoch: int
+    host: str
+    pid: int
+    process_start: float
+    boot_id: str = ""
+    capacity: dict[str, float] = {}
+
+
+class DriverStopped(Event, tag="driver_stopped"):
+    """The driver ended in good order. `finished`: there is nothing left to do."""
+
+    finished: bool
+    reason: str = ""
+    ran_s: float = 0.0
+    """Seconds this session ran, from its driver's monotonic clock."""
+
+
+class TimePassed(Event, tag="time_passed"):
+    """Running time of this session so far, journaled now and then so that `time_budget_s` counts over crashes."""
+
+    ran_s: float
+
+
+class StopRequested(Event, tag="stop_requested"):
+    """The whole experiment is to stop: `reason` is "time_budget", "stopper", "fail_fast", "interrupt", ...
+
+    `resumable`: unfinished trials stay unfinished, to be continued by a restore; otherwise they are TERMINATED.
+    """
+
+    reason: str
+    resumable: bool = False
+
+
+class SearchEnded(Event, tag="search_ended"):
+    """The searcher has no further configuration to offer."""
+
+
+class Noticed(Event, tag="noticed"):
+    """Something a person should know, said once; it changes no state."""
+
+    text: str
+    trial: str | None = None
+
+
+# --- a trial --------------------------------------------------------------------------------------------------------
+
+
+class TrialCreated(Event, tag="trial_created"):
+    """The searcher suggested a configuration; the trial is PENDING."""
+
+    trial: str
+    number: int
+    name: str
+    directory: str
+    config: Data
+    searched: Data = {}
+    """The searched parameters, flattened with "/": what names the trial and what tables show."""
+    tag: str = ""
+    resources: dict[str, float] = {}
+    seed: int = 0
+
+
+class AttemptPlanned(Event, tag="attempt_planned"):
+    """A process is about to be started for the trial. Journaled before it is, so no attempt number is used twice."""
+
+    trial: str
+    attempt: int
+    start: Source | None = None
+    """The checkpoint it starts from; None is from scratch."""
+    segment: int = 0
+    devices: tuple[str, ...] = ()
+    """GPU ids."""
+
+
+class AttemptStarted(Event, tag="attempt_started"):
+    """The attempt's process is up."""
+
+    trial: str
+    attempt: int
+    host: str
+    pid: int
+    process_start: float
+    """The kernel's start time of that process, so that a reused pid is never mistaken for it."""
+    node_ip: str = ""
+    iteration: int = 0
+    """`training_iteration` it goes on from: rows after it are superseded."""
+
+
+class Reported(Event, tag="reported"):
+    """A row of a trial, judged. One record holds the row, its checkpoint and every decision that followed."""
+
+    trial: str
+    attempt: int
+    segment: int = 0
+    iteration: int
+    metrics: Data
+    time_this_iter_s: float = 0.0
+    time_total_s: float = 0.0
+    time_since_restore_s: float = 0.0
+    checkpoint: CheckpointInfo | None = None
+    decision: Decision = Decision.CONTINUE
+    judged: bool = True
+    """False where this key had been judged before a rollback: plugins did not see it again."""
+    actions: tuple[Action, ...] = ()
+    save: bool = False
+    """A callback asked for a checkpoint of this row (`should_checkpoint`)."""
+    adopted: bool = False
+    """Its checkpoint was found committed after a crash, and the row comes from the manifest."""
+
+
+class AttemptEnded(Event, tag="attempt_ended"):
+    """The attempt is over: its process is gone, or idle and free for another."""
+
+    trial: str
+    attempt: int
+    outcome: Outcome
+    error: ErrorInfo | None = None
+    rejected: Source | None = None
+    """With REJECTED: the checkpoint that could not be used."""
+
+
+class TrialActed(Event, tag="trial_acted"):
+    """A decision about a trial that no report caused: a scheduler's on completion, or a person's."""
+
+    action: Action
+    request: str = ""
+    """Id of the control request it answers."""
+
+
+class TrialRequeued(Event, tag="trial_requeued"):
+    """A restore was told to run this trial again: from its latest checkpoint, or from scratch."""
+
+    trial: str
+    from_scratch: bool = False
+
+
+# --- checkpoints: committed -> durable -> retired -> deleted --------------------------------------------------------
+
+
+class CheckpointCommitted(Event, tag="checkpoint_committed"):
+    """A checkpoint saved in answer to a verdict, for a row already journaled."""
+
+    trial: str
+    checkpoint: CheckpointInfo
+
+
+class CheckpointsDurable(Event, tag="checkpoints_durable"):
+    """Bytes, manifest and digests of these have reached the disk."""
+
+    items: tuple[Source, ...]
+
+
+class CheckpointsRetired(Event, tag="checkpoints_retired"):
+    """These are no longer needed. Journaled before a byte is removed."""
+
+    items: tuple[Source, ...]
+
+
+class CheckpointsDeleted(Event, tag="checkpoints_deleted"):
+    """Nothing of these is left on the storage."""
+
+    items: tuple[Source, ...]
+
+
+class CheckpointPinned(Event, tag="checkpoint_pinned"):
+    """A person said that this one is to be kept (or no longer), whatever the policy says."""
+
+    item: Source
+    pinned: bool = True
+
+
+AnyEvent = Union[
+    ExperimentCreated,
+    SpecChanged,
+    DriverStarted,
+    DriverStopped,
+    TimePassed,
+    StopRequested,
+    SearchEnded,
+    Noticed,
+    TrialCreated,
+    AttemptPlanned,
+    AttemptStarted,
+    Reported,
+    AttemptEnded,
+    TrialActed,
+    TrialRequeued,
+    CheckpointCommitted,
+    CheckpointsDurable,
+    CheckpointsRetired,
+    CheckpointsDeleted,
+    CheckpointPinned,
+]
+"""The closed set of events: what a journal may hold."""

@@ -1,0 +1,123 @@
+"""Every error perdure raises, split by whose fault it is.
+
+    PerdureError
+    ├── UserError                          what was asked for cannot be done
+    │   ├── ConfigurationError             (ValueError)         an argument is wrong
+    │   ├── TrainableError                 (TypeError)          the trainable cannot be called or pickled
+    │   ├── MetricError                    (ValueError)         a metric is missing, or is not data
+    │   ├── ResourceError                  (ValueError)         a trial asks for more than there is
+    │   ├── ExperimentExistsError          (FileExistsError)    the name is taken by another run
+    │   ├── ExperimentNotFoundError        (FileNotFoundError)  nothing to restore at that path
+    │   ├── OutsideTrialError              (RuntimeError)       report() and friends called outside a trial
+    │   └── TrialFailedError               (RuntimeError)       user code raised, and fail_fast="raise"
+    ├── StorageError                       (OSError)            the disk or the bucket let us down
+    │   ├── StorageFullError
+    │   ├── ExperimentLockedError          another driver is running this experiment
+    │   ├── ClaimLostError                 this driver is no longer the one that owns the experiment
+    │   ├── JournalCorruptError            (ValueError)         names file, line and byte
+    │   ├── JournalVersionError            (ValueError)         written by a newer perdure
+    │   └── CheckpointError                (ValueError)
+    │       ├── CheckpointCorruptError     bytes differ from what was committed
+    │       └── CheckpointMissingError     (FileNotFoundError)
+    ├── ExecutorError                      (RuntimeError)       a worker process let us down
+    │   ├── WorkerDiedError                names the signal or exit code
+    │   └── WorkerTimeoutError
+    └── InternalError                      (AssertionError)     a bug in perdure; carries the story of the trial
+
+Each also derives from the builtin a caller would expect, and its message says what happened, to which trial or
+file, what perdure did about it and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class PerdureError(Exception):
+    """Base of every error that perdure raises on purpose."""
+
+
+class UserError(PerdureError):
+    """What was asked for cannot be done as asked."""
+
+
+class ConfigurationError(UserError, ValueError):
+    """An argument of a public class or function is wrong."""
+
+
+class TrainableError(UserError, TypeError):
+    """The trainable is not callable, has the wrong shape, or cannot be pickled."""
+
+
+class MetricError(UserError, ValueError):
+    """A metric that was promised was not reported, or a reported value is not data."""
+
+
+class ResourceError(UserError, ValueError):
+    """A trial asks for a resource that is unknown, or for more than this machine has."""
+
+
+class ExperimentExistsError(UserError, FileExistsError):
+    """The directory of a new experiment already holds another one."""
+
+
+class ExperimentNotFoundError(UserError, FileNotFoundError):
+    """There is no experiment at the path that was to be restored or read."""
+
+
+class OutsideTrialError(UserError, RuntimeError):
+    """A function that only works inside a running trial was called elsewhere."""
+
+
+class TrialFailedError(UserError, RuntimeError):
+    """User code raised in a trial; `__cause__` is the user's own exception where it could be carried over."""
+
+
+class StorageError(PerdureError, OSError):
+    """The storage did not do what was asked of it."""
+
+
+class StorageFullError(StorageError):
+    """There is no space left where the experiment lives."""
+
+
+class ExperimentLockedError(StorageError):
+    """Another driver is alive on this experiment; the message names its host, pid and start time."""
+
+
+class ClaimLostError(StorageError):
+    """Another driver has taken this experiment over; nothing written after that counts."""
+
+
+class JournalCorruptError(StorageError, ValueError):
+    """Acknowledged journal bytes are damaged; the message names file, line and byte."""
+
+
+class JournalVersionError(StorageError, ValueError):
+    """The journal was written by a newer version of perdure."""
+
+
+class CheckpointError(StorageError, ValueError):
+    """A checkpoint cannot be used."""
+
+
+class CheckpointCorruptError(CheckpointError):
+    """The bytes of a checkpoint differ from the ones that were committed; the message names the file."""
+
+
+class CheckpointMissingError(CheckpointError, FileNotFoundError):
+    """A checkpoint, or a file of it, is not there."""
+
+
+class ExecutorError(PerdureError, RuntimeError):
+    """A worker process, or the machinery that starts them, failed."""
+
+
+class WorkerDiedError(ExecutorError):
+    """A worker process ended without saying why; the message names its signal or exit code."""
+
+
+class WorkerTimeoutError(ExecutorError):
+    """A worker did not answer within the time it was given."""
+
+
+class InternalError(PerdureError, AssertionError):
+    """perdure broke one of its own rules. The message carries the whole story of the trial; please report it."""

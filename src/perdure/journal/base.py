@@ -1,0 +1,68 @@
+"""The port to an experiment's history. One conformance suite, `perdure.testing.JournalTests`, holds for all.
+
+A journal is written by one driver at a time and read by anybody at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from perdure.core.events import AnyEvent
+
+
+class Position(NamedTuple):
+    """Where a record stands: its driver's epoch, its sequence number, and the byte after it in its epoch's file.
+
+    The first record of an experiment is (1, 1); sequence numbers go on over epochs.
+    """
+
+    epoch: int
+    sequence: int
+    offset: int = 0
+
+
+START = Position(0, 0, 0)
+
+
+class JournalWriter(Protocol):
+    """The one writer. Making one takes the experiment's claim and starts a new epoch."""
+
+    @property
+    def epoch(self) -> int: ...
+
+    @property
+    def position(self) -> Position:
+        """Of the record appended last."""
+        ...
+
+    def append(self, events: Sequence[AnyEvent]) -> list[AnyEvent]:
+        """Write all of `events` with one write, and return them as decoded from what was written.
+
+        When it returns they survive the death of any process. The state is folded from the returned events, so
+        that a replay cannot differ from it.
+
+        Raises:
+            ClaimLostError: another driver has taken over. Nothing that was passed counts.
+            StorageFullError: no space; nothing of the batch stays in the file.
+        """
+        ...
+
+    def sync(self) -> None:
+        """Return when everything appended so far has reached the disk."""
+        ...
+
+    def close(self) -> None:
+        """Sync, and give the claim back."""
+        ...
+
+
+class JournalReader(Protocol):
+    """A reader. Never truncates, never locks, and may run while the writer writes."""
+
+    def read(self, after: Position = START) -> Iterator[tuple[Position, AnyEvent]]:
+        """Yield the valid records that follow `after`, up to what has been written by now.
+
+        A torn last line is not there yet: it is not yielded, and a later call may yield it whole.
+        """
+        ...

@@ -1,0 +1,120 @@
+"""What plugins and callbacks see of a trial: a read-only view under the attribute names they know from Ray Tune."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perdure.checkpoint import Checkpoint
+
+
+class TrialView:
+    """One trial, as searchers, schedulers, stoppers, callbacks and loggers are shown it.
+
+    The view is filled in by whoever hands it out; setting an attribute on it changes nothing but the view.
+    """
+
+    __slots__ = (
+        "__dict__",
+        "checkpoint",
+        "config",
+        "error_file",
+        "evaluated_params",
+        "experiment_path",
+        "experiment_tag",
+        "last_result",
+        "number",
+        "num_failures",
+        "path",
+        "resources",
+        "status",
+        "trainable_name",
+        "trial_id",
+        "trial_name",
+    )
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    TERMINATED = "TERMINATED"
+    ERROR = "ERROR"
+
+    def __init__(
+        self,
+        *,
+        trial_id: str,
+        trial_name: str,
+        number: int = 0,
+        config: Mapping[str, Any] | None = None,
+        evaluated_params: Mapping[str, Any] | None = None,
+        experiment_tag: str = "",
+        experiment_path: str = "",
+        path: str = "",
+        trainable_name: str = "",
+        resources: Mapping[str, float] | None = None,
+        status: str = "PENDING",
+    ) -> None:
+        self.trial_id = trial_id
+        self.trial_name = trial_name
+        self.number = number
+        self.config = dict(config or {})
+        self.evaluated_params = dict(evaluated_params or {})
+        self.experiment_tag = experiment_tag
+        self.experiment_path = experiment_path
+        self.path = path
+        self.trainable_name = trainable_name
+        self.resources = dict(resources or {})
+        self.status = status
+        self.last_result: dict[str, Any] = {}
+        self.checkpoint: Checkpoint | None = None
+        self.num_failures = 0
+        self.error_file: str | None = None
+
+    @property
+    def local_path(self) -> str:
+        """Absolute path of the trial's directory."""
+        return self.path
+
+    @property
+    def logdir(self) -> str:
+        """Absolute path of the trial's directory, under its older name."""
+        return self.path
+
+    @property
+    def local_dir(self) -> str:
+        """Absolute path of the experiment's directory."""
+        return self.experiment_path
+
+    @property
+    def local_experiment_path(self) -> str:
+        """Absolute path of the experiment's directory."""
+        return self.experiment_path
+
+    @property
+    def experiment_dir_name(self) -> str:
+        """Name of the experiment's directory."""
+        return os.path.basename(self.experiment_path)
+
+    @property
+    def relative_logdir(self) -> str:
+        """Name of the trial's directory."""
+        return os.path.basename(self.path)
+
+    def is_finished(self) -> bool:
+        """Whether the trial is TERMINATED or in ERROR."""
+        return self.status in (self.TERMINATED, self.ERROR)
+
+
+    def __str__(self) -> str:
+        return self.trial_name
+
+    def __repr__(self) -> str:
+        return f"<TrialView {self.trial_name} {self.status}>"
+
+    def __hash__(self) -> int:
+        return hash(self.trial_id)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TrialView) and other.trial_id == self.trial_id
