@@ -1,0 +1,59 @@
+# make test      everything that CI checks: style, types, layers, tests
+# make run       the first example: tune, kill the driver half way, resume, evaluate
+# make test-all  the tests on each Python from 3.10 to 3.13 that this machine has
+# make lint | soak | bench | docs | clean
+#
+# All of them make the environment they need. PYTHON=... chooses the interpreter.
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+VERSIONS := 3.10 3.11 3.12 3.13
+WORKERS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip --quiet
+FIND := sh .ci/find-python
+
+.PHONY: test lint types layers pytest run test-all soak bench docs clean $(VERSIONS:%=test-%)
+
+test: lint pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check src tests examples benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+pytest: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+run: $(VENV)/.examples
+	$(BIN)/python examples/run_digits.py
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(WORKERS) -m soak --timeout 0 $(ARGS)
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(VENV)/.dev
+	$(BIN)/python tests/compat/write_migration_guide.py
+
+test-all:
+	@sh .ci/test-all $(VERSIONS)
+
+clean:
+	rm -rf $(VENV) .venvs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made again when pyproject.toml changes. An environment whose Python no longer runs is replaced.
+$(BIN)/python:
+	@python="$${PYTHON:-$$($(FIND))}" && test -n "$$python" && rm -rf $(VENV) && "$$python" -m venv $(VENV)
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable '.[dev]'
+	@touch $@ $(VENV)/.examples
+
+$(VENV)/.examples: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable '.[examples]'
+	@touch $@
