@@ -11,7 +11,7 @@ import socket
 import struct
 import sys
 import threading
-from typing import Protocol, TypeVar, Union
+from typing import Generic, Protocol, TypeVar, Union
 
 import msgspec
 
@@ -52,14 +52,14 @@ class Channel(Protocol):
         ...
 
 
-class DriverGone(BaseException):  # noqa: N818 - not an error of anybody's: the process has nothing left to do
+class DriverGone(BaseException):
     """The driver is gone, so nothing this worker does counts any longer.
 
     A BaseException, so that `except Exception` in user code does not keep an orphan working.
     """
 
 
-class MalformedFrame(ValueError):  # noqa: N818 - named after what arrived
+class MalformedFrameError(ValueError):
     """Bytes that are no message of ours."""
 
 
@@ -69,23 +69,23 @@ def frame(message: Message) -> bytes:
     return HEADER.pack(len(body)) + body
 
 
-class FrameReader:
-    """Cuts a stream of bytes into messages of the given types.
+class FrameReader(Generic[T]):
+    """Cuts a stream of bytes into messages.
 
     It keeps what is left of an unfinished frame between calls, and copies nothing of a frame that arrived whole.
     """
 
     __slots__ = ("_decode", "_rest")
 
-    def __init__(self, types: object) -> None:
-        self._decode = msgspec.msgpack.Decoder(types).decode
+    def __init__(self, decoder: msgspec.msgpack.Decoder[T]) -> None:
+        self._decode = decoder.decode
         self._rest = bytearray()
 
     def feed(self, data: memoryview | bytes, into: list[T]) -> None:
         """Append the messages that `data` completes to `into`.
 
         Raises:
-            MalformedFrame: a length or a body makes no sense. The messages before it have been appended.
+            MalformedFrameError: a length or a body makes no sense. The messages before it have been appended.
         """
         if self._rest:
             self._rest += data
@@ -102,7 +102,7 @@ class FrameReader:
             while end - position >= HEADER.size:
                 (length,) = HEADER.unpack_from(view, position)
                 if length > LONGEST_FRAME:
-                    raise MalformedFrame(f"a frame says that it is {length} bytes long")
+                    raise MalformedFrameError(f"a frame says that it is {length} bytes long")
                 stop = position + HEADER.size + length
                 if stop > end:
                     break
@@ -112,9 +112,9 @@ class FrameReader:
 
     def _message(self, body: memoryview) -> T:
         try:
-            return self._decode(body)  # type: ignore[no-any-return]
+            return self._decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise MalformedFrame(f"{len(body)} bytes are no message: {error}") from error
+            raise MalformedFrameError(f"{len(body)} bytes are no message: {error}") from error
         finally:
             body.release()
 
@@ -128,7 +128,7 @@ class SocketChannel:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._lock = threading.Lock()
-        self._reader = FrameReader(ToWorker)
+        self._reader: FrameReader[ToWorker] = FrameReader(msgspec.msgpack.Decoder(ToWorker))
         self._inbox: list[ToWorker] = []
         self._stopping = False
 
@@ -137,8 +137,7 @@ class SocketChannel:
         """Whether the driver has said `Stop`, as far as can be told without waiting."""
         if not self._stopping and self._readable():
             self._receive()
-            self._note_stop()
-        return self._stopping
+        return self._stopping or any(isinstance(said, Stop) for said in self._inbox)
 
     def send(self, message: FromWorker) -> None:
         """Say something that needs no answer. What was printed goes out before an `Ended` does."""
@@ -152,12 +151,11 @@ class SocketChannel:
             raise DriverGone from None
 
     def ask(self, message: Report | Saved) -> Verdict:
-        """Say something and wait for the verdict; a `Stop` that arrives meanwhile is remembered."""
+        """Say something and wait for the verdict; a `Stop` that arrives before it is remembered."""
         self.send(message)
         while True:
             said = self.receive()
             if isinstance(said, Verdict):
-                self._note_stop()
                 return said
             self._stopping = self._stopping or isinstance(said, Stop)
 
@@ -170,10 +168,6 @@ class SocketChannel:
     def renew(self) -> None:
         """Forget that the attempt before was to stop; this process is about to run another one."""
         self._stopping = False
-
-    def _note_stop(self) -> None:
-        if self._inbox:
-            self._stopping = self._stopping or any(isinstance(said, Stop) for said in self._inbox)
 
     def _readable(self) -> bool:
         poller = select.poll()
@@ -198,5 +192,3 @@ def flush_output() -> None:
         except (AttributeError, OSError, ValueError):  # None, gone, or closed by user code
             continue
 
-
-_MessageTypes = Union[FromWorker, ToWorker]
