@@ -96,7 +96,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
 # --- the experiment -------------------------------------------------------------------------------------------------
 
 
-class ExperimentCreated(Event, kw_only=True, tag="experiment_created"):
+class ExperimentCreated(Event, frozen=True, kw_only=True, tag="experiment_created"):
     """A new experiment. `spec` holds everything about it that is data."""
 
     name: str
@@ -124,13 +124,13 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     restart_without_checkpoint: bool = False
 
 
-class SpecChanged(Event, kw_only=True, tag="spec_changed"):
+class SpecChanged(Event, frozen=True, kw_only=True, tag="spec_changed"):
     """A restore asked for other limits; they hold from here on."""
 
     spec: Spec
 
 
-class DriverStarted(Event, kw_only=True, tag="driver_started"):
+class DriverStarted(Event, frozen=True, kw_only=True, tag="driver_started"):
     """A driver took the experiment over. Attempts of earlier drivers are over, whatever they did last."""
 
     epoch: int
@@ -141,7 +141,7 @@ class DriverStarted(Event, kw_only=True, tag="driver_started"):
     capacity: dict[str, float] = {}
 
 
-class DriverStopped(Event, kw_only=True, tag="driver_stopped"):
+class DriverStopped(Event, frozen=True, kw_only=True, tag="driver_stopped"):
     """The driver ended in good order. `finished`: there is nothing left to do."""
 
     finished: bool
@@ -150,13 +150,13 @@ class DriverStopped(Event, kw_only=True, tag="driver_stopped"):
     """Seconds this session ran, from its driver's monotonic clock."""
 
 
-class TimePassed(Event, kw_only=True, tag="time_passed"):
+class TimePassed(Event, frozen=True, kw_only=True, tag="time_passed"):
     """Running time of this session so far, journaled now and then so that `time_budget_s` counts over crashes."""
 
     ran_s: float
 
 
-class StopRequested(Event, kw_only=True, tag="stop_requested"):
+class StopRequested(Event, frozen=True, kw_only=True, tag="stop_requested"):
     """The whole experiment is to stop: `reason` is "time_budget", "stopper", "fail_fast", "interrupt", ...
 
     `resumable`: unfinished trials stay unfinished, to be continued by a restore; otherwise they are TERMINATED.
@@ -166,11 +166,11 @@ class StopRequested(Event, kw_only=True, tag="stop_requested"):
     resumable: bool = False
 
 
-class SearchEnded(Event, kw_only=True, tag="search_ended"):
+class SearchEnded(Event, frozen=True, kw_only=True, tag="search_ended"):
     """The searcher has no further configuration to offer."""
 
 
-class Noticed(Event, kw_only=True, tag="noticed"):
+class Noticed(Event, frozen=True, kw_only=True, tag="noticed"):
     """Something a person should know, said once; it changes no state."""
 
     text: str
@@ -180,7 +180,7 @@ class Noticed(Event, kw_only=True, tag="noticed"):
 # --- a trial --------------------------------------------------------------------------------------------------------
 
 
-class TrialCreated(Event, kw_only=True, tag="trial_created"):
+class TrialCreated(Event, frozen=True, kw_only=True, tag="trial_created"):
     """The searcher suggested a configuration; the trial is PENDING."""
 
     trial: str
@@ -195,7 +195,7 @@ class TrialCreated(Event, kw_only=True, tag="trial_created"):
     seed: int = 0
 
 
-class AttemptPlanned(Event, kw_only=True, tag="attempt_planned"):
+class AttemptPlanned(Event, frozen=True, kw_only=True, tag="attempt_planned"):
     """A process is about to be started for the trial. Journaled before it is, so no attempt number is used twice."""
 
     trial: str
@@ -207,7 +207,7 @@ class AttemptPlanned(Event, kw_only=True, tag="attempt_planned"):
     """GPU ids."""
 
 
-class AttemptStarted(Event, kw_only=True, tag="attempt_started"):
+class AttemptStarted(Event, frozen=True, kw_only=True, tag="attempt_started"):
     """The attempt's process is up."""
 
     trial: str
@@ -221,7 +221,7 @@ class AttemptStarted(Event, kw_only=True, tag="attempt_started"):
     """`training_iteration` it goes on from: rows after it are superseded."""
 
 
-class Reported(Event, kw_only=True, tag="reported"):
+class Reported(Event, frozen=True, kw_only=True, tag="reported"):
     """A row of a trial, judged. One record holds the row, its checkpoint and every decision that followed."""
 
     trial: str
@@ -243,7 +243,7 @@ class Reported(Event, kw_only=True, tag="reported"):
     """Its checkpoint was found committed after a crash, and the row comes from the manifest."""
 
 
-class AttemptEnded(Event, kw_only=True, tag="attempt_ended"):
+class AttemptEnded(Event, frozen=True, kw_only=True, tag="attempt_ended"):
     """The attempt is over: its process is gone, or idle and free for another."""
 
     trial: str
@@ -254,7 +254,7 @@ class AttemptEnded(Event, kw_only=True, tag="attempt_ended"):
     """With REJECTED: the checkpoint that could not be used."""
 
 
-class TrialActed(Event, kw_only=True, tag="trial_acted"):
+class TrialActed(Event, frozen=True, kw_only=True, tag="trial_acted"):
     """A decision about a trial that no report caused: a scheduler's on completion, or a person's."""
 
     action: Action
@@ -262,7 +262,7 @@ class TrialActed(Event, kw_only=True, tag="trial_acted"):
     """Id of the control request it answers."""
 
 
-class TrialRequeued(Event, kw_only=True, tag="trial_requeued"):
+class TrialRequeued(Event, frozen=True, kw_only=True, tag="trial_requeued"):
     """A restore was told to run this trial again: from its latest checkpoint, or from scratch."""
 
     trial: str
@@ -272,32 +272,32 @@ class TrialRequeued(Event, kw_only=True, tag="trial_requeued"):
 # --- checkpoints: committed -> durable -> retired -> deleted --------------------------------------------------------
 
 
-class CheckpointCommitted(Event, kw_only=True, tag="checkpoint_committed"):
+class CheckpointCommitted(Event, frozen=True, kw_only=True, tag="checkpoint_committed"):
     """A checkpoint saved in answer to a verdict, for a row already journaled."""
 
     trial: str
     checkpoint: CheckpointInfo
 
 
-class CheckpointsDurable(Event, kw_only=True, tag="checkpoints_durable"):
+class CheckpointsDurable(Event, frozen=True, kw_only=True, tag="checkpoints_durable"):
     """Bytes, manifest and digests of these have reached the disk."""
 
     items: tuple[Source, ...]
 
 
-class CheckpointsRetired(Event, kw_only=True, tag="checkpoints_retired"):
+class CheckpointsRetired(Event, frozen=True, kw_only=True, tag="checkpoints_retired"):
     """These are no longer needed. Journaled before a byte is removed."""
 
     items: tuple[Source, ...]
 
 
-class CheckpointsDeleted(Event, kw_only=True, tag="checkpoints_deleted"):
+class CheckpointsDeleted(Event, frozen=True, kw_only=True, tag="checkpoints_deleted"):
     """Nothing of these is left on the storage."""
 
     items: tuple[Source, ...]
 
 
-class CheckpointPinned(Event, kw_only=True, tag="checkpoint_pinned"):
+class CheckpointPinned(Event, frozen=True, kw_only=True, tag="checkpoint_pinned"):
     """A person said that this one is to be kept (or no longer), whatever the policy says."""
 
     item: Source

@@ -43,7 +43,7 @@ class RestorePoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Committed in this boot of this machine: it may be used before its digests are known."""
 
 
-class Assignment(Message, kw_only=True, tag="assignment"):
+class Assignment(Message, frozen=True, kw_only=True, tag="assignment"):
     """Everything a worker needs to run one attempt."""
 
     trial: str
@@ -81,7 +81,7 @@ class Assignment(Message, kw_only=True, tag="assignment"):
     boot_id: str = ""
 
 
-class Verdict(Message, kw_only=True, tag="verdict"):
+class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
     """The answer to a `Report` or a `Saved`: it is journaled, and this is what to do next."""
 
     decision: Decision = Decision.CONTINUE
@@ -89,11 +89,11 @@ class Verdict(Message, kw_only=True, tag="verdict"):
     """Save a checkpoint of the row just reported (class trainables), unless one was."""
 
 
-class Stop(Message, kw_only=True, tag="stop"):
+class Stop(Message, frozen=True, kw_only=True, tag="stop"):
     """Sent to a worker that may be waiting for nothing: end this attempt at the next report (outcome INTERRUPTED)."""
 
 
-class Exit(Message, kw_only=True, tag="exit"):
+class Exit(Message, frozen=True, kw_only=True, tag="exit"):
     """An idle worker that waits for another assignment is to leave."""
 
 
@@ -103,7 +103,7 @@ ToWorker = Union[Assignment, Verdict, Stop, Exit]
 # --- worker to driver -----------------------------------------------------------------------------------------------
 
 
-class Started(Message, kw_only=True, tag="started"):
+class Started(Message, frozen=True, kw_only=True, tag="started"):
     """The worker's process is up and about to run user code."""
 
     pid: int
@@ -113,7 +113,7 @@ class Started(Message, kw_only=True, tag="started"):
     node_ip: str = ""
 
 
-class Report(Message, kw_only=True, tag="report"):
+class Report(Message, frozen=True, kw_only=True, tag="report"):
     """A row, with the checkpoint that was committed for it if there is one. Waits for a `Verdict`."""
 
     iteration: int
@@ -128,13 +128,13 @@ class Report(Message, kw_only=True, tag="report"):
     """The user's own result said `done: True`: this is the last row."""
 
 
-class Saved(Message, kw_only=True, tag="saved"):
+class Saved(Message, frozen=True, kw_only=True, tag="saved"):
     """A checkpoint was committed for the row reported last. Waits for a `Verdict`."""
 
     checkpoint: CheckpointInfo
 
 
-class Ended(Message, kw_only=True, tag="ended"):
+class Ended(Message, frozen=True, kw_only=True, tag="ended"):
     """The attempt is over; the process leaves, or waits for another assignment."""
 
     outcome: Outcome
@@ -143,13 +143,13 @@ class Ended(Message, kw_only=True, tag="ended"):
     """The checkpoint in `Assignment.start` is damaged or gone; `error` names the file."""
 
 
-class Notice(Message, kw_only=True, tag="notice"):
+class Notice(Message, frozen=True, kw_only=True, tag="notice"):
     """Something a person should know."""
 
     text: str
 
 
-class Lost(Message, kw_only=True, tag="lost"):
+class Lost(Message, frozen=True, kw_only=True, tag="lost"):
     """Said by the executor: the process is gone without an `Ended`."""
 
     error: ErrorInfo

@@ -1,0 +1,57 @@
+"""What should be done now: the answers of `planner.plan`.
+
+Commands are imperative and never journaled. A command that was carried out shows as an event; one that was lost in a
+crash is planned again, because the goal it serves is still in the state.
+"""
+
+from __future__ import annotations
+
+from typing import Union
+
+import msgspec
+
+from perdure.core.events import Source
+
+
+class Suggest(msgspec.Struct, frozen=True):
+    """There is room for a trial and none waits: ask the searcher for one."""
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """Start the next attempt of a trial that waits."""
+
+    trial: str
+
+
+class StopAttempt(msgspec.Struct, frozen=True):
+    """The running attempt of this trial is to end at its next report."""
+
+    trial: str
+
+
+class Retire(msgspec.Struct, frozen=True):
+    """These checkpoints are no longer needed by anything."""
+
+    items: tuple[Source, ...]
+
+
+class MakeDurable(msgspec.Struct, frozen=True):
+    """Bring these checkpoints to the disk."""
+
+    items: tuple[Source, ...]
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """Remove the bytes of these checkpoints; they were retired."""
+
+    items: tuple[Source, ...]
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """Nothing runs and nothing is left to start: the session is over."""
+
+    finished: bool
+    """Whether the experiment is, too: False where a stop left unfinished trials for a restore."""
+
+
+Command = Union[Suggest, Launch, StopAttempt, Retire, MakeDurable, Delete, Finish]

@@ -1,0 +1,95 @@
+"""What should be done now: `plan(state)`.
+
+The planner looks at the heads of the queues, the free resources and the agenda, never at all trials. Planning twice
+without an event in between plans nothing twice but launches, which the runner answers with an event at once.
+"""
+
+from __future__ import annotations
+
+from perdure.core.commands import Command, Delete, Finish, Launch, MakeDurable, Retire, StopAttempt, Suggest
+from perdure.core.events import Source
+from perdure.core.state import State, Trial
+from perdure.core.transitions import unneeded
+
+
+def plan(state: State, *, may_suggest: bool = True) -> list[Command]:
+    """Return what is to be done now, and clear the agenda.
+
+    `may_suggest` is False when the searcher has just said that it has nothing for now.
+    """
+    commands: list[Command] = []
+    if state.agenda.stop:
+        commands += [StopAttempt(trial) for trial in state.agenda.stop if trial in state.live]
+        state.agenda.stop.clear()
+    commands += _keep_house(state)
+    if state.stopping is not None:
+        if not state.live:
+            commands.append(Finish(finished=not state.unfinished))
+        return commands
+    head = next(iter(state.ahead), None) or next(iter(state.pending), None)
+    if head is not None:
+        if _room(state, state.trials[head]):
+            commands.append(Launch(head))
+    elif not state.search_ended:
+        if may_suggest and _any_room(state):
+            commands.append(Suggest())
+    elif not state.live:
+        commands.append(Finish(finished=not state.unfinished))
+    return commands
+
+
+def source_of(trial: Trial) -> Source | None:
+    """Return the checkpoint from which the trial's next attempt starts; None is from scratch."""
+    if trial.from_scratch:
+        return None
+    if trial.start is not None:
+        return trial.start
+    latest = trial.latest
+    if trial.donor is not None and (latest is None or latest.segment != trial.segment):
+        return trial.donor
+    return None if latest is None else Source(trial=trial.id, number=latest.number)
+
+
+def segment_of(trial: Trial) -> int:
+    """Return the segment in which the trial's next attempt reports: a clone opens a new one."""
+    return trial.segment + 1 if trial.start is not None else trial.segment
+
+
+def _keep_house(state: State) -> list[Command]:
+    """What the life of checkpoints asks for: retire, make durable, delete."""
+    agenda = state.agenda
+    commands: list[Command] = []
+    if agenda.retention:
+        retired = tuple(
+            Source(trial=trial_id, number=number)
+            for trial_id in agenda.retention
+            for number in unneeded(state, state.trials[trial_id])
+        )
+        agenda.retention.clear()
+        if retired:
+            commands.append(Retire(retired))
+            for source in retired:
+                agenda.durable.pop(f"{source.trial}/{source.number}", None)
+    if agenda.durable:
+        commands.append(MakeDurable(tuple(agenda.durable.values())))
+        agenda.durable.clear()
+    if agenda.delete:
+        commands.append(Delete(tuple(agenda.delete.values())))
+        agenda.delete.clear()
+    return commands
+
+
+def _room(state: State, trial: Trial) -> bool:
+    if 0 < state.spec.max_concurrent <= len(state.live):
+        return False
+    return all(
+        amount <= state.capacity.get(name, 0.0) - state.used.get(name, 0.0) + 1e-9
+        for name, amount in (trial.resources or {}).items()
+    )
+
+
+def _any_room(state: State) -> bool:
+    """Whether asking the searcher is worth it: nothing waits, and not everything is taken."""
+    if 0 < state.spec.max_concurrent <= len(state.live):
+        return False
+    return any(amount - state.used.get(name, 0.0) > 1e-9 for name, amount in state.capacity.items() if name != "memory")

@@ -1,0 +1,187 @@
+"""What is true of an experiment now: the fold of its events, held in indexes.
+
+`State` is plain data, so a snapshot is its JSON. Every index is there because something asks it at each event; none
+is as long as the list of trials unless it holds trials. The agenda is what changed since the planner last looked:
+goals stay in their own index until the event that fulfils them, so losing the agenda loses nothing (`rearm`).
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from perdure.core.events import CheckpointInfo, Data, Decision, ErrorInfo, Reported, Source, Spec
+
+
+class Status(str, enum.Enum):
+    """Where a trial stands."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    TERMINATED = "TERMINATED"
+    ERROR = "ERROR"
+
+    @property
+    def finished(self) -> bool:
+        return self is Status.TERMINATED or self is Status.ERROR
+
+
+class Attempt(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A trial's live attempt."""
+
+    attempt: int
+    start: Source | None = None
+    devices: tuple[str, ...] = ()
+    host: str = ""
+    node_ip: str = ""
+    pid: int = 0
+    process_start: float = 0.0
+    first_iteration: int = 0
+    """`training_iteration` it went on from."""
+    reading: bool = False
+    """Its start checkpoint is held for it, until it has saved one of its own or is over."""
+
+
+class Trial(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One trial. Of a finished one the bulky fields are dropped (`shrink`); the journal has them at `created_at`."""
+
+    id: str
+    number: int
+    name: str
+    directory: str
+    tag: str = ""
+    config: Data | None = None
+    searched: Data | None = None
+    resources: dict[str, float] | None = None
+    seed: int = 0
+
+    status: Status = Status.PENDING
+    segment: int = 0
+    attempts: int = 0
+    failures: int = 0
+    iteration: int = 0
+    """Of the newest row in the view."""
+    judged: int = 0
+    """The highest `training_iteration` of this segment that plugins have seen."""
+    time_total_s: float = 0.0
+    last: Reported | None = None
+    live: Attempt | None = None
+    error: ErrorInfo | None = None
+
+    checkpoints: dict[int, CheckpointInfo] = {}
+    """Whole ones that are not retired, in the order they were saved."""
+    undurable: tuple[int, ...] = ()
+    """Numbers of those that have not reached the disk for certain."""
+    pinned: tuple[int, ...] = ()
+    next_checkpoint: int = 0
+    rejected: int = 0
+    """How many of its checkpoints turned out to be unusable."""
+
+    start: Source | None = None
+    """Where the next attempt starts, if not at the trial's own latest checkpoint: a clone's donor."""
+    donor: Source | None = None
+    """The checkpoint this trial was cloned from, held until the clone has a durable one of its own."""
+    from_scratch: bool = False
+    """The next attempt starts without a checkpoint, because a restore said so."""
+
+    decision: Decision | None = None
+    """STOP or PAUSE that was decided and has not come true yet."""
+    decided_at: int = 0
+    """The `training_iteration` at which it was decided; 0 takes effect at any report."""
+    owes_save: bool = False
+    """The decision came with a promise to save first (`checkpoint_at_end`, a pause)."""
+    resume: bool = False
+    """A paused trial may go on as soon as it has paused."""
+
+    @property
+    def latest(self) -> CheckpointInfo | None:
+        """The newest whole checkpoint."""
+        return next(reversed(self.checkpoints.values())) if self.checkpoints else None
+
+
+class Agenda(msgspec.Struct):
+    """What changed since the planner last looked. Dictionaries serve as ordered sets."""
+
+    stop: dict[str, None] = {}
+    retention: dict[str, None] = {}
+    durable: dict[str, Source] = {}
+    delete: dict[str, Source] = {}
+
+
+class State(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One experiment."""
+
+    name: str = ""
+    trainable: str = ""
+    version: str = ""
+    spec: Spec = msgspec.field(default_factory=Spec)
+    pickles: dict[str, str] = {}
+    epoch: int = 0
+    capacity: dict[str, float] = {}
+    used: dict[str, float] = {}
+    created: int = 0
+    """Trials created so far."""
+    trials: dict[str, Trial] = {}
+    ahead: dict[str, None] = {}
+    """Ids of the trials that wait and have run before: they go on before a new one starts."""
+    pending: dict[str, None] = {}
+    """Ids of the trials that wait for their first attempt, the next one first."""
+    live: dict[str, None] = {}
+    paused: dict[str, None] = {}
+    counts: dict[str, int] = {}
+    """Trials by status."""
+    undurable: dict[str, Source] = {}
+    deletable: dict[str, Source] = {}
+    in_use: dict[str, int] = {}
+    """Checkpoints that a clone or a starting attempt still needs, by how many."""
+    search_ended: bool = False
+    stopping: str | None = None
+    """Why the experiment is to stop."""
+    resumable: bool = False
+    """With `stopping`: unfinished trials are left for a restore."""
+    finished: bool = False
+    ran_before_s: float = 0.0
+    """Running time of earlier sessions."""
+    ran_s: float = 0.0
+    """Running time of this session, as last journaled."""
+    keep_finished: bool = False
+    """Hold finished trials whole: for a restore that may run some of them again."""
+    agenda: Agenda = msgspec.field(default_factory=Agenda)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether any trial waits, runs or is paused."""
+        return bool(self.ahead or self.pending or self.live or self.paused)
+
+
+def key(source: Source) -> str:
+    """Return the index key of a checkpoint."""
+    return f"{source.trial}/{source.number}"
+
+
+def shrink(trial: Trial) -> None:
+    """Drop what nobody asks of a finished trial, so that it costs less than 1 KB.
+
+    Its checkpoints stay listed until none waits to be made durable or retired, then only the latest does.
+    """
+    trial.config = None
+    trial.searched = None
+    trial.resources = None
+    trial.last = None
+    trial.live = None
+    trial.tag = ""
+    latest = trial.latest
+    if latest is not None and not trial.undurable:
+        trial.checkpoints = {latest.number: latest}
+
+
+def rearm(state: State) -> None:
+    """Put every unmet goal on the agenda again, as after a replay."""
+    state.agenda = Agenda(
+        stop=dict.fromkeys(state.live) if state.stopping else {},
+        retention=dict.fromkeys((*state.ahead, *state.pending, *state.paused, *state.live)),
+        durable=dict(state.undurable),
+        delete=dict(state.deletable),
+    )

@@ -1,0 +1,534 @@
+"""How each event changes the state: `apply(state, event)`, the only thing that ever changes it.
+
+A trial is always in one of five statuses, and `TRANSITIONS` is the whole list of moves between them:
+
+    PENDING     waits for room. It was just created, or is to be run again: retried after a failure, put back after a
+                driver's death, resumed from a pause, cloned from a donor, requeued by a restore.
+    RUNNING     has an attempt. The attempt is planned (journaled) before its process is started, so that an attempt
+                number is never used twice, whatever is killed in between.
+    PAUSED      gave its resources back and keeps its latest checkpoint. Only a scheduler or a person wakes it.
+    TERMINATED  came to its end, by itself or because it was told to stop.
+    ERROR       failed more often than it may, or has no usable checkpoint left.
+
+Only attempts end trials. A decision to stop or pause a running trial is recorded with the report that caused it, and
+comes true when the attempt has ended; what the trial still owes at that moment (the checkpoint at its end) is recorded
+with it. So if everything dies between the two, the restored trial either is at its end already, or goes on from its
+latest checkpoint and is told the recorded decision again at the iteration at which it was made. The decision itself is
+never made twice.
+
+A driver that starts ends every attempt of its predecessors: they count as interrupted, which is nobody's failure.
+
+`DriverStarted` is also where work nobody finished becomes visible again: goals (checkpoints to make durable, bytes to
+delete) are in indexes that only their outcome events empty, and the agenda is filled from them anew.
+
+Where the author is unsure: a trial that was told STOP and whose process then dies while cleaning up is TERMINATED,
+unless it owes a checkpoint; one could call that a failure. Its rows are complete, and running it again would change
+nothing that anybody reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from perdure.core import retention
+from perdure.core.events import (
+    Action,
+    AnyEvent,
+    AttemptEnded,
+    AttemptPlanned,
+    AttemptStarted,
+    CheckpointCommitted,
+    CheckpointInfo,
+    CheckpointPinned,
+    CheckpointsDeleted,
+    CheckpointsDurable,
+    CheckpointsRetired,
+    Decision,
+    DriverStarted,
+    DriverStopped,
+    ErrorInfo,
+    Event,
+    ExperimentCreated,
+    Noticed,
+    Outcome,
+    Reported,
+    SearchEnded,
+    Source,
+    SpecChanged,
+    StopRequested,
+    TimePassed,
+    TrialActed,
+    TrialCreated,
+    TrialRequeued,
+)
+from perdure.core.state import Attempt, State, Status, Trial, key, rearm, shrink
+from perdure.errors import InternalError
+
+TRANSITIONS: dict[Status | None, frozenset[Status]] = {
+    None: frozenset({Status.PENDING}),
+    Status.PENDING: frozenset({Status.RUNNING, Status.TERMINATED, Status.PAUSED}),
+    Status.RUNNING: frozenset({Status.PENDING, Status.PAUSED, Status.TERMINATED, Status.ERROR}),
+    Status.PAUSED: frozenset({Status.PENDING, Status.TERMINATED}),
+    Status.TERMINATED: frozenset({Status.PENDING}),  # a restore that extends or restarts it
+    Status.ERROR: frozenset({Status.PENDING}),  # a restore that resumes or restarts it
+}
+
+
+def apply(state: State, event: AnyEvent) -> None:
+    """Fold `event` into `state`. Touches one trial, or none, whatever their number.
+
+    Raises:
+        InternalError: the event cannot have happened in this state; the message tells the trial's story.
+    """
+    HANDLERS[type(event)](state, event)
+
+
+# --- the experiment -------------------------------------------------------------------------------------------------
+
+
+def _experiment_created(state: State, event: ExperimentCreated) -> None:
+    state.name = event.name
+    state.trainable = event.trainable
+    state.version = event.version
+    state.spec = event.spec
+    state.pickles = event.pickles
+
+
+def _spec_changed(state: State, event: SpecChanged) -> None:
+    if event.spec.num_samples != state.spec.num_samples:
+        state.search_ended = False
+    state.spec = event.spec
+    state.stopping = None
+
+
+def _driver_started(state: State, event: DriverStarted) -> None:
+    state.epoch = event.epoch
+    state.capacity = event.capacity
+    state.ran_before_s += state.ran_s
+    state.ran_s = 0.0
+    if state.resumable or state.finished:  # else: the stop was decided for good, and is carried to its end
+        state.stopping = None
+    state.resumable = False
+    state.finished = False
+    for trial_id in list(state.live):
+        trial = state.trials[trial_id]
+        _end_attempt(state, trial)
+        _come_to_rest(state, trial, Outcome.INTERRUPTED)
+    rearm(state)
+
+
+def _driver_stopped(state: State, event: DriverStopped) -> None:
+    state.finished = event.finished
+    state.ran_s = event.ran_s
+
+
+def _time_passed(state: State, event: TimePassed) -> None:
+    state.ran_s = event.ran_s
+
+
+def _stop_requested(state: State, event: StopRequested) -> None:
+    if state.stopping is not None and not (state.resumable and not event.resumable):
+        return
+    state.stopping = event.reason
+    state.resumable = event.resumable
+    state.agenda.stop.update(state.live)
+    if not event.resumable:
+        for trial_id in (*state.ahead, *state.pending, *state.paused):
+            _move(state, state.trials[trial_id], Status.TERMINATED)
+
+
+def _search_ended(state: State, event: SearchEnded) -> None:
+    state.search_ended = True
+
+
+def _noticed(state: State, event: Noticed) -> None:
+    pass
+
+
+# --- a trial --------------------------------------------------------------------------------------------------------
+
+
+def _trial_created(state: State, event: TrialCreated) -> None:
+    if event.trial in state.trials:
+        raise InternalError(f"Trial {event.trial} was created twice.")
+    trial = Trial(
+        id=event.trial,
+        number=event.number,
+        name=event.name,
+        directory=event.directory,
+        tag=event.tag,
+        config=event.config,
+        searched=event.searched,
+        resources=event.resources,
+        seed=event.seed,
+    )
+    state.trials[trial.id] = trial
+    state.created += 1
+    state.pending[trial.id] = None
+    state.counts["PENDING"] = state.counts.get("PENDING", 0) + 1
+
+
+def _attempt_planned(state: State, event: AttemptPlanned) -> None:
+    trial = state.trials[event.trial]
+    if trial.live is not None or event.attempt <= trial.attempts:
+        raise InternalError(f"A second attempt was planned. {story(trial)}")
+    if event.segment != trial.segment:
+        trial.segment = event.segment
+        trial.judged = 0
+    trial.attempts = event.attempt
+    trial.live = Attempt(attempt=event.attempt, start=event.start, devices=event.devices)
+    trial.from_scratch = False
+    trial.start = None
+    if event.start is None:
+        trial.iteration = 0
+        trial.time_total_s = 0.0
+    else:
+        _hold(state, event.start)
+        trial.live.reading = True
+    _move(state, trial, Status.RUNNING)
+    for name, amount in (trial.resources or {}).items():
+        state.used[name] = state.used.get(name, 0.0) + amount
+
+
+def _attempt_started(state: State, event: AttemptStarted) -> None:
+    trial = state.trials[event.trial]
+    live = _live(trial, event.attempt)
+    live.host, live.pid, live.process_start = event.host, event.pid, event.process_start
+    live.node_ip = event.node_ip
+    live.first_iteration = event.iteration
+    trial.iteration = event.iteration
+    if event.iteration > trial.judged and live.start is not None and live.start.trial != trial.id:
+        trial.judged = event.iteration  # a clone's rows go on from its donor's
+
+
+def _reported(state: State, event: Reported) -> None:
+    trial = state.trials[event.trial]
+    if not event.adopted:
+        _live(trial, event.attempt)
+    trial.iteration = event.iteration
+    trial.time_total_s = event.time_total_s
+    trial.last = event
+    if event.iteration > trial.judged:
+        trial.judged = event.iteration
+    if event.checkpoint is not None:
+        _commit(state, trial, event.checkpoint)
+    if event.decision is not Decision.CONTINUE:
+        trial.decision = event.decision
+        trial.decided_at = event.iteration
+        trial.owes_save = event.save and event.checkpoint is None
+    for action in event.actions:
+        _act(state, action)
+    if event.adopted:
+        _come_to_rest(state, trial, Outcome.INTERRUPTED)
+
+
+def _attempt_ended(state: State, event: AttemptEnded) -> None:
+    trial = state.trials[event.trial]
+    _live(trial, event.attempt)
+    _end_attempt(state, trial)
+    if event.rejected is not None:
+        _reject(state, trial, event.rejected, event.error)
+        return
+    if event.error is not None:
+        trial.error = event.error
+    _come_to_rest(state, trial, event.outcome)
+
+
+def _trial_acted(state: State, event: TrialActed) -> None:
+    _act(state, event.action)
+
+
+def _trial_requeued(state: State, event: TrialRequeued) -> None:
+    trial = state.trials[event.trial]
+    trial.error = None
+    trial.failures = 0
+    trial.decision = None
+    trial.owes_save = False
+    trial.from_scratch = event.from_scratch
+    if event.from_scratch:
+        trial.segment += 1
+        trial.judged = 0
+        trial.iteration = 0
+    if trial.status is not Status.PENDING:
+        _move(state, trial, Status.PENDING)
+
+
+# --- checkpoints ----------------------------------------------------------------------------------------------------
+
+
+def _checkpoint_committed(state: State, event: CheckpointCommitted) -> None:
+    trial = state.trials[event.trial]
+    _commit(state, trial, event.checkpoint)
+    trial.owes_save = False
+    if trial.live is None and trial.decision is not None:  # adopted after a crash: what was owed is there
+        _come_to_rest(state, trial, Outcome.INTERRUPTED)
+
+
+def _checkpoints_durable(state: State, event: CheckpointsDurable) -> None:
+    for source in event.items:
+        state.undurable.pop(key(source), None)
+        trial = state.trials[source.trial]
+        if source.number in trial.undurable:
+            trial.undurable = tuple(number for number in trial.undurable if number != source.number)
+            state.agenda.retention[trial.id] = None
+        info = trial.checkpoints.get(source.number)
+        if info is not None and info.segment == trial.segment and trial.start is None:
+            _let_go_of_donor(state, trial)
+        if trial.status.finished and not unneeded(state, trial):
+            shrink(trial)
+
+
+def _checkpoints_retired(state: State, event: CheckpointsRetired) -> None:
+    for source in event.items:
+        trial = state.trials[source.trial]
+        trial.checkpoints.pop(source.number, None)
+        trial.undurable = tuple(number for number in trial.undurable if number != source.number)
+        name = key(source)
+        state.undurable.pop(name, None)
+        state.agenda.durable.pop(name, None)
+        state.deletable[name] = source
+        state.agenda.delete[name] = source
+        if trial.status.finished and not trial.undurable:
+            shrink(trial)
+
+
+def _checkpoints_deleted(state: State, event: CheckpointsDeleted) -> None:
+    for source in event.items:
+        state.deletable.pop(key(source), None)
+
+
+def _checkpoint_pinned(state: State, event: CheckpointPinned) -> None:
+    trial = state.trials[event.item.trial]
+    others = tuple(number for number in trial.pinned if number != event.item.number)
+    trial.pinned = (*others, event.item.number) if event.pinned else others
+    state.agenda.retention[trial.id] = None
+
+
+# --- the moves they share -------------------------------------------------------------------------------------------
+
+
+def _move(state: State, trial: Trial, status: Status) -> None:
+    """Change a trial's status, and the indexes with it."""
+    if status not in TRANSITIONS[trial.status]:
+        raise InternalError(f"No trial goes from {trial.status.value} to {status.value}. {story(trial)}")
+    state.counts[trial.status.value] -= 1
+    state.counts[status.value] = state.counts.get(status.value, 0) + 1
+    for index in (state.ahead, state.pending, state.live, state.paused):
+        index.pop(trial.id, None)
+    trial.status = status
+    match status:
+        case Status.PENDING:
+            state.ahead[trial.id] = None
+        case Status.RUNNING:
+            state.live[trial.id] = None
+        case Status.PAUSED:
+            state.paused[trial.id] = None
+        case Status.TERMINATED | Status.ERROR:
+            _let_go_of_donor(state, trial)
+            state.agenda.retention[trial.id] = None
+            if not state.keep_finished:
+                shrink(trial)
+
+
+def _come_to_rest(state: State, trial: Trial, outcome: Outcome) -> None:
+    """Decide what becomes of a trial whose attempt has ended with `outcome`."""
+    decided = trial.decision if not trial.owes_save else None
+    if outcome is Outcome.FINISHED or outcome is Outcome.STOPPED:
+        decided = Decision.STOP
+    elif outcome is Outcome.PAUSED and decided is None:
+        decided = Decision.PAUSE
+    if decided is Decision.STOP:
+        _rest(state, trial, Status.TERMINATED)
+    elif outcome is Outcome.FAILED or outcome is Outcome.LOST:
+        trial.failures += 1
+        again = state.spec.max_failures < 0 or trial.failures <= state.spec.max_failures
+        _rest(state, trial, Status.PENDING if again else Status.ERROR)
+    elif decided is Decision.PAUSE:
+        wakes = trial.resume or trial.start is not None or (state.resumable and trial.decision is None)
+        _rest(state, trial, Status.PENDING if wakes else Status.PAUSED)
+    else:
+        _rest(state, trial, Status.PENDING)
+
+
+def _rest(state: State, trial: Trial, status: Status) -> None:
+    if status is not Status.PENDING:
+        trial.decision = None
+        trial.owes_save = False
+    elif not trial.owes_save:
+        trial.decision = None
+    trial.resume = False
+    if status is Status.PENDING and state.stopping is not None and not state.resumable:
+        status = Status.TERMINATED
+    if status is not trial.status:
+        _move(state, trial, status)
+
+
+def _end_attempt(state: State, trial: Trial) -> None:
+    live = trial.live
+    if live is None:
+        raise InternalError(f"There is no attempt to end. {story(trial)}")
+    _stop_reading(state, live)
+    trial.live = None
+    for name, amount in (trial.resources or {}).items():
+        left = state.used.get(name, 0.0) - amount
+        state.used[name] = left if left > 1e-9 else 0.0
+
+
+def _reject(state: State, trial: Trial, source: Source, error: ErrorInfo | None) -> None:
+    """Set a damaged checkpoint aside, and fall back to the next older one."""
+    trial.rejected += 1
+    owner = state.trials[source.trial]
+    owner.checkpoints.pop(source.number, None)
+    owner.undurable = tuple(number for number in owner.undurable if number != source.number)
+    state.undurable.pop(key(source), None)
+    if trial.donor == source:
+        _let_go_of_donor(state, trial)
+    if trial.checkpoints:
+        _rest(state, trial, Status.PENDING)
+    elif state.spec.restart_without_checkpoint:
+        trial.from_scratch = True
+        _rest(state, trial, Status.PENDING)
+    else:
+        trial.error = error
+        _rest(state, trial, Status.ERROR)
+
+
+def _act(state: State, action: Action) -> None:
+    """Carry a scheduler's or a person's decision about a trial into the state."""
+    trial = state.trials[action.trial]
+    if trial.status.finished:
+        return
+    if action.donor is not None:
+        _clone(state, trial, action)
+    elif action.config is not None:
+        trial.config = action.config
+    if trial.live is not None:
+        if action.decision is not Decision.CONTINUE:
+            trial.decision = action.decision
+            trial.decided_at = 0
+            state.agenda.stop[trial.id] = None
+        trial.resume = trial.resume or action.resume
+    elif action.decision is Decision.STOP:
+        _move(state, trial, Status.TERMINATED)
+    elif action.decision is Decision.PAUSE and trial.status is Status.PENDING:
+        _move(state, trial, Status.PAUSED)
+    elif trial.status is Status.PAUSED and (action.resume or action.donor is not None):
+        _move(state, trial, Status.PENDING)
+
+
+def _clone(state: State, trial: Trial, action: Action) -> None:
+    """Have `trial` go on from a donor's checkpoint, which is held until the clone has a durable one of its own."""
+    _let_go_of_donor(state, trial)
+    trial.start = action.donor
+    trial.donor = action.donor
+    if action.donor is not None:
+        _hold(state, action.donor)
+    if action.config is not None:
+        trial.config = action.config
+
+
+def _commit(state: State, trial: Trial, info: CheckpointInfo) -> None:
+    trial.checkpoints[info.number] = info
+    trial.next_checkpoint = max(trial.next_checkpoint, info.number + 1)
+    trial.undurable = (*trial.undurable, info.number)
+    source = Source(trial=trial.id, number=info.number)
+    name = key(source)
+    state.undurable[name] = source
+    state.agenda.durable[name] = source
+    state.agenda.retention[trial.id] = None
+    if trial.live is not None:
+        _stop_reading(state, trial.live)
+
+
+def _hold(state: State, source: Source) -> None:
+    name = key(source)
+    state.in_use[name] = state.in_use.get(name, 0) + 1
+
+
+def _release(state: State, source: Source) -> None:
+    name = key(source)
+    left = state.in_use.get(name, 0) - 1
+    if left > 0:
+        state.in_use[name] = left
+    else:
+        state.in_use.pop(name, None)
+    state.agenda.retention[source.trial] = None
+
+
+def _stop_reading(state: State, live: Attempt) -> None:
+    if live.reading and live.start is not None:
+        live.reading = False
+        _release(state, live.start)
+
+
+def _let_go_of_donor(state: State, trial: Trial) -> None:
+    if trial.donor is not None:
+        _release(state, trial.donor)
+        trial.donor = None
+
+
+def _live(trial: Trial, attempt: int) -> Attempt:
+    if trial.live is None or trial.live.attempt != attempt:
+        raise InternalError(f"Attempt {attempt} is not the live one. {story(trial)}")
+    return trial.live
+
+
+def in_use_of(state: State, trial: Trial) -> set[int]:
+    """Return the numbers of this trial's checkpoints that somebody reads or pinned."""
+    if not state.in_use and not trial.pinned:
+        return set()
+    used = {number for number in trial.checkpoints if f"{trial.id}/{number}" in state.in_use}
+    return used.union(trial.pinned)
+
+
+def unneeded(state: State, trial: Trial) -> list[int]:
+    """Return the numbers of this trial's checkpoints that may be retired now."""
+    policy = retention.policy_of(state.spec)
+    if isinstance(policy, retention.KeepAll):
+        return []
+    infos = list(trial.checkpoints.values())
+    durable = trial.checkpoints.keys() - set(trial.undurable)
+    return retention.to_retire(policy, infos, durable=durable, in_use=in_use_of(state, trial))
+
+
+def story(trial: Trial) -> str:
+    """Tell all that the state knows of a trial, for an error message."""
+    return (
+        f"Trial {trial.id} is {trial.status.value} in segment {trial.segment}, attempts {trial.attempts}, "
+        f"failures {trial.failures}, iteration {trial.iteration} (judged {trial.judged}), "
+        f"checkpoints {list(trial.checkpoints)}, decision {trial.decision}, live {trial.live}."
+    )
+
+
+E_ = TypeVar("E_", bound=Event)
+
+
+def _handler(kind: type[E_], handle: Callable[[State, E_], None]) -> tuple[type[Event], Callable[[State, Event], None]]:
+    return kind, handle  # type: ignore[return-value]  # each handler is only ever given its own kind
+
+
+HANDLERS: dict[type[Event], Callable[[State, Event], None]] = dict(
+    (
+        _handler(ExperimentCreated, _experiment_created),
+        _handler(SpecChanged, _spec_changed),
+        _handler(DriverStarted, _driver_started),
+        _handler(DriverStopped, _driver_stopped),
+        _handler(TimePassed, _time_passed),
+        _handler(StopRequested, _stop_requested),
+        _handler(SearchEnded, _search_ended),
+        _handler(Noticed, _noticed),
+        _handler(TrialCreated, _trial_created),
+        _handler(AttemptPlanned, _attempt_planned),
+        _handler(AttemptStarted, _attempt_started),
+        _handler(Reported, _reported),
+        _handler(AttemptEnded, _attempt_ended),
+        _handler(TrialActed, _trial_acted),
+        _handler(TrialRequeued, _trial_requeued),
+        _handler(CheckpointCommitted, _checkpoint_committed),
+        _handler(CheckpointsDurable, _checkpoints_durable),
+        _handler(CheckpointsRetired, _checkpoints_retired),
+        _handler(CheckpointsDeleted, _checkpoints_deleted),
+        _handler(CheckpointPinned, _checkpoint_pinned),
+    )
+)
