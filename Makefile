@@ -12,7 +12,7 @@ VERSIONS := 3.10 3.11 3.12 3.13
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip --quiet
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip -qqq
 FIND := sh .ci/find-python
 
 .PHONY: test lint types layers pytest run test-all soak bench docs clean $(VERSIONS:%=test-%)

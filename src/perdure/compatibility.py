@@ -1,0 +1,397 @@
+"""What perdure does with every public name of Ray Tune 2.60, as one table.
+
+`SURFACE` says for each name of each module whether it is offered here, under which module it lives, or what to use
+instead. The modules under `perdure.tune` and `perdure.train` resolve their names through it, lazily, so that importing
+perdure loads nothing that is not used; the migration guide is generated from it; and `tests/compat` holds it against
+the signatures of Ray's own wheel.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from types import FrameType
+
+
+class Status(enum.Enum):
+    """What becomes of one of Ray Tune's names."""
+
+    SAME = "same"
+    IGNORED = "accepted and ignored"
+    PLANNED = "planned"
+    NOT_OFFERED = "not offered"
+    OURS = "beyond Ray"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One name: its status, where it lives, and what to say about it."""
+
+    status: Status
+    home: str = ""
+    """`module:name` of the object, where it is offered."""
+    note: str = ""
+    """For a name that is not offered, what to use; for one that is, what a user should know."""
+    without: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Parameters and members of Ray's that ours lacks or gives another default, each with the reason. The key "()"
+    stands for the whole constructor, "*" for all members."""
+
+    @property
+    def offered(self) -> bool:
+        """Whether the name can be imported."""
+        return bool(self.home)
+
+
+def same(home: str, note: str = "", **without: str) -> Row:
+    """The name is offered with Ray's meaning, but for the parameters and members in `without`."""
+    return Row(status=Status.SAME, home=home, note=note, without=without)
+
+
+def ignored(home: str, note: str) -> Row:
+    """The name is accepted, so that scripts run, and does nothing."""
+    return Row(status=Status.IGNORED, home=home, note=note)
+
+
+def planned(note: str) -> Row:
+    """The name will be offered; `note` says what to use until then."""
+    return Row(status=Status.PLANNED, note=note)
+
+
+def absent(note: str) -> Row:
+    """The name is not offered; `note` says what to use."""
+    return Row(status=Status.NOT_OFFERED, note=note)
+
+
+def ours(home: str, note: str) -> Row:
+    """The name is perdure's own."""
+    return Row(status=Status.OURS, home=home, note=note)
+
+
+_DISTRIBUTED = "perdure tunes trials that train in one process; start your distributed training inside the trial."
+_SCHEDULER = "Until then every trial runs to its end, or to RunConfig(stop=...)."
+_SEARCHER = "Until then use random and grid search (leave search_alg out), or subclass perdure.tune.search.Searcher."
+_TRACKER = "Until then subclass perdure.tune.logger.LoggerCallback."
+_CALLBACK = "Until then call perdure.tune.report(metrics, checkpoint=...) from a callback of that library."
+_RUN = "Use Tuner(trainable, param_space=..., tune_config=..., run_config=...).fit()."
+_INTERNAL = "It is a part of Ray's own machinery."
+_VIEW = "perdure hands a read-only view with these attribute names to plugins and callbacks."
+
+_CHECKPOINT = same("perdure.checkpoint:Checkpoint")
+_CHECKPOINT_CONFIG = same("perdure.config:CheckpointConfig")
+_FAILURE_CONFIG = same("perdure.config:FailureConfig", "Adds report_timeout_s and max_trial_time_s.")
+_RESULT = same("perdure.result:Result")
+_RUN_CONFIG = same(
+    "perdure.config:RunConfig",
+    "Adds resume, durability and executor; local_dir, deprecated in Ray, is refused with a hint.",
+)
+_SYNC_CONFIG = ignored("perdure.config:SyncConfig", "perdure writes to the storage itself: there is nothing to sync.")
+_CALLBACKS = same("perdure.callbacks:Callback")
+_TRAINABLE = same(
+    "perdure.trainable.base:Trainable",
+    get_current_ip_pid=_INTERNAL,
+    is_actor=_INTERNAL,
+    train_buffered=_INTERNAL,
+)
+_TUNER = same("perdure.tuner:Tuner")
+_TUNE_CONFIG = same("perdure.config:TuneConfig", "Adds seed.")
+_RESUME_CONFIG = same("perdure.config:ResumeConfig")
+_RESULT_GRID = same("perdure.result:ResultGrid")
+_SEARCHER_BASE = same("perdure.searchers.base:Searcher")
+_BASIC_VARIANT = same("perdure.searchers.basic_variant:BasicVariantGenerator")
+_GRID_SEARCH = same("perdure.search_space:grid_search")
+_FIFO = same("perdure.schedulers.fifo:FIFOScheduler")
+_TRIAL_SCHEDULER = same("perdure.schedulers.base:TrialScheduler")
+_STOPPER = same("perdure.stoppers.base:Stopper")
+_REPORTER = same("perdure.reporting.base:ProgressReporter")
+_CLI_REPORTER = same("perdure.reporting.reporters:CLIReporter")
+_JUPYTER_REPORTER = same("perdure.reporting.reporters:JupyterNotebookReporter")
+_TUNE_ERROR = same("perdure.errors:PerdureError", "The root of perdure's tree of errors, see perdure.errors.")
+_WITH_PARAMETERS = same("perdure.trainable.wrappers:with_parameters")
+_REGISTER_TRAINABLE = same("perdure.trainable.base:register_trainable")
+_REGISTER_ENV = absent("Environments belong to RLlib; create yours inside the trainable.")
+_ANALYSIS = planned("Use the ResultGrid that Tuner.fit() returns, or Tuner.restore(path, trainable).get_results().")
+_EXPERIMENT = planned(_RUN)
+_CONCURRENCY_LIMITER = planned("Until then use TuneConfig(max_concurrent_trials=...).")
+_REPEATER = planned("Until then repeat a configuration with TuneConfig(num_samples=...).")
+
+
+def _names(build: Callable[[str], Row], names: str) -> dict[str, Row]:
+    """One row for each of the space-separated names."""
+    return {name: build(name) for name in names.split()}
+
+
+_SPACE = _names(
+    lambda name: same(f"perdure.search_space:{name}"),
+    "choice grid_search lograndint loguniform qlograndint qloguniform qrandint qrandn quniform randint randn "
+    "sample_from uniform",
+)
+
+SURFACE: dict[str, dict[str, Row]] = {
+    "tune": {
+        **_SPACE,
+        "CLIReporter": _CLI_REPORTER,
+        "Callback": _CALLBACKS,
+        "Checkpoint": _CHECKPOINT,
+        "CheckpointConfig": _CHECKPOINT_CONFIG,
+        "Experiment": _EXPERIMENT,
+        "ExperimentAnalysis": _ANALYSIS,
+        "FailureConfig": _FAILURE_CONFIG,
+        "JupyterNotebookReporter": _JUPYTER_REPORTER,
+        "PlacementGroupFactory": same("perdure.trainable.wrappers:PlacementGroupFactory"),
+        "ProgressReporter": _REPORTER,
+        "Result": _RESULT,
+        "ResultGrid": _RESULT_GRID,
+        "ResumeConfig": _RESUME_CONFIG,
+        "RunConfig": _RUN_CONFIG,
+        "Stopper": _STOPPER,
+        "SyncConfig": _SYNC_CONFIG,
+        "Trainable": _TRAINABLE,
+        "TuneConfig": _TUNE_CONFIG,
+        "TuneContext": same("perdure.trainable.session:TuneContext"),
+        "TuneError": _TUNE_ERROR,
+        "Tuner": _TUNER,
+        "checkpoint_dir": ours(
+            "perdure.trainable.session:checkpoint_dir",
+            "A directory on the storage to write a checkpoint into, so that reporting it is a rename and no copy.",
+        ),
+        "create_scheduler": same("perdure.schedulers:create_scheduler"),
+        "create_searcher": same("perdure.searchers:create_searcher"),
+        "get_checkpoint": same("perdure.trainable.session:get_checkpoint"),
+        "get_context": same("perdure.trainable.session:get_context"),
+        "register_env": _REGISTER_ENV,
+        "register_trainable": _REGISTER_TRAINABLE,
+        "report": same("perdure.trainable.session:report"),
+        "run": planned(_RUN),
+        "run_experiments": planned(_RUN),
+        "with_parameters": _WITH_PARAMETERS,
+        "with_resources": same("perdure.trainable.wrappers:with_resources"),
+    },
+    "tune.analysis": {"ExperimentAnalysis": _ANALYSIS},
+    "tune.callback": {"Callback": _CALLBACKS},
+    "tune.error": {"TuneError": _TUNE_ERROR},
+    "tune.experiment": {
+        "Experiment": _EXPERIMENT,
+        "Trial": Row(
+            status=Status.SAME, home="perdure.trial_view:TrialView", note=_VIEW, without={"()": _VIEW, "*": _VIEW}
+        ),
+    },
+    "tune.integration": {},
+    "tune.integration.keras": _names(
+        lambda _: planned(_CALLBACK), "TuneReportCallback TuneReportCheckpointCallback"
+    ),
+    "tune.integration.lightgbm": _names(
+        lambda _: planned(_CALLBACK), "TuneReportCallback TuneReportCheckpointCallback"
+    ),
+    "tune.integration.pytorch_lightning": _names(
+        lambda _: planned(_CALLBACK), "TuneCallback TuneReportCallback TuneReportCheckpointCallback"
+    ),
+    "tune.integration.ray_train": {"TuneReportCallback": absent(_DISTRIBUTED)},
+    "tune.integration.xgboost": _names(
+        lambda _: planned(_CALLBACK), "TuneReportCallback TuneReportCheckpointCallback"
+    ),
+    "tune.logger": {
+        "CSVLoggerCallback": same("perdure.loggers.csv:CSVLoggerCallback"),
+        "JsonLoggerCallback": same("perdure.loggers.json:JsonLoggerCallback"),
+        "LoggerCallback": same("perdure.loggers.base:LoggerCallback"),
+        "TBXLoggerCallback": same("perdure.loggers.tensorboard:TBXLoggerCallback"),
+        "pretty_print": absent("Print the result's dictionary with pprint."),
+    },
+    "tune.logger.aim": {"AimLoggerCallback": planned(_TRACKER)},
+    "tune.logger.comet": {"CometLoggerCallback": planned(_TRACKER)},
+    "tune.logger.mlflow": {"MLflowLoggerCallback": planned(_TRACKER)},
+    "tune.logger.wandb": {"WandbLoggerCallback": planned(_TRACKER)},
+    "tune.progress_reporter": {
+        "CLIReporter": _CLI_REPORTER,
+        "JupyterNotebookReporter": _JUPYTER_REPORTER,
+        "ProgressReporter": _REPORTER,
+    },
+    "tune.registry": {
+        "get_trainable_cls": absent("Pass the trainable itself to Tuner."),
+        "register_env": _REGISTER_ENV,
+        "register_trainable": _REGISTER_TRAINABLE,
+    },
+    "tune.result": {
+        **_names(
+            lambda name: same(f"perdure.tune.result:{name}"),
+            "AUTO_RESULT_KEYS CONFIG_PREFIX DEBUG_METRICS DEFAULT_EXPERIMENT_INFO_KEYS DEFAULT_METRIC "
+            "DEFAULT_RESULT_KEYS DONE EPISODES_THIS_ITER EPISODES_TOTAL EPISODE_REWARD_MEAN EXPERIMENT_TAG "
+            "EXPR_ERROR_FILE EXPR_ERROR_PICKLE_FILE EXPR_PARAM_FILE EXPR_PARAM_PICKLE_FILE EXPR_PROGRESS_FILE "
+            "EXPR_RESULT_FILE HOSTNAME MEAN_ACCURACY MEAN_LOSS NODE_IP PID SHOULD_CHECKPOINT TIMESTAMP "
+            "TIMESTEPS_THIS_ITER TIMESTEPS_TOTAL TIME_THIS_ITER_S TIME_TOTAL_S TRAINING_ITERATION TRIAL_ID",
+        ),
+        **_names(
+            lambda _: absent(_INTERNAL),
+            "DEFAULT_EXPERIMENT_NAME EXPR_META_FILE JOB_META_FILE RESULT_DUPLICATE STDERR_FILE STDOUT_FILE TRIAL_INFO",
+        ),
+    },
+    "tune.result_grid": {"ResultGrid": _RESULT_GRID},
+    "tune.schedulers": {
+        "FIFOScheduler": _FIFO,
+        "TrialScheduler": _TRIAL_SCHEDULER,
+        "create_scheduler": same("perdure.schedulers:create_scheduler"),
+        **_names(
+            lambda _: planned(_SCHEDULER),
+            "ASHAScheduler AsyncHyperBandScheduler HyperBandForBOHB HyperBandScheduler MedianStoppingRule "
+            "PopulationBasedTraining PopulationBasedTrainingReplay ResourceChangingScheduler",
+        ),
+    },
+    "tune.schedulers.pb2": {"PB2": planned(_SCHEDULER)},
+    "tune.schedulers.resource_changing_scheduler": _names(
+        lambda _: planned(_SCHEDULER), "DistributeResources DistributeResourcesToTopJob"
+    ),
+    "tune.schedulers.trial_scheduler": {"FIFOScheduler": _FIFO, "TrialScheduler": _TRIAL_SCHEDULER},
+    "tune.search": {
+        "BasicVariantGenerator": _BASIC_VARIANT,
+        "ConcurrencyLimiter": _CONCURRENCY_LIMITER,
+        "Repeater": _REPEATER,
+        "Searcher": _SEARCHER_BASE,
+        "create_searcher": same("perdure.searchers:create_searcher"),
+        "grid_search": _GRID_SEARCH,
+        **_names(
+            lambda _: absent(f"{_INTERNAL} Subclass perdure.tune.search.Searcher."),
+            "SearchAlgorithm SearchGenerator UNDEFINED_METRIC_MODE UNDEFINED_SEARCH_SPACE UNRESOLVED_SEARCH_SPACE",
+        ),
+    },
+    "tune.search.ax": {"AxSearch": planned(_SEARCHER)},
+    "tune.search.basic_variant": {"BasicVariantGenerator": _BASIC_VARIANT},
+    "tune.search.bayesopt": {"BayesOptSearch": planned(_SEARCHER)},
+    "tune.search.bohb": _names(lambda _: planned(_SEARCHER), "BOHB TuneBOHB"),
+    "tune.search.concurrency_limiter": {"ConcurrencyLimiter": _CONCURRENCY_LIMITER},
+    "tune.search.hebo": {"HEBOSearch": planned(_SEARCHER)},
+    "tune.search.hyperopt": {"HyperOptSearch": planned(_SEARCHER)},
+    "tune.search.nevergrad": {"NevergradSearch": planned(_SEARCHER)},
+    "tune.search.optuna": {"OptunaSearch": planned(_SEARCHER)},
+    "tune.search.repeater": {"Repeater": _REPEATER},
+    "tune.search.sample": _names(
+        lambda name: same(f"perdure.search_space:{name}"), "Categorical Domain Float Integer"
+    ),
+    "tune.search.searcher": {"Searcher": _SEARCHER_BASE},
+    "tune.search.zoopt": {"ZOOptSearch": planned(_SEARCHER)},
+    "tune.stopper": {
+        "CombinedStopper": same("perdure.stoppers.combined:CombinedStopper"),
+        "ExperimentPlateauStopper": same("perdure.stoppers.experiment_plateau:ExperimentPlateauStopper"),
+        "FunctionStopper": same("perdure.stoppers.function:FunctionStopper"),
+        "MaximumIterationStopper": same("perdure.stoppers.maximum_iteration:MaximumIterationStopper"),
+        "NoopStopper": same("perdure.stoppers.noop:NoopStopper"),
+        "Stopper": _STOPPER,
+        "TimeoutStopper": same("perdure.stoppers.timeout:TimeoutStopper"),
+        "TrialPlateauStopper": same("perdure.stoppers.trial_plateau:TrialPlateauStopper"),
+    },
+    "tune.syncer": {"SyncConfig": _SYNC_CONFIG},
+    "tune.trainable": {
+        "FunctionTrainable": absent(f"{_INTERNAL} Pass the function itself to Tuner."),
+        "Trainable": _TRAINABLE,
+        "with_parameters": _WITH_PARAMETERS,
+        "wrap_function": absent(f"{_INTERNAL} Pass the function itself to Tuner."),
+    },
+    "tune.tune_config": {"ResumeConfig": _RESUME_CONFIG, "TuneConfig": _TUNE_CONFIG},
+    "tune.tuner": {"Tuner": _TUNER},
+    "tune.utils": _names(
+        lambda _: absent(_INTERNAL),
+        "UtilMonitor date_str deep_update diagnose_serialization flatten_dict merge_dicts unflattened_lookup "
+        "validate_save_restore wait_for_gpu warn_if_slow",
+    ),
+    "train": {
+        "Checkpoint": _CHECKPOINT,
+        "CheckpointConfig": _CHECKPOINT_CONFIG,
+        "FailureConfig": _FAILURE_CONFIG,
+        "Result": _RESULT,
+        "RunConfig": _RUN_CONFIG,
+        "SyncConfig": _SYNC_CONFIG,
+        "TrainContext": same("perdure.trainable.session:TuneContext"),
+        "checkpoint_dir": ours("perdure.trainable.session:checkpoint_dir", "See perdure.tune.checkpoint_dir."),
+        "get_checkpoint": same("perdure.trainable.session:get_checkpoint"),
+        "get_context": same("perdure.trainable.session:get_context"),
+        "report": same("perdure.trainable.session:report"),
+        "PreemptionError": planned("Until then a preempted trial is retried under FailureConfig(max_failures=...)."),
+        **_names(
+            lambda _: planned("Until then a trial learns of its preemption by SIGTERM."),
+            "PreemptionInfo get_preemption_info",
+        ),
+        "UserCallback": absent("Use perdure.tune.Callback."),
+        "TrainingFailedError": absent("Catch perdure.tune.TuneError; a trial's own error is in Result.error."),
+        "get_all_reported_checkpoints": absent("Use Result.best_checkpoints."),
+        **_names(lambda _: absent("Use Result.best_checkpoints."), "ReportedCheckpoint ReportedCheckpointStatus"),
+        **_names(
+            lambda _: absent("A checkpoint is committed when report() returns; there are no modes to choose."),
+            "CheckpointConsistencyMode CheckpointUploadMode",
+        ),
+        **_names(
+            lambda _: absent("Validate in the trial, or report a checkpoint and evaluate it afterwards."),
+            "ValidationConfig ValidationFn ValidationTaskConfig",
+        ),
+        **_names(
+            lambda _: absent(_DISTRIBUTED),
+            "BackendConfig ControllerError DataConfig LoggingConfig NCCLHangError ScalingConfig TRAIN_DATASET_KEY "
+            "WorkerGroupError get_dataset_shard",
+        ),
+    },
+    "air": {
+        **_names(lambda name: absent(f"Import {name} from perdure.tune."), "CheckpointConfig FailureConfig Result"),
+        "RunConfig": absent("Import RunConfig from perdure.tune."),
+        "ScalingConfig": absent(_DISTRIBUTED),
+    },
+    "air.integrations.comet": {"CometLoggerCallback": planned(_TRACKER)},
+    "air.integrations.keras": {"ReportCheckpointCallback": planned(_CALLBACK)},
+    "air.integrations.mlflow": _names(lambda _: planned(_TRACKER), "MLflowLoggerCallback setup_mlflow"),
+    "air.integrations.wandb": _names(lambda _: planned(_TRACKER), "WandbLoggerCallback setup_wandb"),
+}
+"""By module (without the leading `ray.` or `perdure.`) and name."""
+
+
+def offered(module: str) -> list[str]:
+    """Names that can be imported from `module` (such as "perdure.tune"), sorted."""
+    rows = SURFACE[module.removeprefix("perdure.")]
+    return sorted(name for name, row in rows.items() if row.offered)
+
+
+def lazy_names(module: str) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """Return `__getattr__` and `__dir__` for `module`, which load each name on first use.
+
+    A name of Ray's that is not offered raises AttributeError, or ImportError where it was being imported, and the
+    message says what to use.
+    """
+    rows = SURFACE[module.removeprefix("perdure.")]
+
+    def load(name: str) -> object:
+        row = rows.get(name)
+        if f"{module.removeprefix('perdure.')}.{name}" in SURFACE:
+            return importlib.import_module(f"{module}.{name}")
+        if row is None:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}", name=name, obj=sys.modules[module])
+        if not row.offered:
+            raise _refusal(module, name, row, sys._getframe(1))  # noqa: SLF001 - as the stdlib's namedtuple does
+        value = resolve(row)
+        setattr(sys.modules[module], name, value)
+        return value
+
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[module]), *offered(module)})
+
+    return load, names
+
+
+def resolve(row: Row) -> object:
+    """Return the object that an offered row names."""
+    module, _, name = row.home.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _refusal(module: str, name: str, row: Row, caller: FrameType) -> ImportError | AttributeError:
+    """Say why a name is not there. `from m import n` would replace an AttributeError by a message of its own."""
+    when = "is not offered yet" if row.status is Status.PLANNED else "is not offered by perdure"
+    message = f"{module}.{name} {when}. {row.note}"
+    if _is_importing(caller):
+        return ImportError(message, name=module)
+    return AttributeError(message, name=name, obj=sys.modules[module])
+
+
+def _is_importing(caller: FrameType) -> bool:
+    """Whether `caller` is in the middle of `from module import name`."""
+    import dis
+
+    instruction = dis.opname[caller.f_code.co_code[caller.f_lasti]]
+    return instruction == "IMPORT_FROM" or caller.f_code.co_filename.startswith("<frozen importlib")

@@ -1,0 +1,12 @@
+"""Names of `ray.tune.search.nevergrad`; see `perdure.compatibility`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.compatibility import lazy_names
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(__name__)
+
+__all__: list[str] = []
