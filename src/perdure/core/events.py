@@ -203,6 +203,9 @@ class AttemptPlanned(Event, frozen=True, kw_only=True, tag="attempt_planned"):
     start: Source | None = None
     """The checkpoint it starts from; None is from scratch."""
     segment: int = 0
+    iteration: int = 0
+    """`training_iteration` of `start`: rows after it are superseded once the attempt has started."""
+    time_total_s: float = 0.0
     devices: tuple[str, ...] = ()
     """GPU ids."""
 

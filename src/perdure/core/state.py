@@ -161,10 +161,11 @@ def key(source: Source) -> str:
     return f"{source.trial}/{source.number}"
 
 
-def shrink(trial: Trial) -> None:
+def shrink(state: State, trial: Trial) -> None:
     """Drop what nobody asks of a finished trial, so that it costs less than 1 KB.
 
-    Its checkpoints stay listed until none waits to be made durable or retired, then only the latest does.
+    Its checkpoints stay listed until none waits to be made durable or retired; then only those do that a clone still
+    needs, and the latest.
     """
     trial.config = None
     trial.searched = None
@@ -174,7 +175,11 @@ def shrink(trial: Trial) -> None:
     trial.tag = ""
     latest = trial.latest
     if latest is not None and not trial.undurable:
-        trial.checkpoints = {latest.number: latest}
+        trial.checkpoints = {
+            number: info
+            for number, info in trial.checkpoints.items()
+            if info is latest or f"{trial.id}/{number}" in state.in_use
+        }
 
 
 def rearm(state: State) -> None:

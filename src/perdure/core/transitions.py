@@ -180,10 +180,9 @@ def _attempt_planned(state: State, event: AttemptPlanned) -> None:
     trial.live = Attempt(attempt=event.attempt, start=event.start, devices=event.devices)
     trial.from_scratch = False
     trial.start = None
-    if event.start is None:
-        trial.iteration = 0
-        trial.time_total_s = 0.0
-    else:
+    trial.iteration = event.iteration
+    trial.time_total_s = event.time_total_s
+    if event.start is not None:
         _hold(state, event.start)
         trial.live.reading = True
     _move(state, trial, Status.RUNNING)
@@ -276,7 +275,7 @@ def _checkpoints_durable(state: State, event: CheckpointsDurable) -> None:
         if info is not None and info.segment == trial.segment and trial.start is None:
             _let_go_of_donor(state, trial)
         if trial.status.finished and not unneeded(state, trial):
-            shrink(trial)
+            shrink(state, trial)
 
 
 def _checkpoints_retired(state: State, event: CheckpointsRetired) -> None:
@@ -290,7 +289,7 @@ def _checkpoints_retired(state: State, event: CheckpointsRetired) -> None:
         state.deletable[name] = source
         state.agenda.delete[name] = source
         if trial.status.finished and not trial.undurable:
-            shrink(trial)
+            shrink(state, trial)
 
 
 def _checkpoints_deleted(state: State, event: CheckpointsDeleted) -> None:
@@ -328,7 +327,7 @@ def _move(state: State, trial: Trial, status: Status) -> None:
             _let_go_of_donor(state, trial)
             state.agenda.retention[trial.id] = None
             if not state.keep_finished:
-                shrink(trial)
+                shrink(state, trial)
 
 
 def _come_to_rest(state: State, trial: Trial, outcome: Outcome) -> None:

@@ -1,0 +1,71 @@
+"""What must hold of every state, checked by tests and by the simulator after each event."""
+
+from __future__ import annotations
+
+from perdure.core.state import State, Status, key
+from perdure.core.transitions import story
+
+
+def violations(state: State) -> list[str]:
+    """Return one sentence for each rule that `state` breaks. Looks at every trial: for tests, not for runs."""
+    found = [*_indexes(state), *_resources(state), *_checkpoints(state)]
+    for trial in state.trials.values():
+        if (trial.live is not None) != (trial.status is Status.RUNNING):
+            found.append(f"A trial runs if and only if it has an attempt. {story(trial)}")
+        if trial.judged < trial.iteration and trial.status is not Status.RUNNING and trial.donor is None:
+            found.append(f"A row is in the view that nobody judged. {story(trial)}")
+    return found
+
+
+def _indexes(state: State) -> list[str]:
+    expected = {
+        Status.PENDING: {**state.ahead, **state.pending},
+        Status.RUNNING: state.live,
+        Status.PAUSED: state.paused,
+    }
+    found = []
+    for status, index in expected.items():
+        members = {trial.id for trial in state.trials.values() if trial.status is status}
+        if members != set(index):
+            found.append(f"The index of {status.value} trials is off by {sorted(members ^ set(index))}.")
+    for status in Status:
+        count = sum(trial.status is status for trial in state.trials.values())
+        if state.counts.get(status.value, 0) != count:
+            found.append(f"{count} trials are {status.value}, and {state.counts.get(status.value, 0)} are counted.")
+    if state.created != len(state.trials):
+        found.append(f"{state.created} trials were created, and {len(state.trials)} are known.")
+    return found
+
+
+def _resources(state: State) -> list[str]:
+    used: dict[str, float] = {}
+    for trial_id in state.live:
+        for name, amount in (state.trials[trial_id].resources or {}).items():
+            used[name] = used.get(name, 0.0) + amount
+    found = []
+    for name in used.keys() | state.used.keys():
+        if abs(used.get(name, 0.0) - state.used.get(name, 0.0)) > 1e-6:
+            found.append(f"{used.get(name, 0.0)} {name} are in use, and {state.used.get(name, 0.0)} are counted.")
+        if used.get(name, 0.0) > state.capacity.get(name, 0.0) + 1e-6:
+            found.append(f"{used[name]} {name} are in use of {state.capacity.get(name, 0.0)}.")
+    return found
+
+
+def _checkpoints(state: State) -> list[str]:
+    found = []
+    for trial in state.trials.values():
+        numbers = list(trial.checkpoints)
+        if numbers != sorted(numbers):
+            found.append(f"Checkpoints are out of order. {story(trial)}")
+        for number in trial.undurable:
+            if number not in trial.checkpoints or f"{trial.id}/{number}" not in state.undurable:
+                found.append(f"Checkpoint {number} waits for the disk and is not listed as such. {story(trial)}")
+        if trial.donor is not None and key(trial.donor) not in state.in_use:
+            found.append(f"The donor's checkpoint is not held. {story(trial)}")
+    for name in state.in_use:
+        owner, _, number = name.rpartition("/")
+        if name in state.deletable:
+            found.append(f"Checkpoint {name} is being read and about to be deleted.")
+        if int(number) not in state.trials[owner].checkpoints:
+            found.append(f"Checkpoint {name} is being read and not there.")
+    return found

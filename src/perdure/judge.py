@@ -1,0 +1,386 @@
+"""What plugins say: the one place that talks to searcher, scheduler, stopper and callbacks.
+
+The judge is asked, and answers with events; it changes no state. Every row is judged once: a row that a trial reports
+again after going back to an older checkpoint gets the answer that was journaled for it, and no plugin sees it twice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from perdure.checkpoint import Checkpoint
+from perdure.core.events import (
+    Action,
+    CheckpointInfo,
+    Data,
+    Decision,
+    ErrorInfo,
+    Outcome,
+    Reported,
+    SearchEnded,
+    TrialCreated,
+)
+from perdure.core.state import State, Status, Trial
+from perdure.errors import ConfigurationError, MetricError, ResourceError
+from perdure.history import expand_row
+from perdure.journal.values import decode_config, encode_config, from_data
+from perdure.schedulers.base import Judgement
+from perdure.searchers.driver import FINISHED, WAIT
+from perdure.trial_view import TrialView
+
+if TYPE_CHECKING:
+    from perdure.callbacks import CallbackList
+    from perdure.naming import Namer
+    from perdure.schedulers.base import TrialScheduler
+    from perdure.searchers.driver import SearchDriver
+    from perdure.stoppers.base import Stopper
+    from perdure.trainable.messages import AttemptKey, Report
+
+DECISIONS = {"CONTINUE": Decision.CONTINUE, "PAUSE": Decision.PAUSE, "STOP": Decision.STOP, "NOOP": Decision.CONTINUE}
+
+
+class Judge:
+    """Asks the plugins of one experiment.
+
+    Args:
+        resources_of: Gives the resources of a trial from its config.
+        required: Metrics that every row must have, by who needs them; empty where the check is switched off.
+        save_config: Stores the config leaves of a trial that are not data, before its first record is written.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        path: str,
+        search: SearchDriver,
+        scheduler: TrialScheduler,
+        stopper: Stopper,
+        callbacks: CallbackList,
+        namer: Namer,
+        resources_of: Callable[[dict[str, Any]], dict[str, float]],
+        save_config: Callable[[str, dict[str, object]], None],
+        load_objects: Callable[[str], dict[str, object]],
+        wall_clock: Callable[[], float],
+        required: dict[str, str] | None = None,
+        saves_at_end: bool = False,
+    ) -> None:
+        self.state = state
+        self.path = path
+        self.search = search
+        self.scheduler = scheduler
+        self.stopper = stopper
+        self.callbacks = callbacks
+        self.namer = namer
+        self.resources_of = resources_of
+        self.save_config = save_config
+        self.load_objects = load_objects
+        self.wall_clock = wall_clock
+        self.required = required or {}
+        self.saves_at_end = saves_at_end
+        self.stop_all = False
+        self.iteration = 0
+        self._views: dict[str, TrialView] = {}
+        self.trials = TrialList(self)
+
+    # --- the search -------------------------------------------------------------------------------------------------
+
+    def suggest(self) -> TrialCreated | SearchEnded | None:
+        """Ask the searcher for a trial. None: it has nothing for now."""
+        number = self.state.created
+        trial_id = self.namer.trial_id(number)
+        answer = self.search.next(trial_id)
+        if answer is WAIT:
+            return None
+        if answer is FINISHED:
+            return SearchEnded(at=self.wall_clock())
+        config, objects = encode_config(answer.config)
+        searched, _ = encode_config(answer.searched)
+        resources = self.resources_of(answer.config)
+        self._check_resources(trial_id, resources)
+        view = TrialView(
+            trial_id=trial_id,
+            trial_name="",
+            number=number,
+            config=answer.config,
+            evaluated_params=answer.searched,
+            experiment_path=self.path,
+            trainable_name=self.state.trainable,
+            resources=resources,
+        )
+        view.experiment_tag = self.namer.tag(number, answer.searched)
+        view.trial_name = self.namer.name(view)
+        directory = self.namer.directory(view)
+        view.path = os.path.join(self.path, directory)
+        if objects:
+            self.save_config(directory, objects)
+        self._views[trial_id] = view
+        return TrialCreated(
+            at=self.wall_clock(),
+            trial=trial_id,
+            number=number,
+            name=view.trial_name,
+            directory=directory,
+            config=config,
+            searched=searched,
+            tag=view.experiment_tag,
+            resources=resources,
+            seed=self.namer.seed(number),
+        )
+
+    def _check_resources(self, trial_id: str, resources: dict[str, float]) -> None:
+        check_resources(resources, self.state.capacity, whom=f"Trial {trial_id}")
+
+    def created(self, trial: Trial) -> None:
+        """A trial was created."""
+        self.scheduler.on_trial_add(self, self.view(trial))
+
+    # --- rows -------------------------------------------------------------------------------------------------------
+
+    def report(self, trial: Trial, key: AttemptKey, report: Report, *, adopted: bool = False) -> Reported:
+        """Judge a row: return it as an event, with everything that was decided because of it.
+
+        Raises:
+            MetricError: the row lacks a metric that a part of the experiment needs.
+        """
+        if report.iteration <= trial.judged:
+            return self._repeated(trial, key, report, adopted)
+        row = self._row(trial, report)
+        self._check_metrics(trial, report)
+        view = self.view(trial)
+        decision, actions = self._decide(trial, view, row)
+        if report.done:
+            decision = Decision.STOP
+        if decision is Decision.STOP:
+            row["done"] = True
+        else:
+            self.search.on_result(trial.id, row)
+        save = decision is not Decision.CONTINUE and self.saves_at_end
+        if self.callbacks:
+            save = self.callbacks.on_trial_result(self.iteration, self.trials, view, row) or save
+        view.last_result = row
+        return self._event(trial, key, report, adopted, decision=decision, actions=actions, save=save)
+
+    def _repeated(self, trial: Trial, key: AttemptKey, report: Report, adopted: bool) -> Reported:
+        """Answer a row that was judged before a rollback with what was decided then."""
+        self.view(trial).last_result = self._row(trial, report)
+        if trial.decision is not None and report.iteration >= trial.decided_at:
+            return self._event(trial, key, report, adopted, decision=trial.decision, save=trial.owes_save, judged=False)
+        return self._event(trial, key, report, adopted, judged=False)
+
+    def _event(
+        self,
+        trial: Trial,
+        key: AttemptKey,
+        report: Report,
+        adopted: bool,
+        *,
+        decision: Decision = Decision.CONTINUE,
+        actions: tuple[Action, ...] = (),
+        save: bool = False,
+        judged: bool = True,
+    ) -> Reported:
+        return Reported(
+            at=report.at,
+            trial=trial.id,
+            attempt=key.attempt,
+            segment=trial.segment,
+            iteration=report.iteration,
+            metrics=report.metrics,
+            time_this_iter_s=report.time_this_iter_s,
+            time_total_s=report.time_total_s,
+            time_since_restore_s=report.time_since_restore_s,
+            checkpoint=report.checkpoint,
+            decision=decision,
+            actions=actions,
+            save=save,
+            judged=judged,
+            adopted=adopted,
+        )
+
+    def _decide(self, trial: Trial, view: TrialView, row: dict[str, Any]) -> tuple[Decision, tuple[Action, ...]]:
+        if trial.decision is not None:
+            return trial.decision, ()  # decided by another trial's report, or by a person
+        if self.stopper(trial.id, row):
+            self.stop_all = self.stopper.stop_all()
+            return Decision.STOP, ()
+        self.stop_all = self.stopper.stop_all()
+        answer = self.scheduler.on_trial_result(self, view, row)
+        if isinstance(answer, Judgement):
+            return DECISIONS[answer.decision], tuple(answer.actions)
+        try:
+            return DECISIONS[answer], ()
+        except KeyError:
+            raise ConfigurationError(
+                f"{type(self.scheduler).__name__}.on_trial_result returned {answer!r} for trial {trial.id}; "
+                f"it must return one of {', '.join(DECISIONS)}."
+            ) from None
+
+    def _row(self, trial: Trial, report: Report) -> dict[str, Any]:
+        return expand_row(trial, report, self.view(trial).config)
+
+    def _check_metrics(self, trial: Trial, report: Report) -> None:
+        for metric, needed_by in self.required.items():
+            if metric not in report.metrics and not _nested(report.metrics, metric):
+                reported = ", ".join(sorted(report.metrics)) or "nothing"
+                raise MetricError(
+                    f"Trial {trial.id} did not report the metric {metric!r}, which {needed_by} needs; "
+                    f"it reported: {reported}. Report {metric!r} in every row, or name another metric. "
+                    "(TUNE_DISABLE_STRICT_METRIC_CHECKING=1 switches this check off.)"
+                )
+
+    # --- the life of a trial ----------------------------------------------------------------------------------------
+
+    def launching(self, trial: Trial) -> None:
+        """An attempt is about to be started."""
+        view = self.view(trial)
+        if self.callbacks:
+            if trial.attempts and trial.latest is not None:
+                self.callbacks.on_trial_restore(self.iteration, self.trials, view)
+            self.callbacks.on_trial_start(self.iteration, self.trials, view)
+
+    def started(self, trial: Trial) -> None:
+        """An attempt's process is up."""
+        self.view(trial).status = trial.status.value
+
+    def reported(self, trial: Trial, event: Reported) -> None:
+        """A row was taken into the state."""
+        if event.checkpoint is not None:
+            self.saved(trial, event.checkpoint)
+
+    def saved(self, trial: Trial, info: CheckpointInfo) -> None:
+        """A checkpoint was committed."""
+        view = self.view(trial)
+        view.checkpoint = Checkpoint(os.path.join(view.path, info.directory))
+        if self.callbacks:
+            self.callbacks.on_trial_save(self.iteration, self.trials, view)
+            self.callbacks.on_checkpoint(self.iteration, self.trials, view, view.checkpoint)
+
+    def ending(self, trial: Trial) -> None:
+        """An attempt has ended, and the state does not know yet: the last moment to look at its row."""
+        self.view(trial)
+
+    def ended(self, trial: Trial, outcome: Outcome, error: ErrorInfo | None, last: Reported | None) -> None:
+        """An attempt has ended and the trial has come to rest."""
+        view = self._views[trial.id]
+        view.status = trial.status.value
+        view.num_failures = trial.failures
+        if trial.status is Status.TERMINATED:
+            self.scheduler.on_trial_complete(self, view, view.last_result)
+            self.search.on_complete(trial.id, view.last_result or None, error=False)
+            if self.callbacks:
+                self.callbacks.on_trial_complete(self.iteration, self.trials, view)
+        elif trial.status is Status.ERROR:
+            self.scheduler.on_trial_error(self, view)
+            self.search.on_complete(trial.id, None, error=True)
+            if self.callbacks:
+                self.callbacks.on_trial_error(self.iteration, self.trials, view)
+        elif outcome in (Outcome.FAILED, Outcome.LOST) and self.callbacks:
+            self.callbacks.on_trial_recover(self.iteration, self.trials, view)
+        if trial.status.finished:
+            del self._views[trial.id]
+
+    # --- views ------------------------------------------------------------------------------------------------------
+
+    def view(self, trial: Trial) -> TrialView:
+        """Return what plugins see of a trial. Kept while the trial is unfinished, so that it is one object for them."""
+        view = self._views.get(trial.id)
+        if view is None:
+            view = self._make_view(trial)
+            if not trial.status.finished:
+                self._views[trial.id] = view
+        return view
+
+    def _make_view(self, trial: Trial) -> TrialView:
+        view = TrialView(
+            trial_id=trial.id,
+            trial_name=trial.name,
+            number=trial.number,
+            config=self._config(trial),
+            evaluated_params=_plain(trial.searched),
+            experiment_tag=trial.tag,
+            experiment_path=self.path,
+            path=os.path.join(self.path, trial.directory),
+            trainable_name=self.state.trainable,
+            resources=trial.resources,
+            status=trial.status.value,
+        )
+        latest = trial.latest
+        if latest is not None:
+            view.checkpoint = Checkpoint(os.path.join(view.path, latest.directory))
+        if trial.last is not None:
+            view.last_result = expand_row(trial, trial.last, view.config)
+        view.num_failures = trial.failures
+        return view
+
+    def _config(self, trial: Trial) -> dict[str, Any]:
+        if trial.config is None:
+            return {}
+        return decode_config(trial.config, self.load_objects(trial.directory))
+
+    # --- what schedulers may ask ------------------------------------------------------------------------------------
+
+    def get_trials(self) -> Sequence[TrialView]:
+        """All trials, made on demand."""
+        return self.trials
+
+    def get_live_trials(self) -> set[TrialView]:
+        """The trials that are not finished."""
+        state = self.state
+        return {self.view(state.trials[trial]) for trial in (*state.live, *state.ahead, *state.pending, *state.paused)}
+
+
+class TrialList(Sequence[TrialView]):
+    """All trials in the order they were created, as views that are made when asked for."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+
+    def __len__(self) -> int:
+        return len(self._judge.state.trials)
+
+    def __getitem__(self, index: Any) -> Any:
+        trials = list(self._judge.state.trials.values())[index]
+        return [self._judge.view(trial) for trial in trials] if isinstance(trials, list) else self._judge.view(trials)
+
+    def __iter__(self) -> Iterator[TrialView]:
+        return (self._judge.view(trial) for trial in list(self._judge.state.trials.values()))
+
+
+def check_resources(resources: dict[str, float], capacity: dict[str, float], *, whom: str) -> None:
+    """Refuse what no machine of this experiment can ever give.
+
+    Raises:
+        ResourceError: a resource is unknown here, or there is less of it in all than is asked for.
+    """
+    for name, amount in resources.items():
+        if amount <= 0:
+            continue
+        if name not in capacity:
+            known = ", ".join(sorted(capacity))
+            raise ResourceError(
+                f"{whom} asks for {amount:g} of {name!r}, which this machine does not have (it has: {known}). "
+                "Correct with_resources(...), or name the resource in LocalExecutor(resources={...})."
+            )
+        if amount > capacity[name] + 1e-9:
+            raise ResourceError(
+                f"{whom} asks for {amount:g} {name}, and this machine has {capacity[name]:g} in all; "
+                "it could never start. Ask for less with with_resources(...)."
+            )
+
+
+def _nested(metrics: Data, path: str) -> bool:
+    value: object = metrics
+    for part in path.split("/"):
+        if not isinstance(value, dict) or part not in value:
+            return False
+        value = value[part]
+    return True
+
+
+def _plain(data: Data | None) -> dict[str, Any]:
+    value = from_data(data or {})
+    assert isinstance(value, dict)
+    return value

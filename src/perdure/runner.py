@@ -1,0 +1,482 @@
+"""The loop: the only place where all parts meet.
+
+One turn takes in what happened, decides what follows, writes all of it to the journal at once, and only then lets the
+outside world know: `Runner.turn` is the whole of it. Whatever is killed between two lines of it, the journal holds
+either everything that anybody was told, or more.
+
+One thread, no asyncio. What may take long (bytes of checkpoints, loggers) happens elsewhere and reports back as
+messages of the next turn.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from perdure.core.commands import Command, Delete, Finish, Launch, MakeDurable, Retire, StopAttempt, Suggest
+from perdure.core.events import (
+    AnyEvent,
+    AttemptEnded,
+    AttemptPlanned,
+    AttemptStarted,
+    CheckpointCommitted,
+    CheckpointsDeleted,
+    CheckpointsDurable,
+    CheckpointsRetired,
+    Decision,
+    DriverStopped,
+    ErrorInfo,
+    Noticed,
+    Outcome,
+    SearchEnded,
+    Source,
+    StopRequested,
+    TimePassed,
+)
+from perdure.core.planner import plan, segment_of, source_of
+from perdure.core.state import State, Status, Trial
+from perdure.core.transitions import apply
+from perdure.trainable.messages import (
+    Assignment,
+    AttemptKey,
+    Ended,
+    Lost,
+    Notice,
+    Report,
+    RestorePoint,
+    Saved,
+    Started,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from perdure.checkpoints.manager import CheckpointManager
+    from perdure.executors.base import Executor, ExecutorEvent
+    from perdure.executors.devices import DeviceLedger
+    from perdure.journal.base import JournalWriter
+    from perdure.judge import Judge
+    from perdure.snapshots import Snapshots
+
+CHORES_S = 0.1
+"""Seconds between looks at what nobody announces: deadlines, the time budget, finished background work."""
+TIME_MARK_S = 10.0
+"""Seconds between journaled marks of the running time; a crash loses at most so much of the budget's count."""
+
+
+class Observer(Protocol):
+    """Is shown what was journaled, after it was."""
+
+    def observe(self, events: Sequence[AnyEvent]) -> None: ...
+
+    def tick(self, now: float) -> None: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How the runner treats attempts; all of it is known before the first one starts."""
+
+    path: Path
+    checkpoint_frequency: int = 0
+    checkpoint_at_end: bool = False
+    saves: bool = False
+    """The trainable saves when it is told to (the Class API)."""
+    durability: str = "default"
+    log_to_file: tuple[str, str] | None = None
+    chdir: bool = True
+    seeded: bool = False
+    boot_id: str = ""
+    cleanup_s: float = 600.0
+    """A trial that was told to stop has so many seconds to clean up before its process is killed."""
+    report_timeout_s: float | None = None
+    max_trial_time_s: float | None = None
+    backlog_bytes: int = 8 << 30
+    backlog_s: float = 60.0
+    """Reports with checkpoints wait while more than this is on its way to the disk, or is on its way for longer."""
+
+
+class Runner:
+    """Runs one session of one experiment: from a state to its end, or to a stop."""
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        journal: JournalWriter,
+        executor: Executor,
+        judge: Judge,
+        checkpoints: CheckpointManager,
+        ledger: DeviceLedger,
+        settings: Settings,
+        observers: Sequence[Observer] = (),
+        snapshots: Snapshots | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.state = state
+        self.journal = journal
+        self.executor = executor
+        self.judge = judge
+        self.checkpoints = checkpoints
+        self.ledger = ledger
+        self.settings = settings
+        self.observers = observers
+        self.snapshots = snapshots
+        self.clock = clock
+        self.wall_clock = wall_clock
+        self.over: Finish | None = None
+        self.interrupt: StopRequested | None = None
+        """Set by a signal handler or a callback; taken up at the next turn."""
+        self._batch: list[AnyEvent] = []
+        self._effects: list[Callable[[], None]] = []
+        self._held: list[tuple[AttemptKey, Verdict]] = []
+        self._heard: dict[str, float] = {}
+        self._kill_at: dict[AttemptKey, float] = {}
+        self._started_at = clock()
+        self._chores_at = 0.0
+        self._marked_at = self._started_at
+        self._searcher_waits = False
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run until there is nothing left to do or a stop was carried out.
+
+        Raises:
+            StorageError: the journal could not be written; nothing that was acknowledged is lost.
+            Exception: whatever a user's callback, stopper, scheduler or searcher raised.
+        """
+        self.settle()
+        while self.over is None:
+            self.turn()
+        self.emit(DriverStopped(at=self.wall_clock(), finished=self.over.finished, ran_s=self.ran_s,
+                                reason=self.state.stopping or ""))
+        self.commit()
+
+    def turn(self) -> None:
+        """Take in what happened, decide what follows, write it down, and only then act on it."""
+        for key, message in self.executor.poll(self._patience()):
+            self.receive(key, message)
+        self.settle()
+
+    def settle(self) -> None:
+        """Decide what follows from what was taken in, write all of it down, and act on it."""
+        self.do_chores()
+        self.follow_up()
+        self.commit()
+
+    def emit(self, event: AnyEvent) -> None:
+        """Add an event to this turn's batch and fold it into the state, as decoded from what will be written."""
+        staged = self.journal.stage(event)
+        apply(self.state, staged)
+        self._batch.append(staged)
+
+    def commit(self) -> None:
+        """Write the turn's batch, then do what was waiting for it to be written."""
+        if self._batch:
+            self.journal.commit()
+            batch, self._batch = self._batch, []
+            for observer in self.observers:
+                observer.observe(batch)
+        effects, self._effects = self._effects, []
+        for effect in effects:
+            effect()
+        if self.snapshots is not None:
+            self.snapshots.maybe(self.state, self.journal.position, self.clock())
+
+    def follow_up(self) -> None:
+        """Carry out the plan until it has nothing more to say."""
+        may_suggest = not self._searcher_waits
+        while commands := plan(self.state, may_suggest=may_suggest):
+            for command in commands:
+                if not self.carry_out(command):
+                    return
+            may_suggest = not self._searcher_waits
+
+    @property
+    def ran_s(self) -> float:
+        """Seconds this session has run."""
+        return self.clock() - self._started_at
+
+    # --- what comes in ----------------------------------------------------------------------------------------------
+
+    def receive(self, key: AttemptKey, message: object) -> None:
+        """Turn a message of an attempt into events. One from an attempt that is not live any more is dropped."""
+        trial = self.state.trials.get(key.trial)
+        if trial is None or trial.live is None or trial.live.attempt != key.attempt:
+            return
+        self._heard[key.trial] = self.clock()
+        match message:
+            case Report():
+                self._reported(trial, key, message)
+            case Saved():
+                self.emit(CheckpointCommitted(at=self.wall_clock(), trial=trial.id, checkpoint=message.checkpoint))
+                self.judge.saved(trial, message.checkpoint)
+                self._answer(key, Verdict(), backed_up=True)
+            case Started():
+                self._started(trial, key, message)
+            case Ended():
+                self._ended(trial, key, message.outcome, message.error, rejected=message.rejected)
+            case Lost():
+                self._ended(trial, key, Outcome.LOST, message.error)
+            case Notice():
+                self.emit(Noticed(at=self.wall_clock(), text=message.text, trial=trial.id))
+
+    def _started(self, trial: Trial, key: AttemptKey, message: Started) -> None:
+        self.emit(
+            AttemptStarted(
+                at=self.wall_clock(),
+                trial=trial.id,
+                attempt=key.attempt,
+                host=message.host,
+                node_ip=message.node_ip,
+                pid=message.pid,
+                process_start=message.process_start,
+                iteration=trial.iteration,
+            )
+        )
+        self.judge.started(trial)
+
+    def _reported(self, trial: Trial, key: AttemptKey, report: Report) -> None:
+        event = self.judge.report(trial, key, report)
+        self.emit(event)
+        decision, save = event.decision, event.save
+        if self.state.stopping is not None and decision is Decision.CONTINUE:
+            # A stop for good is journaled with the report; one that a restore goes on from leaves no trace in it.
+            decision, save = Decision.PAUSE, self.settings.saves
+        if decision is not Decision.CONTINUE:
+            self._kill_at[key] = self.clock() + self.settings.cleanup_s
+        self.judge.reported(trial, event)
+        self._answer(key, Verdict(decision=decision, save=save), backed_up=report.checkpoint is not None)
+        if self.judge.stop_all and self.state.stopping is None:
+            self.emit(StopRequested(at=self.wall_clock(), reason="stopper"))
+
+    def _ended(
+        self, trial: Trial, key: AttemptKey, outcome: Outcome, error: ErrorInfo | None, *, rejected: bool = False
+    ) -> None:
+        live = trial.live
+        assert live is not None
+        self.ledger.give_back(trial.id)
+        self._kill_at.pop(key, None)
+        self._heard.pop(trial.id, None)
+        last = trial.last
+        self.judge.ending(trial)
+        self.emit(
+            AttemptEnded(
+                at=self.wall_clock(),
+                trial=trial.id,
+                attempt=key.attempt,
+                outcome=outcome,
+                error=error,
+                rejected=live.start if rejected else None,
+            )
+        )
+        self._searcher_waits = False
+        self.judge.ended(trial, outcome, error, last)
+        if trial.status is Status.ERROR and self.state.spec.fail_fast and self.state.stopping is None:
+            self.emit(StopRequested(at=self.wall_clock(), reason="fail_fast", resumable=True))
+
+    def _answer(self, key: AttemptKey, verdict: Verdict, *, backed_up: bool) -> None:
+        """Answer once the batch is written; and, where bytes are on their way to the disk, not too far ahead of it."""
+        if backed_up and (self._held or self._behind()):
+            self._held.append((key, verdict))
+        else:
+            self._effects.append(lambda: self.executor.reply(key, verdict))
+
+    def _behind(self) -> bool:
+        backlog = self.checkpoints.backlog
+        return backlog.nbytes > self.settings.backlog_bytes or backlog.oldest_s > self.settings.backlog_s
+
+    # --- what goes out ----------------------------------------------------------------------------------------------
+
+    def carry_out(self, command: Command) -> bool:
+        """Turn a command into events and effects. False: it has to wait for something to happen first."""
+        match command:
+            case Launch():
+                return self._launch(self.state.trials[command.trial])
+            case Suggest():
+                return self._suggest()
+            case StopAttempt():
+                self._stop_attempt(self.state.trials[command.trial])
+            case Retire():
+                self.emit(CheckpointsRetired(at=self.wall_clock(), items=command.items))
+            case MakeDurable():
+                self._effects += [self._make_durable(source) for source in command.items]
+            case Delete():
+                self._effects += [self._delete(source) for source in command.items]
+            case Finish():
+                return self._finish(command)
+        return True
+
+    def _launch(self, trial: Trial) -> bool:
+        devices = self.ledger.take(trial.id, (trial.resources or {}).get("GPU", 0.0))
+        if devices is None:
+            return False  # there is room in all, but on no single device
+        attempt, start, segment = trial.attempts + 1, source_of(trial), segment_of(trial)
+        point = None if start is None else self._restore_point(start)
+        self.judge.launching(trial)
+        self.emit(
+            AttemptPlanned(
+                at=self.wall_clock(),
+                trial=trial.id,
+                attempt=attempt,
+                start=start,
+                segment=segment,
+                iteration=0 if point is None else point.iteration,
+                time_total_s=0.0 if point is None else point.time_total_s,
+                devices=devices,
+            )
+        )
+        assignment = self._assignment(trial, attempt, segment, devices, point)
+        self._heard[trial.id] = self.clock()
+        self._effects.append(lambda: self.executor.start(assignment))
+        return True
+
+    def _restore_point(self, start: Source) -> RestorePoint:
+        owner = self.state.trials[start.trial]
+        info = owner.checkpoints[start.number]
+        return RestorePoint(
+            path=str(self.settings.path / owner.directory / info.directory),
+            trial=start.trial,
+            number=start.number,
+            iteration=info.iteration,
+            time_total_s=info.time_total_s,
+            trusted=info.boot_id == self.settings.boot_id,
+        )
+
+    def _assignment(
+        self, trial: Trial, attempt: int, segment: int, devices: tuple[str, ...], start: RestorePoint | None
+    ) -> Assignment:
+        settings = self.settings
+        return Assignment(
+            trial=trial.id,
+            attempt=attempt,
+            segment=segment,
+            name=trial.name,
+            number=trial.number,
+            tag=trial.tag,
+            experiment=self.state.name,
+            experiment_path=str(settings.path),
+            path=str(settings.path / trial.directory),
+            config=trial.config or {},
+            resources=trial.resources or {},
+            devices=devices,
+            start=start,
+            next_checkpoint=trial.next_checkpoint,
+            iteration=0 if start is None else start.iteration,
+            time_total_s=0.0 if start is None else start.time_total_s,
+            checkpoint_frequency=settings.checkpoint_frequency,
+            checkpoint_at_end=settings.checkpoint_at_end,
+            score_attribute=self.state.spec.score_attribute,
+            durability=settings.durability,
+            log_to_file=settings.log_to_file,
+            chdir=settings.chdir,
+            seed=trial.seed if settings.seeded else None,
+            boot_id=settings.boot_id,
+        )
+
+    def _suggest(self) -> bool:
+        event = self.judge.suggest()
+        if event is None:
+            self._searcher_waits = True
+            return True
+        self.emit(event)
+        if not isinstance(event, SearchEnded):
+            self.judge.created(self.state.trials[event.trial])
+        return True
+
+    def _stop_attempt(self, trial: Trial) -> None:
+        if trial.live is not None:
+            key = AttemptKey(trial.id, trial.live.attempt)
+            self._kill_at.setdefault(key, self.clock() + self.settings.cleanup_s)
+
+    def _make_durable(self, source: Source) -> Callable[[], None]:
+        trial = self.state.trials[source.trial]
+        info = trial.checkpoints[source.number]
+        directory = self.settings.path / trial.directory / info.directory
+        return lambda: self.checkpoints.make_durable(source, directory, info.nbytes)
+
+    def _delete(self, source: Source) -> Callable[[], None]:
+        directory = self.settings.path / self.state.trials[source.trial].directory / f"checkpoint_{source.number:06d}"
+        return lambda: self.checkpoints.delete(source, directory)
+
+    def _finish(self, command: Finish) -> bool:
+        if command.finished and self.checkpoints.backlog.count:
+            return False  # the last checkpoints are still on their way to the disk
+        self.over = command
+        return False
+
+    # --- what nobody announces --------------------------------------------------------------------------------------
+
+    def do_chores(self) -> None:
+        """Look at what has no message of its own: background work, signals, deadlines, the time budget."""
+        self._collect_background_work()
+        if self.interrupt is not None:
+            request, self.interrupt = self.interrupt, None
+            self.emit(request)
+        now = self.clock()
+        if now < self._chores_at:
+            return
+        self._chores_at = now + CHORES_S
+        self._searcher_waits = False
+        self._release_held()
+        self._check_deadlines(now)
+        self._check_budget(now)
+        for observer in self.observers:
+            observer.tick(now)
+
+    def _collect_background_work(self) -> None:
+        durable: list[Source] = []
+        deleted: list[Source] = []
+        for done in self.checkpoints.poll():
+            match done.kind:
+                case "durable":
+                    durable.append(done.source)
+                case "deleted":
+                    deleted.append(done.source)
+                case "failed":
+                    text = f"Checkpoint {done.source.number} could not be {done.what}: {done.error}"
+                    self.emit(Noticed(at=self.wall_clock(), trial=done.source.trial, text=text))
+        if durable:
+            self.emit(CheckpointsDurable(at=self.wall_clock(), items=tuple(durable)))
+        if deleted:
+            self.emit(CheckpointsDeleted(at=self.wall_clock(), items=tuple(deleted)))
+
+    def _release_held(self) -> None:
+        if self._held and not self._behind():
+            held, self._held = self._held, []
+            self._effects += [lambda key=key, verdict=verdict: self.executor.reply(key, verdict) for key, verdict in held]
+
+    def _check_deadlines(self, now: float) -> None:
+        """Kill what was told to stop and has not, and what has been silent for too long. Looks at live trials only."""
+        for key in [key for key, deadline in self._kill_at.items() if now >= deadline]:
+            del self._kill_at[key]
+            self.executor.kill(key)
+        limit = self.settings.report_timeout_s
+        if limit is not None:
+            for trial_id, heard in list(self._heard.items()):
+                if now - heard > limit:
+                    self._heard[trial_id] = now
+                    self._kill_silent(self.state.trials[trial_id], limit)
+
+    def _kill_silent(self, trial: Trial, limit: float) -> None:
+        if trial.live is not None:
+            text = f"Trial {trial.id} has not reported for {limit:g} s (report_timeout_s); its process is killed."
+            self.emit(Noticed(at=self.wall_clock(), trial=trial.id, text=text))
+            self.executor.kill(AttemptKey(trial.id, trial.live.attempt))
+
+    def _check_budget(self, now: float) -> None:
+        budget = self.state.spec.time_budget_s
+        if budget is not None and self.state.stopping is None and self.state.ran_before_s + self.ran_s >= budget:
+            self.emit(StopRequested(at=self.wall_clock(), reason="time_budget"))
+        if now - self._marked_at >= TIME_MARK_S:
+            self._marked_at = now
+            self.emit(TimePassed(at=self.wall_clock(), ran_s=self.ran_s))
+
+    def _patience(self) -> float:
+        """Seconds to wait for the next message."""
+        return max(0.0, self._chores_at - self.clock())
+
+

@@ -1,0 +1,113 @@
+"""Snapshots of the state, so that a restore need not fold the whole journal.
+
+A snapshot is a directory `snapshot-<sequence>/` that holds `state.json` (the state at that record of the journal, with
+a checksum), and what the plugins keep of their own. Nothing is lost without it: a damaged or missing one means folding
+the journal from its beginning, but for a user's own searcher, scheduler or stopper, whose saved state is the only one.
+
+They are written at most so often that it takes 5 % of the time, or every TUNE_GLOBAL_CHECKPOINT_S seconds. None of the
+writes is waited for (no fsync): after a power cut an older snapshot, or none, serves as well.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import xxhash
+
+from perdure.core.state import State
+from perdure.journal.base import Position
+
+PERIOD_S = 10.0
+SHARE = 0.05
+KEPT = 2
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A state and the journal position it is the fold of."""
+
+    epoch: int
+    sequence: int
+    offset: int
+    state: State
+
+
+class Snapshots:
+    """Writes and reads the snapshots of one experiment.
+
+    Args:
+        directory: The experiment's directory.
+        save_plugins: Writes what plugins keep into the directory it is given.
+        period_s: Seconds between snapshots; None adapts to what one costs.
+    """
+
+    def __init__(
+        self, directory: Path, *, save_plugins: Callable[[Path], None], period_s: float | None = None
+    ) -> None:
+        self.directory = directory
+        self.save_plugins = save_plugins
+        self.period_s = period_s
+        self._due_at: float | None = None
+
+    def maybe(self, state: State, position: Position, now: float) -> None:
+        """Write a snapshot if it is time for one."""
+        if self._due_at is None:
+            self._due_at = now + (PERIOD_S if self.period_s is None else self.period_s)
+        if now < self._due_at:
+            return
+        began = time.perf_counter()
+        self.write(state, position)
+        took = time.perf_counter() - began
+        pause = max(PERIOD_S, took * (1 / SHARE - 1)) if self.period_s is None else self.period_s
+        self._due_at = now + pause
+
+    def write(self, state: State, position: Position) -> None:
+        """Write a snapshot now, and remove all but the newest ones.
+
+        A storage that refuses it is no reason to end a run: the journal has everything.
+        """
+        final = self.directory / f"snapshot-{position.sequence}"
+        staging = self.directory / f".snapshot-{position.sequence}.{os.getpid()}"
+        try:
+            if final.exists():
+                return
+            staging.mkdir(exist_ok=True)
+            snapshot = Snapshot(epoch=position.epoch, sequence=position.sequence, offset=position.offset, state=state)
+            body = msgspec.json.encode(snapshot)
+            (staging / "state.json").write_bytes(body + b"\n" + xxhash.xxh3_64_hexdigest(body).encode() + b"\n")
+            self.save_plugins(staging)
+            staging.rename(final)
+        except OSError:
+            shutil.rmtree(staging, ignore_errors=True)
+            return
+        for old in sorted(_numbers(self.directory))[:-KEPT]:
+            shutil.rmtree(self.directory / f"snapshot-{old}", ignore_errors=True)
+
+
+def newest(directory: Path, upto: Position) -> tuple[Path, Snapshot] | None:
+    """Return the newest undamaged snapshot that is not ahead of the journal's position `upto`, and its directory."""
+    for sequence in sorted(_numbers(directory), reverse=True):
+        path = directory / f"snapshot-{sequence}"
+        snapshot = _read(path / "state.json")
+        if snapshot is not None and snapshot.sequence <= upto.sequence and snapshot.epoch <= upto.epoch:
+            return path, snapshot
+    return None
+
+
+def _read(path: Path) -> Snapshot | None:
+    try:
+        body, digest, _ = path.read_bytes().split(b"\n")
+        if xxhash.xxh3_64_hexdigest(body).encode() != digest:
+            return None
+        return msgspec.json.decode(body, type=Snapshot)
+    except (OSError, ValueError, msgspec.MsgspecError):
+        return None
+
+
+def _numbers(directory: Path) -> list[int]:
+    names = (entry.name for entry in os.scandir(directory))
+    return [int(name[9:]) for name in names if name.startswith("snapshot-") and name[9:].isdigit()]
