@@ -1,0 +1,165 @@
+"""What all displays of events have in common: a tally behind a lock, a painter, and lines waiting to be shown."""
+
+from __future__ import annotations
+
+import abc
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from perdure.core.events import AnyEvent
+from perdure.core.state import State
+from perdure.reporting.base import RunInfo, TableOptions
+from perdure.reporting.painter import Painter
+from perdure.reporting.tally import News, Snapshot, Tally
+
+logger = logging.getLogger(__name__)
+
+_OUTPUT_KEPT = 5000
+"""Lines of trials' output that wait to be shown; older ones are dropped and counted."""
+
+
+class TallyDisplay(abc.ABC):
+    """A display that folds events into a tally and paints the tally now and then.
+
+    Args:
+        verbose: 1 shows the state of things, 2 and more also every result and every trial's end.
+        options: How tables are cut to size.
+        monotonic: The clock, in seconds.
+        threaded: Paint on a thread of its own; otherwise painting is done in `tick`.
+    """
+
+    interval_s = 0.25
+
+    def __init__(
+        self,
+        *,
+        verbose: int = 1,
+        options: TableOptions | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        threaded: bool = True,
+    ) -> None:
+        self.verbose = verbose
+        self.options = options or TableOptions()
+        self.info = RunInfo(name="", path="")
+        self.reason = ""
+        self._monotonic = monotonic
+        self._threaded = threaded
+        self._lock = threading.Lock()
+        self._tally = Tally()
+        self._printed: deque[tuple[str, str]] = deque(maxlen=_OUTPUT_KEPT)
+        self._printed_in_all = 0
+        self._painter: Painter | None = None
+        self._broken = False
+        self._closed = False
+        self._due = 0.0
+        self._began = 0.0
+        self._news_seen = 0
+        self._printed_seen = 0
+
+    # --- called by whoever runs the experiment ----------------------------------------------------------------------
+
+    def start(self, info: RunInfo, history: Iterable[AnyEvent] = (), state: State | None = None) -> None:
+        """Begin. With `state`, that is read instead of folded anew: it must be past the events when they come."""
+        self.info = info
+        self._began = self._monotonic()
+        self._tally = Tally(
+            metric=self.options.metric or info.metric,
+            mode=self.options.mode or info.mode,
+            total=self.options.total if self.options.total is not None else info.total,
+            state=state,
+            tell_rows=self.verbose >= 2,
+        )
+        self._guard(lambda: self._tally.replay(history))
+        if self._threaded:
+            self._painter = Painter(self._paint, interval_s=self.interval_s)
+            self._painter.start()
+        else:
+            self._guard(lambda: self._paint(False))
+
+    def observe(self, events: Sequence[AnyEvent]) -> None:
+        """Count `events`."""
+        if self._broken:
+            return
+        try:
+            with self._lock:
+                self._tally.fold(events)
+        except Exception:
+            self._give_up()
+
+    def tick(self, now: float) -> None:
+        """Paint, where there is no thread for it and it is time to."""
+        if not self._threaded and now >= self._due:
+            self._due = now + self.interval_s
+            self._guard(lambda: self._paint(False))
+
+    def output(self, trial: str, line: str) -> None:
+        """Keep a line that a trial printed until it is shown."""
+        with self._lock:
+            self._printed.append((trial, line))
+            self._printed_in_all += 1
+
+    def close(self, reason: str = "") -> None:
+        """Show the outcome. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self.reason = reason
+        if self._painter is not None:
+            self._painter.close()
+        else:
+            self._guard(lambda: self._paint(True))
+
+    # --- for those that paint ---------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def paint(self, news: list[News], printed: list[tuple[str, str]], *, last: bool) -> None:
+        """Show what is new, and how things stand."""
+
+    def snapshot(self) -> Snapshot:
+        """Return how things stand."""
+        with self._lock:
+            return self._tally.snapshot()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Running time, over all sessions."""
+        return self.info.ran_before_s + self._monotonic() - self._began
+
+    @property
+    def session_s(self) -> float:
+        """Running time of this session."""
+        return self._monotonic() - self._began
+
+    def lost(self) -> tuple[int, int]:
+        """Return how many news and output lines were dropped, in all, before they could be shown."""
+        return self._news_lost, self._printed_lost
+
+    _news_lost = 0
+    _printed_lost = 0
+
+    def _paint(self, last: bool) -> None:
+        with self._lock:
+            tally = self._tally
+            news, printed = list(tally.news), list(self._printed)
+            tally.news.clear()
+            self._printed.clear()
+            self._news_lost += tally.told - self._news_seen - len(news)
+            self._printed_lost += self._printed_in_all - self._printed_seen - len(printed)
+            self._news_seen, self._printed_seen = tally.told, self._printed_in_all
+            named = [(tally.name_of(trial), line) for trial, line in printed]
+        self.paint(news, named, last=last)
+
+    def _guard(self, act: Callable[[], None]) -> None:
+        if self._broken:
+            return
+        try:
+            act()
+        except Exception:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self._broken = True
+        logger.warning("The progress display failed and was switched off; the run goes on.", exc_info=True)

@@ -1,0 +1,112 @@
+"""The sentences in which displays tell news and outcomes, as styled lines."""
+
+from __future__ import annotations
+
+from perdure.core.events import ErrorInfo
+from perdure.core.state import Status
+from perdure.reporting.base import RunInfo, TableOptions
+from perdure.reporting.formats import duration, number, one_line, plural, value_text
+from perdure.reporting.frame import STATUS_STYLES, Line, Span, best_line, exception_line, status_word
+from perdure.reporting.tally import Ended, Failed, Row, Said, Snapshot, metric_of
+
+_BRIEF_METRICS = 6
+
+
+def started(info: RunInfo, options: TableOptions) -> Line:
+    """Return "Experiment digits in /path: 20 trials, maximising accuracy"."""
+    parts = []
+    if info.total is not None:
+        parts.append(plural(info.total, "trial"))
+    metric = options.metric or info.metric
+    if metric:
+        parts.append(f"{'minimising' if (options.mode or info.mode) == 'min' else 'maximising'} {metric}")
+    tail = ": " + ", ".join(parts) if parts else ""
+    return [Span("Experiment "), Span(info.name, "bold"), Span(f" in {info.path}{tail}")]
+
+
+def ended(news: Ended, metric: str | None) -> Line:
+    """Return "digits_3 terminated after 20 iterations, 4.1 s: accuracy 0.97"."""
+    line = news.line
+    text = f" after {plural(line.iteration, 'iteration')}, {duration(line.time_s)}"
+    value = None if metric is None else metric_of(line, metric)
+    if value is not None:
+        text += f": {metric} {value_text(value)}"
+    return [Span(line.name), Span(f" {status_word(line.status)}", STATUS_STYLES[line.status]), Span(text)]
+
+
+def failed(news: Failed) -> Line:
+    """Return "digits_3 failed at iteration 4: ValueError: no (will be tried again)"."""
+    line = news.line
+    what = exception_line(news.error.kind, news.error.message)
+    fate = "" if news.final else " (will be tried again)"
+    return [Span(line.name), Span(" failed", "red"), Span(f" after {plural(line.iteration, 'iteration')}: {what}{fate}")]
+
+
+def traceback_lines(error: ErrorInfo) -> list[Line]:
+    """Return the user's traceback, line by line; nothing where there is none."""
+    return [
+        [Span("  " + one_line(text), "" if text.startswith((" ", "Traceback")) else "red")]
+        for text in error.traceback.rstrip().splitlines()
+    ]
+
+
+def said(news: Said) -> Line:
+    """Return a notice, with the trial it is about."""
+    about = f"{news.trial}: " if news.trial else ""
+    return [Span("note: ", "yellow"), Span(about + one_line(news.text))]
+
+
+def row(news: Row, *, full: bool) -> Line:
+    """Return "digits_3 iteration 4: accuracy 0.97, loss 0.1"; a few metrics, or all of them if `full`."""
+    metrics = list(news.report.metrics.items())
+    shown = metrics if full else metrics[:_BRIEF_METRICS]
+    text = ", ".join(f"{name} {value_text(value)}" for name, value in shown)
+    more = f", and {len(metrics) - len(shown)} more" if len(metrics) > len(shown) else ""
+    return [Span(news.name), Span(f" iteration {news.report.iteration}: {text}{more}")]
+
+
+def status(snapshot: Snapshot, counts: Line, metric: str | None, resources: str) -> Line:
+    """Return counts, best and resources in one line."""
+    line = list(counts)
+    if snapshot.best is not None:
+        line.append(Span(f"; best {metric} {number(snapshot.best.value)} ({snapshot.best.name})"))
+    if resources:
+        line.append(Span(f"; {resources}"))
+    if snapshot.left_s is not None:
+        line.append(Span(f"; about {duration(snapshot.left_s)} left"))
+    return line
+
+
+def outcome(snapshot: Snapshot, info: RunInfo, options: TableOptions, *, session_s: float, reason: str) -> list[Line]:
+    """Return what there is to say when it is over: how it ended, what is best, where it lies, how to go on."""
+    lines: list[Line] = []
+    words = [
+        f"{snapshot.count(status)} {status_word(status, snapshot.count(status))}"
+        for status in (Status.TERMINATED, Status.ERROR, Status.RUNNING, Status.PAUSED, Status.PENDING)
+        if snapshot.count(status)
+    ]
+    verb = "Ended" if not snapshot.unfinished else "Stopped"
+    why = reason or snapshot.stopping or ""
+    because = f" ({why})" if why and why != "finished" else ""
+    text = f"{verb} after {duration(session_s)}{because}: {plural(snapshot.created, 'trial')}"
+    lines.append([Span(text, "bold"), Span(", " + ", ".join(words) if words else "")])
+    if snapshot.best is not None:
+        lines.append(best_line(snapshot.best, options.metric or info.metric or ""))
+    lines.append([Span("Results are in "), Span(info.path, "bold")])
+    if snapshot.unfinished or (why and why != "finished"):
+        how = info.how_to_resume or f'Tuner.restore("{info.path}", trainable).fit()'
+        left = f"{plural(snapshot.unfinished, 'trial')} left; " if snapshot.unfinished else ""
+        lines.append([Span(f"To go on ({left}finished ones are kept): " if left else "To go on: "), Span(how, "bold")])
+    return lines
+
+
+def same_failures(snapshot: Snapshot) -> list[Line]:
+    """Return "7 more failed the same way as digits_3: ValueError: no", one line a kind of failure."""
+    lines: list[Line] = []
+    for group in snapshot.groups:
+        if group.count > 1:
+            what = exception_line(group.error.kind, group.error.message)
+            count = group.count - 1
+            noun = "more failure came" if count == 1 else "more failures came"
+            lines.append([Span(f"{count} {noun} the same way as that of {group.first}: "), Span(what, "red")])
+    return lines

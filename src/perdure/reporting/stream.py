@@ -1,0 +1,52 @@
+"""A text stream that cannot hurt the run: a closed pipe ends the output, a missing character is replaced."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+_ASCII = str.maketrans({"…": "~", "·": "-", "–": "-", "—": "-"})
+
+
+class SafeStream:
+    """Wraps a text stream. Writing never raises; after a write that failed for good, nothing is written any more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.broken = False
+
+    @property
+    def encoding(self) -> str:
+        return getattr(self._stream, "encoding", None) or "ascii"
+
+    def isatty(self) -> bool:
+        try:
+            return bool(self._stream.isatty())
+        except (AttributeError, OSError, ValueError):
+            return False
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def write(self, text: str) -> int:
+        if not self.broken:
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError:
+                self._write_replaced(text)
+            except (OSError, ValueError):
+                self.broken = True
+        return len(text)
+
+    def _write_replaced(self, text: str) -> None:
+        encoded = text.translate(_ASCII).encode(self.encoding, errors="replace")
+        try:
+            self._stream.write(encoded.decode(self.encoding))
+        except (OSError, ValueError):
+            self.broken = True
+
+    def flush(self) -> None:
+        if not self.broken:
+            try:
+                self._stream.flush()
+            except (OSError, ValueError):
+                self.broken = True

@@ -1,0 +1,428 @@
+"""What a display remembers of an experiment: counters, the running trials, and the few finished ones worth a row.
+
+Folding an event touches one trial and costs about a microsecond. Statuses are not worked out a second time: they are
+read from the experiment's `State`, which whoever hands over the events has folded already (`follow`), or which the
+tally folds for itself (`own`). A finished trial stays only as long as it is among the best or the most recent, so the
+size of a tally does not grow with the number of trials.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import itertools
+import math
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Union
+
+from perdure.core import transitions
+from perdure.core.events import (
+    Action,
+    AnyEvent,
+    AttemptEnded,
+    AttemptPlanned,
+    AttemptStarted,
+    Data,
+    DriverStarted,
+    ErrorInfo,
+    Noticed,
+    Outcome,
+    Reported,
+    SearchEnded,
+    StopRequested,
+    TrialActed,
+    TrialRequeued,
+)
+from perdure.core.state import State, Status
+
+KEPT = 50
+"""Finished trials remembered by rank, and again by time of ending."""
+_NEWS_KEPT = 2000
+_DISTINCT_FAILURES = 200
+
+
+@dataclasses.dataclass(slots=True)
+class TrialLine:
+    """One trial, as a row of a table."""
+
+    id: str
+    number: int
+    name: str
+    searched: Data
+    status: Status = Status.PENDING
+    iteration: int = 0
+    time_s: float = 0.0
+    metrics: Data = dataclasses.field(default_factory=dict)
+    score: float | None = None
+    """The metric's last value, turned round where less is better; None until there is one that can be compared."""
+    failures: int = 0
+
+    def copy(self) -> TrialLine:
+        return dataclasses.replace(self)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Best:
+    """The best value of the metric that any row has held."""
+
+    value: float
+    score: float
+    trial: str
+    name: str
+    iteration: int
+    searched: Data
+
+
+@dataclasses.dataclass(slots=True)
+class FailureGroup:
+    """Failures that came by the same way: the same lines of code, or the same death."""
+
+    error: ErrorInfo
+    first: str
+    """Name of the trial that failed so first."""
+    count: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ended:
+    """News: a trial came to its end."""
+
+    line: TrialLine
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failed:
+    """News: an attempt of a trial failed."""
+
+    line: TrialLine
+    error: ErrorInfo
+    new: bool
+    """It is the first failure of its kind."""
+    final: bool
+    """The trial is in ERROR; otherwise it will be tried again."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Said:
+    """News: something a person should know."""
+
+    text: str
+    trial: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """News: a trial reported a result."""
+
+    name: str
+    report: Reported
+
+
+News = Union[Ended, Failed, Said, Row]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A tally at one moment, small and its own: nothing in it changes any more."""
+
+    counts: Mapping[str, int]
+    created: int
+    total: int | None
+    used: Mapping[str, float]
+    capacity: Mapping[str, float]
+    running: list[TrialLine]
+    waiting: list[TrialLine]
+    """Paused ones, and ones to be tried again."""
+    best_finished: list[TrialLine]
+    recent: list[TrialLine]
+    """Finished ones, the latest first."""
+    best: Best | None
+    metric_names: list[str]
+    """Metrics in the order they were first reported, at most a few."""
+    failed: list[tuple[TrialLine, ErrorInfo]]
+    groups: list[FailureGroup]
+    stopping: str | None
+    left_s: float | None
+    """Seconds until the last trial ends, guessed from the ended ones."""
+
+    def count(self, status: Status) -> int:
+        return self.counts.get(status.value, 0)
+
+    @property
+    def ended(self) -> int:
+        return self.count(Status.TERMINATED) + self.count(Status.ERROR)
+
+    @property
+    def unfinished(self) -> int:
+        return self.created - self.ended
+
+
+class Tally:
+    """Folds events into what a display shows."""
+
+    def __init__(
+        self,
+        *,
+        metric: str | None = None,
+        mode: str | None = None,
+        total: int | None = None,
+        state: State | None = None,
+        tell_rows: bool = False,
+    ) -> None:
+        self._given = state
+        self._own = state is None
+        self._state = State() if state is None else state
+        self._metric = metric
+        self._sign = -1.0 if mode == "min" else 1.0
+        self._total = total
+        self._tell_rows = tell_rows
+        self._lines: dict[str, TrialLine] = {}
+        self._ranked: list[tuple[float, int, str, TrialLine]] = []
+        self._recent: deque[TrialLine] = deque(maxlen=KEPT)
+        self._best: Best | None = None
+        self._metric_names: dict[str, None] = {}
+        self._failed: dict[str, tuple[TrialLine, ErrorInfo]] = {}
+        self._groups: dict[object, FailureGroup] = {}
+        self._ended = 0
+        self._ended_s = 0.0
+        self._serial = itertools.count()
+        self.news: deque[News] = deque(maxlen=_NEWS_KEPT)
+        self.told = 0
+        """How much news there has been in all, so that a reader can tell how much it missed."""
+
+    def fold(self, events: Iterable[AnyEvent]) -> None:
+        """Take in events that `state` has already been through (or, with a state of its own, has not)."""
+        handlers = self._HANDLERS
+        for event in events:
+            if self._own:
+                transitions.apply(self._state, event)
+            handle = handlers.get(type(event))
+            if handle is not None:
+                handle(self, event)
+
+    def replay(self, history: Iterable[AnyEvent]) -> None:
+        """Take in the events of earlier sessions, in silence.
+
+        They are folded into a state of the tally's own: the one that is followed is already past them, and would
+        tell of the end where the middle is meant.
+        """
+        self._state, self._own = State(), True
+        self.fold(history)
+        self.news.clear()
+        self.told = 0
+        if self._given is not None:
+            self._state, self._own = self._given, False
+
+    def snapshot(self) -> Snapshot:
+        """Return what there is to show. Costs what the running and paused trials cost, not the finished ones."""
+        running: list[TrialLine] = []
+        waiting: list[TrialLine] = []
+        for line in self._lines.values():
+            (running if line.status is Status.RUNNING else waiting).append(line)
+        state = self._state
+        return Snapshot(
+            counts=state.counts.copy(),
+            created=state.created,
+            total=state.created if state.search_ended else self._total,
+            used=state.used.copy(),
+            capacity=state.capacity.copy(),
+            running=[line.copy() for line in running],
+            waiting=[line.copy() for line in waiting],
+            best_finished=_distinct(entry[3] for entry in sorted(self._ranked, reverse=True)),
+            recent=_distinct(reversed(self._recent)),
+            best=self._best,
+            metric_names=list(self._metric_names),
+            failed=list(self._failed.values())[-KEPT:],
+            groups=[dataclasses.replace(group) for group in self._groups.values()],
+            stopping=state.stopping,
+            left_s=self._left_s(running),
+        )
+
+    def name_of(self, trial: str) -> str:
+        """Return a trial's name, or its id where it has none yet."""
+        known = self._state.trials.get(trial)
+        return trial if known is None else known.name
+
+    def _left_s(self, running: list[TrialLine]) -> float | None:
+        total = self._state.created if self._state.search_ended else self._total
+        if total is None or not self._ended or not running:
+            return None
+        mean = self._ended_s / self._ended
+        counts = self._state.counts
+        ended = counts.get("TERMINATED", 0) + counts.get("ERROR", 0)
+        unstarted = max(total - ended - len(running), 0)
+        begun = sum(max(mean - line.time_s, 0.0) for line in running)
+        return (unstarted * mean + begun) / len(running)
+
+    # --- one handler an event ---------------------------------------------------------------------------------------
+
+    def _line(self, trial: str) -> TrialLine:
+        line = self._lines.get(trial)
+        if line is None:
+            known = self._state.trials[trial]
+            line = self._lines[trial] = TrialLine(
+                id=trial,
+                number=known.number,
+                name=known.name,
+                searched=known.searched or {},
+                status=known.status,
+                iteration=known.iteration,
+                time_s=known.time_total_s,
+                failures=known.failures,
+            )
+        return line
+
+    def _planned(self, event: AttemptPlanned) -> None:
+        self._line(event.trial).status = Status.RUNNING
+
+    def _started(self, event: AttemptStarted) -> None:
+        self._line(event.trial).iteration = event.iteration
+
+    def _reported(self, event: Reported) -> None:
+        line = self._lines.get(event.trial) or self._line(event.trial)
+        line.iteration = event.iteration
+        line.time_s = event.time_total_s
+        metrics = line.metrics = event.metrics
+        if self._metric is not None:
+            value = metrics.get(self._metric)
+            if value is None:
+                value = metric_of(line, self._metric)
+            if isinstance(value, (int, float)) and math.isfinite(value):
+                line.score = score = self._sign * value
+                if self._best is None or score > self._best.score:
+                    self._best = Best(value, score, line.id, line.name, line.iteration, line.searched)
+        if len(self._metric_names) < 16 and not metrics.keys() <= self._metric_names.keys():
+            self._metric_names.update(dict.fromkeys(metrics))
+        for action in event.actions:
+            self._acted(action)
+        if self._tell_rows:
+            self._tell(Row(line.name, event))
+
+    def _attempt_ended(self, event: AttemptEnded) -> None:
+        line = self._line(event.trial)
+        known = self._state.trials[event.trial]
+        line.status, line.failures = known.status, known.failures
+        if event.error is not None and event.outcome in (Outcome.FAILED, Outcome.LOST, Outcome.REJECTED):
+            self._fail(line, event.error)
+        if line.status.finished:
+            self._finish(line)
+
+    def _fail(self, line: TrialLine, error: ErrorInfo) -> None:
+        key = failure_key(error)
+        group = self._groups.get(key)
+        new = group is None
+        if group is None:
+            group = FailureGroup(error, line.name)
+            if len(self._groups) < _DISTINCT_FAILURES:
+                self._groups[key] = group
+        group.count += 1
+        final = line.status is Status.ERROR
+        if final:
+            self._failed.pop(line.id, None)
+            if len(self._failed) >= KEPT:
+                del self._failed[next(iter(self._failed))]
+            self._failed[line.id] = (line.copy(), error)
+        self._tell(Failed(line.copy(), error, new, final))
+
+    def _finish(self, line: TrialLine) -> None:
+        self._lines.pop(line.id, None)
+        self._ended += 1
+        self._ended_s += line.time_s
+        self._recent.append(line)
+        if line.score is not None:
+            entry = (line.score, -next(self._serial), line.id, line)
+            if len(self._ranked) < KEPT:
+                heapq.heappush(self._ranked, entry)
+            else:
+                heapq.heappushpop(self._ranked, entry)
+        if line.status is Status.TERMINATED:
+            self._tell(Ended(line.copy()))
+
+    def _acted(self, action: Action) -> None:
+        line = self._lines.get(action.trial)
+        if line is None:
+            return
+        if action.config is not None and line.searched:
+            line.searched = {key: _leaf(action.config, key, old) for key, old in line.searched.items()}
+        self._look_again(line)
+
+    def _trial_acted(self, event: TrialActed) -> None:
+        self._acted(event.action)
+
+    def _look_again(self, line: TrialLine) -> None:
+        line.status = self._state.trials[line.id].status
+        if line.status.finished:
+            self._finish(line)
+
+    def _requeued(self, event: TrialRequeued) -> None:
+        self._failed.pop(event.trial, None)
+        line = self._line(event.trial)
+        line.status = self._state.trials[event.trial].status
+
+    def _everything_changed(self, event: DriverStarted | StopRequested) -> None:
+        for line in list(self._lines.values()):
+            self._look_again(line)
+
+    def _noticed(self, event: Noticed) -> None:
+        self._tell(Said(event.text, None if event.trial is None else self.name_of(event.trial)))
+
+    def _search_ended(self, event: SearchEnded) -> None:
+        self._total = self._state.created
+
+    def _tell(self, news: News) -> None:
+        self.told += 1
+        self.news.append(news)
+
+    _HANDLERS: ClassVar[dict[type, Callable[[Tally, Any], None]]] = {  # Any: each is only ever given its own kind
+        AttemptPlanned: _planned,
+        AttemptStarted: _started,
+        Reported: _reported,
+        AttemptEnded: _attempt_ended,
+        TrialActed: _trial_acted,
+        TrialRequeued: _requeued,
+        DriverStarted: _everything_changed,
+        StopRequested: _everything_changed,
+        Noticed: _noticed,
+        SearchEnded: _search_ended,
+    }
+
+
+def metric_of(line: TrialLine, metric: str) -> object:
+    """Return a metric of a trial's last row by its name, its "/"-joined path, or the name of an automatic column."""
+    metrics = line.metrics
+    if metric in metrics:
+        return metrics[metric]
+    if "/" in metric:
+        return _leaf(metrics, metric, None)
+    if metric == "training_iteration":
+        return line.iteration
+    if metric == "time_total_s":
+        return line.time_s
+    return None
+
+
+def failure_key(error: ErrorInfo) -> object:
+    """Return what tells one way of failing from another: the code it came through, not the values it named."""
+    frames = tuple(text for text in error.traceback.splitlines() if text.lstrip().startswith('File "'))
+    if frames:
+        return (error.kind, frames)
+    return (error.kind, error.exit_code, error.signal, re.sub(r"\d+", "#", error.message))
+
+
+def _leaf(tree: Mapping[str, object], path: str, default: object) -> object:
+    node: object = tree
+    for part in path.split("/"):
+        if not isinstance(node, Mapping) or part not in node:
+            return default
+        node = node[part]
+    return node
+
+
+def _distinct(lines: Iterable[TrialLine]) -> list[TrialLine]:
+    seen: dict[str, TrialLine] = {}
+    for line in lines:
+        if line.status.finished and line.id not in seen:
+            seen[line.id] = line.copy()
+    return list(seen.values())
