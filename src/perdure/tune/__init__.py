@@ -7,26 +7,6 @@ from typing import TYPE_CHECKING
 from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
-    from perdure.tune import (
-        analysis as analysis,
-        callback as callback,
-        error as error,
-        experiment as experiment,
-        integration as integration,
-        logger as logger,
-        progress_reporter as progress_reporter,
-        registry as registry,
-        result as result,
-        result_grid as result_grid,
-        schedulers as schedulers,
-        search as search,
-        stopper as stopper,
-        syncer as syncer,
-        trainable as trainable,
-        tune_config as tune_config,
-        tuner as tuner,
-        utils as utils,
-    )
     from perdure.callbacks import Callback as Callback
     from perdure.checkpoint import Checkpoint as Checkpoint
     from perdure.config import (
@@ -74,6 +54,26 @@ if TYPE_CHECKING:
         PlacementGroupFactory as PlacementGroupFactory,
         with_parameters as with_parameters,
         with_resources as with_resources,
+    )
+    from perdure.tune import (
+        analysis as analysis,
+        callback as callback,
+        error as error,
+        experiment as experiment,
+        integration as integration,
+        logger as logger,
+        progress_reporter as progress_reporter,
+        registry as registry,
+        result as result,
+        result_grid as result_grid,
+        schedulers as schedulers,
+        search as search,
+        stopper as stopper,
+        syncer as syncer,
+        trainable as trainable,
+        tune_config as tune_config,
+        tuner as tuner,
+        utils as utils,
     )
     from perdure.tuner import Tuner as Tuner
 else:

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
+    from perdure.search_space import grid_search as grid_search
+    from perdure.searchers import create_searcher as create_searcher
+    from perdure.searchers.base import Searcher as Searcher
+    from perdure.searchers.basic_variant import BasicVariantGenerator as BasicVariantGenerator
     from perdure.tune.search import (
         ax as ax,
         basic_variant as basic_variant,
@@ -22,10 +26,6 @@ if TYPE_CHECKING:
         searcher as searcher,
         zoopt as zoopt,
     )
-    from perdure.search_space import grid_search as grid_search
-    from perdure.searchers import create_searcher as create_searcher
-    from perdure.searchers.base import Searcher as Searcher
-    from perdure.searchers.basic_variant import BasicVariantGenerator as BasicVariantGenerator
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 
