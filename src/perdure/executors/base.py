@@ -60,7 +60,8 @@ class Executor(Protocol):
 
     def setup(self, program: Program, *, turn: Callable[[], None]) -> None:
         """Get ready to start attempts. `turn` runs one turn of the loop, for an executor that has no process of its
-        own to wait in (inline)."""
+        own to wait in (inline).
+        """
         ...
 
     def start(self, assignment: Assignment) -> None:

@@ -11,7 +11,7 @@ import socket
 import struct
 import sys
 import threading
-from typing import Generic, Protocol, TypeVar, Union
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -131,6 +131,8 @@ class SocketChannel:
         self._reader: FrameReader[ToWorker] = FrameReader(msgspec.msgpack.Decoder(ToWorker))
         self._inbox: list[ToWorker] = []
         self._stopping = False
+        self.ended = False
+        """Whether an `Ended` was sent for the attempt in hand."""
 
     @property
     def stopping(self) -> bool:
@@ -143,6 +145,7 @@ class SocketChannel:
         """Say something that needs no answer. What was printed goes out before an `Ended` does."""
         if isinstance(message, Ended):
             flush_output()
+            self.ended = True
         data = frame(message)
         try:
             with self._lock:
@@ -168,6 +171,7 @@ class SocketChannel:
     def renew(self) -> None:
         """Forget that the attempt before was to stop; this process is about to run another one."""
         self._stopping = False
+        self.ended = False
 
     def _readable(self) -> bool:
         poller = select.poll()
@@ -191,4 +195,3 @@ def flush_output() -> None:
             stream.flush()
         except (AttributeError, OSError, ValueError):  # None, gone, or closed by user code
             continue
-
