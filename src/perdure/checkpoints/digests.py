@@ -1,0 +1,76 @@
+"""Digests of a checkpoint's files, and the file that records those that the manifest lacks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+
+import msgspec
+import xxhash
+
+from perdure.checkpoints.seal import read_sealed, seal, unseal
+from perdure.errors import CheckpointCorruptError
+from perdure.storage.layout import DIGESTS
+from perdure.storage.local import write_new
+
+CHUNK = 4 << 20
+"""Bytes read and digested at a time; long enough for the interpreter lock to be free most of the time."""
+
+VERSION = 1
+
+EachChunk = Callable[[int, int, int], None]
+"""Called with (descriptor, offset, bytes) after each chunk."""
+
+
+class DigestsFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The digests file. It is written once and never replaced."""
+
+    version: int
+    manifest: str
+    """Digest of the manifest it belongs to."""
+    files: dict[str, str]
+
+
+def digest_file(path: str, each_chunk: EachChunk | None = None) -> str:
+    """Return the xxh3_128 digest of a file, in hexadecimal."""
+    state = xxhash.xxh3_128()
+    offset = 0
+    with open(path, "rb", buffering=0) as file:
+        buffer = memoryview(bytearray(min(CHUNK, os.fstat(file.fileno()).st_size + 1)))
+        while count := file.readinto(buffer):
+            state.update(buffer[:count])
+            if each_chunk is not None:
+                each_chunk(file.fileno(), offset, count)
+            offset += count
+    return state.hexdigest()
+
+
+def digest_bytes(data: bytes) -> str:
+    """Return the xxh3_128 digest of `data`, in hexadecimal."""
+    return xxhash.xxh3_128_hexdigest(data)
+
+
+def read_digests(folder: str) -> DigestsFile | None:
+    """Return what is recorded beside the manifest in `folder`, None if nothing is.
+
+    Raises:
+        CheckpointCorruptError: the digests file is torn or altered.
+        StorageError: it cannot be read right now.
+    """
+    path = os.path.join(folder, DIGESTS)
+    data = read_sealed(path)
+    if data is None:
+        return None
+    try:
+        return msgspec.json.decode(unseal(data, path), type=DigestsFile)
+    except msgspec.MsgspecError as error:
+        raise CheckpointCorruptError(f"{path} is not a digests file: {error}.") from error
+
+
+def write_digests(folder: str, manifest: bytes, files: Mapping[str, str]) -> None:
+    """Record digests beside the manifest whose bytes are given. What somebody recorded before stands."""
+    content = DigestsFile(version=VERSION, manifest=digest_bytes(manifest), files=dict(files))
+    try:
+        write_new(os.path.join(folder, DIGESTS), seal(msgspec.json.encode(content)))
+    except FileExistsError:
+        return

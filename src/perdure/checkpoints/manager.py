@@ -1,0 +1,347 @@
+"""The driver's side of checkpoints: bringing them to the disk, and removing them, on two threads of its own.
+
+The loop says `make_durable` and `delete`, which return at once, and asks `poll` what has come of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Union
+
+from perdure.checkpoints.durability import complete_digests, sync_checkpoint
+from perdure.checkpoints.manifest import SMALL
+from perdure.checkpoints.pace import Pace
+from perdure.checkpoints.patience import DELAYS_S
+from perdure.checkpoints.recovery import find_committed as find_committed
+from perdure.checkpoints.recovery import sweep as sweep
+from perdure.core.events import Source
+from perdure.errors import CheckpointError, StorageError
+from perdure.storage.faults import fault_point
+from perdure.storage.layout import MANIFEST
+from perdure.storage.removal import remove_file, remove_tree
+from perdure.storage.sync import sync_filesystem
+
+GROUP = 4
+"""From so many small checkpoints on, one flush of the file system is cheaper than syncing each."""
+GATHER_S = 0.1
+"""Small checkpoints are synced at most so often, to let them gather."""
+HURRY_S = 5.0
+"""Once the oldest has waited for so long, the background no longer rests."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Durable:
+    """Bytes, manifest and digests have reached the disk."""
+
+    source: Source
+    kind: Literal["durable"] = "durable"
+
+
+@dataclasses.dataclass(frozen=True)
+class Deleted:
+    """Nothing is left of it."""
+
+    source: Source
+    kind: Literal["deleted"] = "deleted"
+
+
+@dataclasses.dataclass(frozen=True)
+class Failed:
+    """It could not be done, and will not be tried again unless asked for."""
+
+    source: Source
+    what: Literal["made durable", "deleted"]
+    error: Exception
+    kind: Literal["failed"] = "failed"
+
+    @property
+    def corrupt(self) -> bool:
+        """The checkpoint itself is damaged or gone; otherwise the storage failed."""
+        return isinstance(self.error, CheckpointError)
+
+
+Done = Union[Durable, Deleted, Failed]
+
+
+@dataclasses.dataclass(frozen=True)
+class Backlog:
+    """What is committed and not yet durable."""
+
+    count: int
+    nbytes: int
+    oldest_s: float
+
+
+@dataclasses.dataclass(eq=False)
+class _Job:
+    source: Source
+    folder: str
+    nbytes: int
+    digested: bool
+    since: float
+    cancelled: bool = False
+
+
+class CheckpointManager:
+    """Brings checkpoints to the disk and removes them, in the background.
+
+    Args:
+        experiment_path: The experiment's directory.
+        wake: Called, from another thread, when `poll` has something new.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        experiment_path: str | os.PathLike[str],
+        *,
+        wake: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._experiment_path = os.path.abspath(os.fspath(experiment_path))
+        self._wake = wake
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._to_sync: dict[Source, _Job] = {}
+        """Waiting and in progress, oldest first; a job leaves when its outcome is known."""
+        self._nbytes = 0
+        self._to_delete: dict[Source, str] = {}
+        self._deleting: Source | None = None
+        self._done: deque[Done] = deque()
+        self._draining = 0
+        self._stop = threading.Event()
+        self._hurry = threading.Event()
+        """Set to end a rest."""
+        self._threads: dict[str, threading.Thread] = {}
+        self._pace = Pace(hurry=self._in_a_hurry, rest=self._hurry.wait)
+
+    # --- called by the loop -----------------------------------------------------------------------------------------
+
+    def make_durable(
+        self, source: Source, directory: str | os.PathLike[str], nbytes: int, *, digested: bool = False
+    ) -> None:
+        """Have a committed checkpoint brought to the disk; `poll` will say Durable or Failed. Asked twice counts once.
+
+        Args:
+            source: Names the checkpoint.
+            directory: Its folder.
+            nbytes: Its size, for the backlog.
+            digested: Its manifest has every digest (`CheckpointInfo.digested`), so that it need not be read again.
+        """
+        with self._changed:
+            if source in self._to_sync or source in self._to_delete:
+                return
+            job = _Job(source, os.fspath(directory), nbytes, digested, self._clock())
+            self._to_sync[source] = job
+            self._nbytes += nbytes
+            self._ensure_thread("sync", self._sync_loop)
+            self._changed.notify_all()
+
+    def delete(self, source: Source, directory: str | os.PathLike[str]) -> None:
+        """Have a checkpoint removed; `poll` will say Deleted or Failed. It need not become durable any more."""
+        with self._changed:
+            job = self._to_sync.pop(source, None)
+            if job is not None:
+                job.cancelled = True
+                self._nbytes -= job.nbytes
+            if source not in self._to_delete:
+                self._to_delete[source] = os.fspath(directory)
+                self._ensure_thread("delete", self._delete_loop)
+            self._changed.notify_all()
+
+    def poll(self) -> list[Done]:
+        """Return what has come of it since the last call. Never waits."""
+        done: list[Done] = []
+        while self._done:
+            done.append(self._done.popleft())
+        return done
+
+    @property
+    def backlog(self) -> Backlog:
+        """What is on its way to the disk: how many, how many bytes, and for how long the oldest has waited."""
+        with self._changed:
+            return Backlog(len(self._to_sync), self._nbytes, self._oldest_s())
+
+    def drain(self, timeout_s: float) -> bool:
+        """Work without rest until nothing is left to do, and return True; False when the time is over first."""
+        with self._changed:
+            self._draining += 1
+            self._hurry.set()
+            self._changed.notify_all()
+            try:
+                return self._changed.wait_for(lambda: not self._to_sync and not self._to_delete, timeout_s)
+            finally:
+                self._draining -= 1
+                if not self._draining and not self._stop.is_set():
+                    self._hurry.clear()
+
+    def close(self) -> None:
+        """Stop. What was not done is done after a restore: it is still due by the journal."""
+        with self._changed:
+            self._stop.set()
+            self._hurry.set()
+            self._changed.notify_all()
+        for thread in self._threads.values():
+            thread.join(timeout=5.0)  # a disk that hangs must not hang the end; the threads are daemons
+
+    # --- bringing to the disk ---------------------------------------------------------------------------------------
+
+    def _sync_loop(self) -> None:
+        while True:
+            small, large = self._next_batch()
+            if self._stop.is_set():
+                return
+            self._make_group_durable(small)
+            if large is not None:
+                self._make_group_durable([large])
+
+    def _next_batch(self) -> tuple[list[_Job], _Job | None]:
+        """Wait for work; return all small checkpoints, and the first large one."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stop.is_set() or self._to_sync)
+            # Not a sleep: a drain or a close ends it.
+            self._changed.wait_for(lambda: self._stop.is_set() or self._draining, GATHER_S)
+            jobs = list(self._to_sync.values())
+        small = [job for job in jobs if job.nbytes <= SMALL]
+        return small, next((job for job in jobs if job.nbytes > SMALL), None)
+
+    def _make_group_durable(self, jobs: list[_Job]) -> None:
+        ready = [job for job in jobs if self._prepare(job)]
+        if not ready:
+            return
+        if len(ready) >= GROUP and self._flush(ready):
+            self._finish([(job, Durable(job.source)) for job in ready])
+        else:
+            for job in ready:
+                self._finish([(job, self._sync(job))])
+        fault_point("durable.synced")
+
+    def _prepare(self, job: _Job) -> bool:
+        """Complete the digests. False: there is nothing further to do for this job."""
+        error: Exception | None = None
+        for delay_s in (*DELAYS_S, None):
+            if job.cancelled or self._stop.is_set():
+                return False
+            try:
+                self._digest(job)
+            except CheckpointError as failure:
+                error = failure
+                break
+            except OSError as failure:
+                error = failure
+                if isinstance(failure, StorageError) or delay_s is None:
+                    break  # a StorageError has been tried several times already
+                self._stop.wait(delay_s)
+            else:
+                return True
+        if error is not None:
+            self._finish([(job, Failed(job.source, "made durable", error))])
+        return False
+
+    def _digest(self, job: _Job) -> None:
+        if job.digested:
+            os.stat(os.path.join(job.folder, MANIFEST))
+            return
+        self._pace.begin()
+        complete_digests(job.folder, lambda *chunk: self._after_chunk(job, *chunk))
+
+    def _after_chunk(self, job: _Job, descriptor: int, offset: int, nbytes: int) -> None:
+        if job.cancelled or self._stop.is_set():
+            raise _CancelledError(errno.ECANCELED, "no longer wanted")
+        self._pace(descriptor, offset, nbytes)
+
+    def _flush(self, jobs: list[_Job]) -> bool:
+        """Sync the whole file system. False: it has to be done one by one."""
+        try:
+            device = os.stat(self._experiment_path).st_dev
+            if any(os.stat(job.folder).st_dev != device for job in jobs):
+                return False
+            return sync_filesystem(self._experiment_path)
+        except OSError:
+            # Somebody's write failed, perhaps not ours: syncing each says whose.
+            return False
+
+    def _sync(self, job: _Job) -> Done:
+        try:
+            sync_checkpoint(job.folder)
+        except OSError as error:
+            return Failed(job.source, "made durable", error)
+        return Durable(job.source)
+
+    def _finish(self, outcomes: list[tuple[_Job, Done]]) -> None:
+        with self._changed:
+            for job, done in outcomes:
+                if not job.cancelled and self._to_sync.pop(job.source, None) is not None:
+                    self._nbytes -= job.nbytes
+                    self._done.append(done)
+            self._changed.notify_all()
+        self._wake()
+
+    def _oldest_s(self) -> float:
+        oldest = next(iter(self._to_sync.values()), None)
+        return 0.0 if oldest is None else self._clock() - oldest.since
+
+    def _in_a_hurry(self) -> bool:
+        return self._hurry.is_set() or self._oldest_s() > HURRY_S
+
+    # --- removing ---------------------------------------------------------------------------------------------------
+
+    def _delete_loop(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stop.is_set() or self._to_delete)
+                if self._stop.is_set():
+                    return
+                jobs = list(self._to_delete.items())
+            for source, folder in jobs:
+                done = self._delete(source, folder)
+                if done is None:
+                    return
+                with self._changed:
+                    del self._to_delete[source]
+                    self._done.append(done)
+                    self._changed.notify_all()
+            self._wake()
+
+    def _delete(self, source: Source, folder: str) -> Done | None:
+        for delay_s in (*DELAYS_S, None):
+            if self._stop.is_set():
+                return None
+            try:
+                delete_checkpoint(folder)
+            except OSError as error:
+                if delay_s is None:
+                    return Failed(source, "deleted", error)
+                self._stop.wait(delay_s)
+            else:
+                return Deleted(source)
+        raise AssertionError("unreachable")
+
+    def _ensure_thread(self, name: str, target: Callable[[], None]) -> None:
+        if name not in self._threads:
+            self._threads[name] = threading.Thread(target=target, name=f"perdure-checkpoints-{name}", daemon=True)
+            self._threads[name].start()
+
+
+class _CancelledError(OSError):
+    """The checkpoint is being deleted, or the manager closed, while it was read."""
+
+
+def delete_checkpoint(folder: str | os.PathLike[str]) -> None:
+    """Remove a checkpoint: the manifest first, so that what a crash leaves is no checkpoint. Gone already is fine.
+
+    Raises:
+        OSError: something of it is still there.
+    """
+    fault_point("delete.begin")
+    remove_file(os.path.join(folder, MANIFEST))
+    fault_point("delete.manifest")
+    remove_tree(os.fspath(folder))
+    fault_point("delete.done")
