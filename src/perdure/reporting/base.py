@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from perdure.core.events import AnyEvent
+    from perdure.core.state import State
     from perdure.trial_view import TrialView
 
 
@@ -44,8 +45,11 @@ class RunInfo:
 class ProgressDisplay(Protocol):
     """Shows an experiment to a person. No method raises, and none waits for the terminal except `close` (seconds)."""
 
-    def start(self, info: RunInfo, history: Iterable[AnyEvent] = ()) -> None:
-        """Begin. `history` holds the events of earlier sessions: they are counted but not announced."""
+    def start(self, info: RunInfo, history: Iterable[AnyEvent] = (), state: State | None = None) -> None:
+        """Begin. `history` holds the events of earlier sessions: they are counted but not announced.
+
+        With `state`, statuses are read from it and not folded anew: events are observed after it took them in.
+        """
         ...
 
     def observe(self, events: Sequence[AnyEvent]) -> None:
@@ -79,6 +83,7 @@ class TableOptions:
         max_column_length: Longest name or value shown whole.
         infer_limit: Most metric columns that are chosen without being asked for.
         sort_by_metric: Order the table by the metric rather than by what runs.
+        intermediate_tables: Where output is not a terminal, write a table with each status line.
         interval_s: Least seconds between two status lines where output is not a terminal; None chooses.
     """
 
@@ -92,6 +97,7 @@ class TableOptions:
     max_column_length: int = 24
     infer_limit: int = 3
     sort_by_metric: bool = False
+    intermediate_tables: bool = False
     interval_s: float | None = None
 
 

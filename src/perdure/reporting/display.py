@@ -17,6 +17,7 @@ from perdure.reporting.tally import News, Snapshot, Tally
 
 logger = logging.getLogger(__name__)
 
+_GAVE_UP = "The progress display failed and was switched off; the run goes on."
 _OUTPUT_KEPT = 5000
 """Lines of trials' output that wait to be shown; older ones are dropped and counted."""
 
@@ -72,7 +73,7 @@ class TallyDisplay(abc.ABC):
             state=state,
             tell_rows=self.verbose >= 2,
         )
-        self._guard(lambda: self._tally.replay(history))
+        self._guard(lambda: self._replay(history))
         if self._threaded:
             self._painter = Painter(self._paint, interval_s=self.interval_s)
             self._painter.start()
@@ -86,8 +87,10 @@ class TallyDisplay(abc.ABC):
         try:
             with self._lock:
                 self._tally.fold(events)
+                self._take(events)
         except Exception:
-            self._give_up()
+            self._broken = True
+            logger.warning(_GAVE_UP, exc_info=True)
 
     def tick(self, now: float) -> None:
         """Paint, where there is no thread for it and it is time to."""
@@ -117,6 +120,13 @@ class TallyDisplay(abc.ABC):
     @abc.abstractmethod
     def paint(self, news: list[News], printed: list[tuple[str, str]], *, last: bool) -> None:
         """Show what is new, and how things stand."""
+
+    def _replay(self, history: Iterable[AnyEvent]) -> None:
+        self._tally.replay(history)
+
+    def _take(self, events: Iterable[AnyEvent]) -> None:
+        """Take in events besides the tally, under its lock."""
+        return
 
     def snapshot(self) -> Snapshot:
         """Return how things stand."""
@@ -158,8 +168,5 @@ class TallyDisplay(abc.ABC):
         try:
             act()
         except Exception:
-            self._give_up()
-
-    def _give_up(self) -> None:
-        self._broken = True
-        logger.warning("The progress display failed and was switched off; the run goes on.", exc_info=True)
+            self._broken = True
+            logger.warning(_GAVE_UP, exc_info=True)

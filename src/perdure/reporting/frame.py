@@ -215,9 +215,7 @@ def _by_score(line: TrialLine) -> tuple[bool, float]:
     return (line.score is None, -(line.score or 0.0))
 
 
-def trial_columns(
-    snapshot: Snapshot, info: RunInfo, options: TableOptions, shown: Sequence[TrialLine]
-) -> list[Column]:
+def trial_columns(snapshot: Snapshot, info: RunInfo, options: TableOptions, shown: Sequence[TrialLine]) -> list[Column]:
     """Return the table's columns: trial, status, iteration, time, metrics, parameters."""
     limit = options.max_column_length
 
@@ -241,9 +239,7 @@ def trial_columns(
     for place, (metric, heading) in enumerate(metrics.items()):
         cells = [_metric_text(line, metric, limit) for line in shown]
         columns.append(
-            Column(
-                heading=shorten(heading, limit), cells=cells, styles=[""] * len(cells), right=True, keep=place == 0
-            )
+            Column(heading=shorten(heading, limit), cells=cells, styles=[""] * len(cells), right=True, keep=place == 0)
         )
     for parameter, heading in _parameter_headings(options, shown).items():
         cells = [shorten(value_text(line.searched.get(parameter, "")), limit) for line in shown]
@@ -362,3 +358,27 @@ def cut(line: Line, width: int) -> Line:
 def text_of(line: Line) -> str:
     """Return a line without its styles."""
     return "".join(span.text for span in line)
+
+
+def grid_lines(grid: Grid) -> list[str]:
+    """Return the grid as plain text, its headings underlined."""
+    if not grid.rows:
+        return []
+    widths = [column.width for column in grid.columns]
+
+    def set_row(cells: Sequence[str]) -> str:
+        placed = (
+            cell.rjust(width) if column.right else cell.ljust(width)
+            for cell, width, column in zip(cells, widths, grid.columns, strict=True)
+        )
+        return (" " * _GAP).join(placed).rstrip()
+
+    rows = [set_row([column.cells[number] for column in grid.columns]) for number in range(grid.rows)]
+    rule = "-" * (sum(widths) + _GAP * (len(widths) - 1))
+    return [set_row([column.heading for column in grid.columns]), rule, *rows]
+
+
+def frame_text(frame: Frame) -> list[str]:
+    """Return all that is on show as plain lines."""
+    header = [text_of(line) for line in frame.header]
+    return [*header, *grid_lines(frame.grid), *(text_of(line) for line in frame.footer)]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TextIO
 
 from perdure.reporting import sentences
-from perdure.reporting.base import TableOptions
 from perdure.reporting.display import TallyDisplay
 from perdure.reporting.formats import clock, number, one_line, plural, resources_text
-from perdure.reporting.frame import Line, Span, counts_line, text_of
+from perdure.reporting.frame import Line, Span, build, counts_line, grid_lines, text_of
 from perdure.reporting.stream import SafeStream
 from perdure.reporting.tally import Ended, Failed, News, Row, Said
 
@@ -54,6 +54,8 @@ class PlainDisplay(TallyDisplay):
         elif now >= self._status_due:
             self._status_due = now + self._status_s
             self._write(self._status())
+            if self.options.intermediate_tables:
+                self._write_table()
         self._stream.flush()
 
     def _tell(self, item: News) -> None:
@@ -107,16 +109,21 @@ class PlainDisplay(TallyDisplay):
         return sentences.status(snapshot, counts_line(snapshot), self._metric, used)
 
     def _finish(self) -> None:
+        self._write_table()
         snapshot = self.snapshot()
         for line in sentences.same_failures(snapshot):
             self._stream.write(text_of(line) + "\n")
-        lines = sentences.outcome(
-            snapshot, self.info, self.options, session_s=self.session_s, reason=self.reason
-        )
+        lines = sentences.outcome(snapshot, self.info, self.options, session_s=self.session_s, reason=self.reason)
         for line in lines:
             self._stream.write(text_of(line) + "\n")
 
+    def _write_table(self) -> None:
+        width = shutil.get_terminal_size((120, 0)).columns
+        frame = build(
+            self.snapshot(), self.info, self.options, elapsed_s=self.elapsed_s, width=max(width, 80), final=True
+        )
+        lines = ["", *grid_lines(frame.grid), *(text_of(line) for line in frame.footer), ""]
+        self._stream.write("".join(f"{line}\n" for line in lines))
+
     def _write(self, line: Line) -> None:
         self._stream.write(f"[{clock(self.elapsed_s)}] {text_of(line)}\n")
-
-

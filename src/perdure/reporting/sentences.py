@@ -39,7 +39,11 @@ def failed(news: Failed) -> Line:
     line = news.line
     what = exception_line(news.error.kind, news.error.message)
     fate = "" if news.final else " (will be tried again)"
-    return [Span(line.name), Span(" failed", "red"), Span(f" after {plural(line.iteration, 'iteration')}: {what}{fate}")]
+    return [
+        Span(line.name),
+        Span(" failed", "red"),
+        Span(f" after {plural(line.iteration, 'iteration')}: {what}{fate}"),
+    ]
 
 
 def traceback_lines(error: ErrorInfo) -> list[Line]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
-_ASCII = str.maketrans({"…": "~", "·": "-", "–": "-", "—": "-"})
+_ASCII = str.maketrans({"\u2026": "~", "\u2500": "-", "\u2013": "-", "\u2014": "-"})
 
 
 class SafeStream:
@@ -16,18 +16,22 @@ class SafeStream:
 
     @property
     def encoding(self) -> str:
+        """The stream's own, or ASCII where it has none."""
         return getattr(self._stream, "encoding", None) or "ascii"
 
     def isatty(self) -> bool:
+        """Return whether the stream is a terminal."""
         try:
             return bool(self._stream.isatty())
         except (AttributeError, OSError, ValueError):
             return False
 
     def fileno(self) -> int:
+        """Return the stream's file descriptor."""
         return self._stream.fileno()
 
     def write(self, text: str) -> int:
+        """Write `text`, as far as that is possible."""
         if not self.broken:
             try:
                 self._stream.write(text)
@@ -45,6 +49,7 @@ class SafeStream:
             self.broken = True
 
     def flush(self) -> None:
+        """Flush, as far as that is possible."""
         if not self.broken:
             try:
                 self._stream.flush()

@@ -24,6 +24,7 @@ from perdure.core.events import (
     AttemptEnded,
     AttemptPlanned,
     AttemptStarted,
+    CheckpointCommitted,
     Data,
     DriverStarted,
     ErrorInfo,
@@ -33,6 +34,7 @@ from perdure.core.events import (
     SearchEnded,
     StopRequested,
     TrialActed,
+    TrialCreated,
     TrialRequeued,
 )
 from perdure.core.state import State, Status
@@ -60,6 +62,7 @@ class TrialLine:
     failures: int = 0
 
     def copy(self) -> TrialLine:
+        """Return a row of its own with the same cells."""
         return dataclasses.replace(self)
 
 
@@ -148,14 +151,17 @@ class Snapshot:
     """Seconds until the last trial ends, guessed from the ended ones."""
 
     def count(self, status: Status) -> int:
+        """Return how many trials have that status."""
         return self.counts.get(status.value, 0)
 
     @property
     def ended(self) -> int:
+        """How many trials are TERMINATED or in ERROR."""
         return self.count(Status.TERMINATED) + self.count(Status.ERROR)
 
     @property
     def unfinished(self) -> int:
+        """How many of the trials created so far have not ended."""
         return self.created - self.ended
 
 
@@ -188,6 +194,8 @@ class Tally:
         self._ended = 0
         self._ended_s = 0.0
         self._serial = itertools.count()
+        self._searched: dict[str, Data] = {}
+        """Of trials that have not started yet."""
         self.news: deque[News] = deque(maxlen=_NEWS_KEPT)
         self.told = 0
         """How much news there has been in all, so that a reader can tell how much it missed."""
@@ -240,6 +248,11 @@ class Tally:
             left_s=self._left_s(running),
         )
 
+    @property
+    def state(self) -> State:
+        """The state that statuses are read from."""
+        return self._state
+
     def name_of(self, trial: str) -> str:
         """Return a trial's name, or its id where it has none yet."""
         known = self._state.trials.get(trial)
@@ -266,13 +279,16 @@ class Tally:
                 id=trial,
                 number=known.number,
                 name=known.name,
-                searched=known.searched or {},
+                searched=self._searched.pop(trial, known.searched or {}),
                 status=known.status,
                 iteration=known.iteration,
                 time_s=known.time_total_s,
                 failures=known.failures,
             )
         return line
+
+    def _created(self, event: TrialCreated) -> None:
+        self._searched[event.trial] = event.searched
 
     def _planned(self, event: AttemptPlanned) -> None:
         self._line(event.trial).status = Status.RUNNING
@@ -297,6 +313,8 @@ class Tally:
             self._metric_names.update(dict.fromkeys(metrics))
         for action in event.actions:
             self._acted(action)
+        if event.adopted and line.status is not Status.RUNNING:
+            self._look_again(line)
         if self._tell_rows:
             self._tell(Row(line.name, event))
 
@@ -346,7 +364,8 @@ class Tally:
             return
         if action.config is not None and line.searched:
             line.searched = {key: _leaf(action.config, key, old) for key, old in line.searched.items()}
-        self._look_again(line)
+        if line.status is not Status.RUNNING:  # a running one is told of by the end of its attempt
+            self._look_again(line)
 
     def _trial_acted(self, event: TrialActed) -> None:
         self._acted(event.action)
@@ -361,8 +380,20 @@ class Tally:
         line = self._line(event.trial)
         line.status = self._state.trials[event.trial].status
 
-    def _everything_changed(self, event: DriverStarted | StopRequested) -> None:
+    def _driver_started(self, event: DriverStarted) -> None:
         for line in list(self._lines.values()):
+            self._look_again(line)
+
+    def _stop_requested(self, event: StopRequested) -> None:
+        if event.resumable:
+            return
+        for line in list(self._lines.values()):
+            if line.status is not Status.RUNNING:
+                self._look_again(line)
+
+    def _committed(self, event: CheckpointCommitted) -> None:
+        line = self._lines.get(event.trial)
+        if line is not None and line.status is not Status.RUNNING:
             self._look_again(line)
 
     def _noticed(self, event: Noticed) -> None:
@@ -376,14 +407,16 @@ class Tally:
         self.news.append(news)
 
     _HANDLERS: ClassVar[dict[type, Callable[[Tally, Any], None]]] = {  # Any: each is only ever given its own kind
+        TrialCreated: _created,
         AttemptPlanned: _planned,
         AttemptStarted: _started,
         Reported: _reported,
         AttemptEnded: _attempt_ended,
         TrialActed: _trial_acted,
         TrialRequeued: _requeued,
-        DriverStarted: _everything_changed,
-        StopRequested: _everything_changed,
+        CheckpointCommitted: _committed,
+        DriverStarted: _driver_started,
+        StopRequested: _stop_requested,
         Noticed: _noticed,
         SearchEnded: _search_ended,
     }

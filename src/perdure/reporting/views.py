@@ -1,0 +1,170 @@
+"""Progress for reporters that a user wrote: read-only views of every trial, and tables made from such views.
+
+Views of all trials are kept because that is what such a reporter is promised; the displays of perdure itself do
+without.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from perdure.core.events import AnyEvent, AttemptEnded, AttemptStarted, ErrorInfo, Reported, TrialCreated
+from perdure.core.state import State, Status
+from perdure.history import AUTO_FILLED, RowOrigin, row_of
+from perdure.journal.values import from_data
+from perdure.reporting.base import ProgressReporter, RunInfo, TableOptions
+from perdure.reporting.display import TallyDisplay
+from perdure.reporting.formats import clock, resources_text
+from perdure.reporting.frame import Frame, build
+from perdure.reporting.tally import Best, News, Snapshot, TrialLine, metric_of
+from perdure.trial_view import TrialView
+
+if TYPE_CHECKING:
+    from perdure.core.events import Data
+
+
+class ReporterDisplay(TallyDisplay):
+    """Asks a user's `ProgressReporter`, four times a second, whether it wants to report."""
+
+    def __init__(self, reporter: ProgressReporter, **kwargs: object) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]  # they are TallyDisplay's own
+        self._reporter = reporter
+        self._views: dict[str, TrialView] = {}
+        self._origins: dict[str, RowOrigin] = {}
+        self._was_set_up = False
+
+    def _replay(self, history: Iterable[AnyEvent]) -> None:
+        events = list(history)
+        super()._replay(events)
+        self._take(events)
+
+    def _take(self, events: Iterable[AnyEvent]) -> None:
+        for event in events:
+            match event:
+                case TrialCreated():
+                    self._create(event)
+                case AttemptStarted():
+                    view = self._views[event.trial]
+                    self._origins[event.trial] = RowOrigin(
+                        trial_id=event.trial,
+                        config=view.config,
+                        pid=event.pid,
+                        hostname=event.host,
+                        node_ip=event.node_ip,
+                        iteration=event.iteration,
+                    )
+                case Reported():
+                    origin = self._origins.get(event.trial) or RowOrigin(
+                        trial_id=event.trial, config=self._views[event.trial].config
+                    )
+                    self._views[event.trial].last_result = row_of(origin, event)
+                case AttemptEnded() if event.error is not None:
+                    self._views[event.trial].num_failures += 1
+
+    def _create(self, event: TrialCreated) -> None:
+        self._views[event.trial] = TrialView(
+            trial_id=event.trial,
+            trial_name=event.name,
+            number=event.number,
+            config=_mapping(event.config),
+            evaluated_params=_mapping(event.searched),
+            experiment_tag=event.tag,
+            experiment_path=self.info.path,
+            path=f"{self.info.path}/{event.directory}",
+            resources=event.resources,
+        )
+
+    def paint(self, news: list[News], printed: list[tuple[str, str]], *, last: bool) -> None:
+        """Ask the reporter."""
+        if not self._was_set_up:
+            self._was_set_up = True
+            self._reporter.setup(total_samples=self.info.total, metric=self.info.metric, mode=self.info.mode)
+        with self._lock:
+            trials = list(self._views.values())
+            state = self._tally.state
+            for view in trials:
+                view.status = _status_of(state, view)
+        if self._reporter.should_report(trials, done=last):
+            snapshot = self.snapshot()
+            used = resources_text(snapshot.used, snapshot.capacity or self.info.capacity)
+            self._reporter.report(trials, last, f"{clock(self.elapsed_s)} elapsed", f"In use: {used}")
+
+
+def _mapping(data: Data) -> dict[str, object]:
+    values = from_data(data)
+    assert isinstance(values, dict)
+    return values
+
+
+def _status_of(state: State, view: TrialView) -> str:
+    known = state.trials.get(view.trial_id)
+    return view.status if known is None else str(known.status.value)
+
+
+def frame_of(
+    trials: Sequence[TrialView], options: TableOptions, *, elapsed_s: float, width: int, final: bool = False
+) -> Frame:
+    """Lay out a table of trial views."""
+    info = RunInfo(name="", path=trials[0].experiment_path if trials else "", metric=options.metric, mode=options.mode)
+    snapshot = snapshot_of(trials, options)
+    return build(snapshot, info, options, elapsed_s=elapsed_s, width=width, final=final)
+
+
+def snapshot_of(trials: Sequence[TrialView], options: TableOptions) -> Snapshot:
+    """Return trial views as what a table is made of."""
+    lines = [_line_of(view, options) for view in trials]
+    finished = [line for line in lines if line.status.finished]
+    scored = sorted((line for line in lines if line.score is not None), key=_score, reverse=True)
+    names: dict[str, None] = {}
+    for line in lines[:50]:
+        names.update(dict.fromkeys(line.metrics))
+    sign = -1.0 if options.mode == "min" else 1.0
+    best = scored[0] if scored else None
+    return Snapshot(
+        counts={status.value: sum(line.status is status for line in lines) for status in Status},
+        created=len(lines),
+        total=options.total,
+        used={},
+        capacity={},
+        running=[line for line in lines if line.status is Status.RUNNING],
+        waiting=[line for line in lines if line.status is Status.PAUSED],
+        best_finished=[line for line in scored if line.status.finished],
+        recent=list(reversed(finished)),
+        best=None
+        if best is None
+        else Best(sign * _score(best), _score(best), best.id, best.name, best.iteration, best.searched),
+        metric_names=list(names),
+        failed=[(line, ErrorInfo(kind="", message="")) for line in lines if line.status is Status.ERROR],
+        groups=[],
+        stopping=None,
+        left_s=None,
+    )
+
+
+def _score(line: TrialLine) -> float:
+    return 0.0 if line.score is None else line.score
+
+
+def _line_of(view: TrialView, options: TableOptions) -> TrialLine:
+    row = view.last_result
+    metrics: Data = {name: value for name, value in row.items() if name not in _NOT_METRICS}
+    line = TrialLine(
+        id=view.trial_id,
+        number=view.number,
+        name=view.trial_name,
+        searched=view.evaluated_params,
+        status=Status(view.status),
+        iteration=int(row.get("training_iteration", 0)),
+        time_s=float(row.get("time_total_s", 0.0)),
+        metrics=metrics,
+        failures=view.num_failures,
+    )
+    value = None if options.metric is None else metric_of(line, options.metric)
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        line.score = -float(value) if options.mode == "min" else float(value)
+    return line
+
+
+_NOT_METRICS = frozenset(AUTO_FILLED)
