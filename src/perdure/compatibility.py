@@ -110,12 +110,12 @@ _CLI_REPORTER = same("perdure.reporting.reporters:CLIReporter")
 _JUPYTER_REPORTER = same("perdure.reporting.reporters:JupyterNotebookReporter")
 _TUNE_ERROR = same("perdure.errors:PerdureError", "The root of perdure's tree of errors, see perdure.errors.")
 _WITH_PARAMETERS = same("perdure.trainable.wrappers:with_parameters")
-_REGISTER_TRAINABLE = same("perdure.trainable.base:register_trainable")
+_REGISTER_TRAINABLE = same("perdure.trainable.registry:register_trainable")
 _REGISTER_ENV = absent("Environments belong to RLlib; create yours inside the trainable.")
 _ANALYSIS = planned("Use the ResultGrid that Tuner.fit() returns, or Tuner.restore(path, trainable).get_results().")
 _EXPERIMENT = planned(_RUN)
-_CONCURRENCY_LIMITER = planned("Until then use TuneConfig(max_concurrent_trials=...).")
-_REPEATER = planned("Until then repeat a configuration with TuneConfig(num_samples=...).")
+_CONCURRENCY_LIMITER = same("perdure.searchers.concurrency:ConcurrencyLimiter")
+_REPEATER = same("perdure.searchers.repeater:Repeater")
 
 
 def _names(build: Callable[[str], Row], names: str) -> dict[str, Row]:
@@ -266,7 +266,7 @@ SURFACE: dict[str, dict[str, Row]] = {
     "tune.search.optuna": {"OptunaSearch": planned(_SEARCHER)},
     "tune.search.repeater": {"Repeater": _REPEATER},
     "tune.search.sample": _names(
-        lambda name: same(f"perdure.search_space:{name}"), "Categorical Domain Float Integer"
+        lambda name: same(f"perdure.search_space:{name}", set_sampler=_INTERNAL), "Categorical Domain Float Integer"
     ),
     "tune.search.searcher": {"Searcher": _SEARCHER_BASE},
     "tune.search.zoopt": {"ZOOptSearch": planned(_SEARCHER)},

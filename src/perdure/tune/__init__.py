@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     )
     from perdure.searchers import create_searcher as create_searcher
     from perdure.stoppers.base import Stopper as Stopper
-    from perdure.trainable.base import Trainable as Trainable, register_trainable as register_trainable
+    from perdure.trainable.base import Trainable as Trainable
+    from perdure.trainable.registry import register_trainable as register_trainable
     from perdure.trainable.session import (
         TuneContext as TuneContext,
         checkpoint_dir as checkpoint_dir,

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from perdure.searchers import create_searcher as create_searcher
     from perdure.searchers.base import Searcher as Searcher
     from perdure.searchers.basic_variant import BasicVariantGenerator as BasicVariantGenerator
+    from perdure.searchers.concurrency import ConcurrencyLimiter as ConcurrencyLimiter
+    from perdure.searchers.repeater import Repeater as Repeater
     from perdure.tune.search import (
         ax as ax,
         basic_variant as basic_variant,
@@ -29,4 +31,4 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 
-__all__ = ["BasicVariantGenerator", "Searcher", "create_searcher", "grid_search"]
+__all__ = ["BasicVariantGenerator", "ConcurrencyLimiter", "Repeater", "Searcher", "create_searcher", "grid_search"]
