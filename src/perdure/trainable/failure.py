@@ -1,0 +1,64 @@
+"""What went wrong in a trial, as its user would want to see it: their own frames, as text that is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import traceback
+from pathlib import Path
+
+from perdure.core.events import ErrorInfo
+
+_PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
+
+
+def describe(error: BaseException) -> ErrorInfo:
+    """Return an exception as text, with the traceback of the user's code alone. Causes and contexts are kept."""
+    if isinstance(error, SystemExit):
+        message = f"The trial's code called sys.exit({error.code!r}), which ends a trial in error unless it is 0."
+        exit_code = error.code if isinstance(error.code, int) else 1
+        return ErrorInfo(kind="SystemExit", message=message, traceback=user_traceback(error), exit_code=exit_code)
+    return ErrorInfo(kind=type(error).__name__, message=_message(error), traceback=user_traceback(error))
+
+
+def user_traceback(error: BaseException) -> str:
+    """Return the formatted traceback of `error` without perdure's frames; with them, where there are no others."""
+    told = traceback.TracebackException.from_exception(error)
+    _strip(told, set())
+    return "".join(told.format())
+
+
+def store_exception(error: BaseException, directory: str) -> None:
+    """Pickle `error` into `error.pkl`, so that the driver can raise the very exception; best effort.
+
+    One that cannot be pickled, or not loaded again, is left out: its text is in the journal anyway.
+    """
+    path = os.path.join(directory, "error.pkl")
+    with contextlib.suppress(Exception):
+        os.unlink(path)
+    with contextlib.suppress(Exception):
+        import cloudpickle
+
+        data = cloudpickle.dumps(error, protocol=5)
+        if isinstance(pickle.loads(data), BaseException):
+            Path(path).write_bytes(data)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failure:
+        return f"<its message could not be made: {failure!r}>"
+
+
+def _strip(told: traceback.TracebackException, seen: set[int]) -> None:
+    if id(told) in seen:
+        return
+    seen.add(id(told))
+    users = [frame for frame in told.stack if not frame.filename.startswith(_PACKAGE)]
+    if users:
+        told.stack = traceback.StackSummary.from_list(users)
+    for other in (told.__cause__, told.__context__, *(getattr(told, "exceptions", None) or ())):
+        if other is not None:
+            _strip(other, seen)

@@ -1,0 +1,235 @@
+"""The user's objects as files: the trainable, and the leaves of a configuration that are not data.
+
+Functions and classes of `__main__` are pickled by value, those of modules by name. What cannot be pickled is named by
+where it is, not only by its type.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import pickle
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from perdure.errors import TrainableError
+from perdure.storage.local import write_atomic
+from perdure.trainable import parameters
+from perdure.trainable.parameters import Parameter
+
+PROTOCOL = 5
+_DEEPEST = 12
+"""Levels the search for an unpicklable leaf goes down."""
+
+Part = tuple[str, object]
+"""A description of where something is, and the thing."""
+
+
+def dump_trainable(trainable: object, path: str | os.PathLike[str]) -> str:
+    """Pickle a trainable into the file `path` and return the digest (xxh3_128, hex) of its bytes.
+
+    Objects bound by `with_parameters` go into files of their own beside it. On the disk when it returns; an older
+    file is replaced in one act.
+
+    Raises:
+        TrainableError: part of it cannot be pickled; the message names that part.
+        OSError: the files cannot be written.
+    """
+    target = Path(path)
+    data = _pickled_with_parameters(trainable, target.parent)
+    write_atomic(str(target), data, sync=True)
+    return xxhash.xxh3_128_hexdigest(data)
+
+
+def load_trainable(path: str | os.PathLike[str]) -> object:
+    """Load what `dump_trainable` wrote. Large parameters are mapped, not read.
+
+    Raises:
+        TrainableError: the file, or a file of a parameter, is not what was written, or needs a module that cannot
+            be imported here.
+        OSError: the file cannot be read.
+    """
+    target = Path(path)
+    data = target.read_bytes()
+    try:
+        return _TrainableUnpickler(io.BytesIO(data), target.parent).load()
+    except (TrainableError, OSError):
+        raise
+    except Exception as error:
+        raise TrainableError(
+            f"The trainable in {target} cannot be loaded: {type(error).__name__}: {error}. If it comes from a module, "
+            "that module must be importable here, in the version it was pickled with."
+        ) from error
+
+
+def dump_objects(objects: dict[str, object], path: str | os.PathLike[str], *, what: str = "config") -> str:
+    """Pickle the leaves of a configuration that are not data, by their "/"-joined places; return the digest.
+
+    Raises:
+        TrainableError: one of them cannot be pickled; the message names it.
+        OSError: the file cannot be written.
+    """
+    import cloudpickle
+
+    try:
+        data: bytes = cloudpickle.dumps(objects, protocol=PROTOCOL)
+    except Exception as error:
+        for place, value in objects.items():
+            reason = explain_unpicklable(value, f"{what}[{place!r}]")
+            if reason:
+                raise TrainableError(_unpicklable(f"the {what}", reason)) from error
+        raise TrainableError(_unpicklable(f"the {what}", str(error))) from error
+    write_atomic(os.fspath(path), data, sync=True)
+    return xxhash.xxh3_128_hexdigest(data)
+
+
+def load_objects(path: str | os.PathLike[str]) -> dict[str, object]:
+    """Load what `dump_objects` wrote."""
+    data = Path(path).read_bytes()
+    loaded: dict[str, object] = pickle.loads(data)
+    return loaded
+
+
+class _TrainableUnpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, directory: Path) -> None:
+        super().__init__(file)
+        self._directory = directory
+
+    def persistent_load(self, pid: Any) -> Parameter:
+        return parameters.load(pid, self._directory)
+
+
+def _pickled_with_parameters(trainable: object, directory: Path) -> bytes:
+    import cloudpickle
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        """Puts each parameter's value into its own file."""
+
+        def persistent_id(self, value: object) -> bytes | None:
+            return parameters.store(value, directory) if isinstance(value, Parameter) else None
+
+    stream = io.BytesIO()
+    try:
+        Pickler(stream, protocol=PROTOCOL).dump(trainable)
+    except OSError:
+        raise
+    except Exception as error:
+        reason = explain_unpicklable(trainable, _described(trainable)) or f"{_described(trainable)}: {error}"
+        raise TrainableError(_unpicklable("the trainable", reason)) from error
+    return stream.getvalue()
+
+
+def _unpicklable(whole: str, reason: str) -> str:
+    return (
+        f"Cannot pickle {whole}, which is how trials in other processes get it: {reason}. Nothing was started. Make "
+        "that part inside the function (or in setup()) instead of outside."
+    )
+
+
+# --- which part cannot be pickled -------------------------------------------------------------------------------------
+
+
+def explain_unpicklable(value: object, name: str) -> str | None:
+    """Return which part of `value` cannot be pickled and why, as in "variable 'lock' captured by f: ..."; None if all
+    of it can.
+    """
+    return _explain(value, name, set(), 0)
+
+
+def _explain(value: object, name: str, seen: set[int], depth: int) -> str | None:
+    reason = _pickling_error(value)
+    if reason is None:
+        return None
+    seen.add(id(value))
+    if depth < _DEEPEST:
+        for part_name, part in _parts(value, name):
+            if id(part) in seen:
+                continue
+            found = _explain(part, part_name, seen, depth + 1)
+            if found:
+                return found
+    return f"{name}: {reason}"
+
+
+def _pickling_error(value: object) -> str | None:
+    import cloudpickle
+
+    try:
+        cloudpickle.dumps(value, protocol=PROTOCOL)
+    except Exception as error:
+        return str(error) or type(error).__name__
+    return None
+
+
+def _parts(value: object, name: str) -> Iterator[Part]:
+    """Yield the parts of `value` that pickling it would visit."""
+    if isinstance(value, types.FunctionType):
+        yield from _function_parts(value, name)
+    elif isinstance(value, types.MethodType):
+        yield f"the object that {name} is bound to", value.__self__
+        yield from _function_parts(value.__func__, name) if isinstance(value.__func__, types.FunctionType) else ()
+    elif isinstance(value, functools.partial):
+        yield _described(value.func), value.func
+        yield from ((f"argument {index} of {name}", item) for index, item in enumerate(value.args))
+        yield from ((f"argument {key!r} of {name}", item) for key, item in value.keywords.items())
+    elif isinstance(value, Parameter):
+        yield f"parameter {value.name!r}", value.value
+    elif isinstance(value, type):
+        yield from _class_parts(value, name)
+    elif isinstance(value, dict):
+        yield from ((f"{name}[{key!r}]", item) for key, item in value.items())
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        yield from ((f"item {index} of {name}", item) for index, item in enumerate(value))
+    else:
+        yield from _instance_parts(value, name)
+
+
+def _function_parts(function: types.FunctionType, name: str) -> Iterator[Part]:
+    for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # a cell that is still empty
+            yield f"variable {variable!r} captured by {name}", cell.cell_contents
+    for variable in function.__code__.co_names:
+        if variable in function.__globals__:
+            yield f"variable {variable!r} captured by {name}", function.__globals__[variable]
+    for index, item in enumerate(function.__defaults__ or ()):
+        yield f"default {index} of {name}", item
+    for key, item in (function.__kwdefaults__ or {}).items():
+        yield f"default of {key!r} of {name}", item
+    for key, item in vars(function).items():
+        yield f"attribute {key!r} of {name}", item
+
+
+def _class_parts(class_: type, name: str) -> Iterator[Part]:
+    for base in class_.__bases__:
+        if base is not object:
+            yield _described(base), base
+    for key, item in vars(class_).items():
+        if key in ("__dict__", "__weakref__"):
+            continue
+        if isinstance(item, (staticmethod, classmethod)):
+            item = item.__func__  # noqa: PLW2901 - the wrapper pickles as what it wraps
+        where = f"{name}.{key}" if isinstance(item, types.FunctionType) else f"attribute {key!r} of {name}"
+        yield where, item
+
+
+def _instance_parts(value: object, name: str) -> Iterator[Part]:
+    for key, item in getattr(value, "__dict__", {}).items():
+        yield f"attribute {key!r} of {name}", item
+    for class_ in type(value).__mro__:
+        slots = class_.__dict__.get("__slots__", ())
+        for key in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(value, key):
+                yield f"attribute {key!r} of {name}", getattr(value, key)
+    if type(value).__module__ == "__main__":
+        yield _described(type(value)), type(value)
+
+
+def _described(value: object) -> str:
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
+    return str(name).replace("<locals>.", "") if name else f"the {type(value).__name__}"
