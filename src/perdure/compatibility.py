@@ -82,10 +82,15 @@ _VIEW = "perdure hands a read-only view with these attribute names to plugins an
 _CHECKPOINT = same("perdure.checkpoint:Checkpoint")
 _CHECKPOINT_CONFIG = same("perdure.config:CheckpointConfig")
 _FAILURE_CONFIG = same("perdure.config:FailureConfig", "Adds report_timeout_s and max_trial_time_s.")
-_RESULT = same("perdure.result:Result")
+_RESULT = Row(
+    status=Status.SAME, home="perdure.result:Result", without={"()": "perdure makes it; scripts read its attributes."}
+)
+_NONE_MEANS = "None is accepted and means the default object."
 _RUN_CONFIG = same(
     "perdure.config:RunConfig",
     "Adds resume, durability and executor; local_dir, deprecated in Ray, is refused with a hint.",
+    failure_config=_NONE_MEANS,
+    checkpoint_config=_NONE_MEANS,
 )
 _SYNC_CONFIG = ignored("perdure.config:SyncConfig", "perdure writes to the storage itself: there is nothing to sync.")
 _CALLBACKS = same("perdure.callbacks:Callback")
@@ -96,18 +101,24 @@ _TRAINABLE = same(
     train_buffered=_INTERNAL,
 )
 _TUNER = same("perdure.tuner:Tuner")
-_TUNE_CONFIG = same("perdure.config:TuneConfig", "Adds seed.")
+_TUNE_CONFIG = same("perdure.config:TuneConfig", "Adds seed.", chdir_to_trial_dir="deprecated in Ray; None by default.")
 _RESUME_CONFIG = same("perdure.config:ResumeConfig")
-_RESULT_GRID = same("perdure.result:ResultGrid")
+_RESULT_GRID = Row(
+    status=Status.SAME, home="perdure.result:ResultGrid", without={"()": "perdure makes it; scripts read it."}
+)
 _SEARCHER_BASE = same("perdure.searchers.base:Searcher")
-_BASIC_VARIANT = same("perdure.searchers.basic_variant:BasicVariantGenerator")
+_BASIC_VARIANT = Row(
+    status=Status.SAME,
+    home="perdure.searchers.basic_variant:BasicVariantGenerator",
+    without={"*": f"Its methods are those of a Searcher. {_INTERNAL}"},
+)
 _GRID_SEARCH = same("perdure.search_space:grid_search")
 _FIFO = same("perdure.schedulers.fifo:FIFOScheduler")
 _TRIAL_SCHEDULER = same("perdure.schedulers.base:TrialScheduler")
 _STOPPER = same("perdure.stoppers.base:Stopper")
 _REPORTER = same("perdure.reporting.base:ProgressReporter")
 _CLI_REPORTER = same("perdure.reporting.reporters:CLIReporter")
-_JUPYTER_REPORTER = same("perdure.reporting.reporters:JupyterNotebookReporter")
+_JUPYTER_REPORTER = same("perdure.reporting.reporters:JupyterNotebookReporter", output_queue=_INTERNAL)
 _TUNE_ERROR = same("perdure.errors:PerdureError", "The root of perdure's tree of errors, see perdure.errors.")
 _WITH_PARAMETERS = same("perdure.trainable.wrappers:with_parameters")
 _REGISTER_TRAINABLE = same("perdure.trainable.registry:register_trainable")
@@ -140,7 +151,7 @@ SURFACE: dict[str, dict[str, Row]] = {
         "ExperimentAnalysis": _ANALYSIS,
         "FailureConfig": _FAILURE_CONFIG,
         "JupyterNotebookReporter": _JUPYTER_REPORTER,
-        "PlacementGroupFactory": same("perdure.trainable.wrappers:PlacementGroupFactory"),
+        "PlacementGroupFactory": same("perdure.trainable.wrappers:PlacementGroupFactory", to_placement_group=_INTERNAL),
         "ProgressReporter": _REPORTER,
         "Result": _RESULT,
         "ResultGrid": _RESULT_GRID,

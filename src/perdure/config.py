@@ -159,8 +159,8 @@ class TuneConfig:
         seed: Makes every draw of the search reproducible, and seeds `random` (and NumPy where loaded) in each trial.
     """
 
-    metric: str | None = None
     mode: Mode | None = None
+    metric: str | None = None
     search_alg: Searcher | str | None = None
     scheduler: TrialScheduler | str | None = None
     num_samples: int = 1

@@ -42,7 +42,7 @@ to use), or **beyond Ray**. A test holds the table against the signatures of Ray
 
 def table(module: str, rows: dict[str, Row]) -> list[str]:
     """One module's names; those with nothing to say in one line, the others in a table."""
-    plain = [name for name, row in rows.items() if row.status is Status.SAME and not row.note and not row.without]
+    plain = [name for name, row in rows.items() if row.status is Status.SAME and not remark(row)]
     lines = [f"## `{module}`", ""]
     if plain:
         lines += ["Same: " + ", ".join(f"`{name}`" for name in sorted(plain)) + ".", ""]
@@ -56,7 +56,7 @@ def table(module: str, rows: dict[str, Row]) -> list[str]:
 
 def remark(row: Row) -> str:
     """The note, and what the row lacks."""
-    lacks = [f"Without `{name}`: {reason}" for name, reason in sorted(row.without.items()) if name not in ("()", "*")]
+    lacks = [f"`{name}` differs: {reason}" for name, reason in sorted(row.without.items()) if name not in ("()", "*")]
     return " ".join([row.note, *lacks]).strip()
 
 
