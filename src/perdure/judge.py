@@ -24,7 +24,7 @@ from perdure.core.events import (
 )
 from perdure.core.state import State, Status, Trial
 from perdure.errors import ConfigurationError, MetricError, ResourceError
-from perdure.history import expand_row
+from perdure.history import RowOrigin, expand_row
 from perdure.journal.values import decode_config, encode_config, from_data
 from perdure.schedulers.base import Judgement
 from perdure.searchers.driver import FINISHED, WAIT
@@ -83,6 +83,7 @@ class Judge:
         self.stop_all = False
         self.iteration = 0
         self._views: dict[str, TrialView] = {}
+        self._origins: dict[str, RowOrigin] = {}
         self.trials = TrialList(self)
 
     # --- the search -------------------------------------------------------------------------------------------------
@@ -219,7 +220,18 @@ class Judge:
             ) from None
 
     def _row(self, trial: Trial, report: Report) -> dict[str, Any]:
-        return expand_row(trial, report, self.view(trial).config)
+        origin = self._origins.get(trial.id) or self._originate(trial)
+        return expand_row(origin, report)
+
+    def _originate(self, trial: Trial) -> RowOrigin:
+        """Remember what the rows of a trial's attempt have in common."""
+        origin = RowOrigin(trial_id=trial.id, config=self.view(trial).config)
+        live = trial.live
+        if live is not None:
+            origin.pid, origin.hostname, origin.node_ip = live.pid, live.host, live.node_ip
+            origin.iteration = live.first_iteration
+        self._origins[trial.id] = origin
+        return origin
 
     def _check_metrics(self, trial: Trial, report: Report) -> None:
         for metric, needed_by in self.required.items():
@@ -244,6 +256,7 @@ class Judge:
     def started(self, trial: Trial) -> None:
         """An attempt's process is up."""
         self.view(trial).status = trial.status.value
+        self._originate(trial)
 
     def reported(self, trial: Trial, event: Reported) -> None:
         """A row was taken into the state."""
@@ -279,6 +292,7 @@ class Judge:
                 self.callbacks.on_trial_error(self.iteration, self.trials, view)
         elif outcome in (Outcome.FAILED, Outcome.LOST) and self.callbacks:
             self.callbacks.on_trial_recover(self.iteration, self.trials, view)
+        self._origins.pop(trial.id, None)
         if trial.status.finished:
             del self._views[trial.id]
 
@@ -311,7 +325,7 @@ class Judge:
         if latest is not None:
             view.checkpoint = Checkpoint(os.path.join(view.path, latest.directory))
         if trial.last is not None:
-            view.last_result = expand_row(trial, trial.last, view.config)
+            view.last_result = expand_row(RowOrigin(trial_id=trial.id, config=view.config), trial.last)
         view.num_failures = trial.failures
         return view
 

@@ -258,7 +258,7 @@ class Runner:
     ) -> None:
         live = trial.live
         assert live is not None
-        self.ledger.give_back(trial.id)
+        self.ledger.give_back(live.devices, _gpus(trial))
         self._kill_at.pop(key, None)
         self._heard.pop(trial.id, None)
         last = trial.last
@@ -311,7 +311,7 @@ class Runner:
         return True
 
     def _launch(self, trial: Trial) -> bool:
-        devices = self.ledger.take(trial.id, (trial.resources or {}).get("GPU", 0.0))
+        devices = self.ledger.take(_gpus(trial))
         if devices is None:
             return False  # there is room in all, but on no single device
         attempt, start, segment = trial.attempts + 1, source_of(trial), segment_of(trial)
@@ -480,3 +480,7 @@ class Runner:
         return max(0.0, self._chores_at - self.clock())
 
 
+
+
+def _gpus(trial: Trial) -> float:
+    return (trial.resources or {}).get("GPU", 0.0)

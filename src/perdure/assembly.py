@@ -1,0 +1,302 @@
+"""Puts the parts of one session together, runs it, and takes them apart again whatever happens."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perdure import __version__
+from perdure.callbacks import CallbackList
+from perdure.checkpoints.manager import CheckpointManager
+from perdure.config import ResumeConfig
+from perdure.core.events import DriverStarted, ExperimentCreated, Reported, SpecChanged
+from perdure.core.state import State, Status
+from perdure.definition import TRAINABLE, Definition, spec_of, store
+from perdure.errors import ConfigurationError, TrainableError, TrialFailedError
+from perdure.executors.base import Executor, Program
+from perdure.executors.devices import DeviceLedger
+from perdure.history import ExperimentHistory, read_experiment
+from perdure.interrupts import handled
+from perdure.journal.file import FileJournal, FileJournalReader
+from perdure.judge import Judge, check_resources
+from perdure.naming import Namer
+from perdure.recovery import Recovered, adopt, recover, requeue, same_host, tell_again
+from perdure.runner import Runner, Settings
+from perdure.searchers.driver import SearchDriver
+from perdure.snapshots import Snapshots
+from perdure.stoppers import resolve_stopper
+from perdure.storage.processes import boot_id, hostname, process_start
+from perdure.storage.uri import check_writable
+from perdure.trainable.pickling import dump_objects, load_objects
+from perdure.trainable.wrappers import resources_of
+
+if TYPE_CHECKING:
+    from perdure.reporting.base import ProgressDisplay
+    from perdure.schedulers.base import TrialScheduler
+
+
+def exists(path: Path) -> bool:
+    """Return whether there is an experiment at `path`: a journal that holds its first record."""
+    if not path.is_dir() or not any(path.glob("journal-*.jsonl")):
+        return False
+    return bool(read_experiment(path).name)
+
+
+def run_session(definition: Definition, resume: ResumeConfig | None) -> ExperimentHistory:
+    """Run one session of an experiment, new or (`resume`) continued, and return its history."""
+    check_writable(definition.path)
+    fresh = not any(definition.path.iterdir())
+    try:
+        with ExitStack() as stack:
+            session = Session(definition, stack)
+            session.open(resume)
+            session.run()
+    except BaseException:
+        if fresh:
+            _remove_unused(definition.path)
+        raise
+    history = read_experiment(definition.path)
+    if definition.run_config.failure_config.fail_fast == "raise":
+        _raise_first_failure(history)
+    return history
+
+
+class Session:
+    """The parts of one session. Each is closed by `stack`, the last made first."""
+
+    def __init__(self, definition: Definition, stack: ExitStack) -> None:
+        self.definition = definition
+        self.stack = stack
+        self.path = definition.path
+        run = definition.run_config
+        self.strict = run.durability == "strict"
+        self.executor = make_executor(run.executor)
+        self.runner: Runner | None = None
+
+    # --- opening ----------------------------------------------------------------------------------------------------
+
+    def open(self, resume: ResumeConfig | None) -> None:
+        """Take the claim, and bring the experiment to where trials can start."""
+        definition = self.definition
+        check_resources(self._static_resources(), self.executor.capacity(), whom=f"Each trial of {definition.name}")
+        spec = spec_of(definition)
+        self.journal = FileJournal(self.path, strict=self.strict)
+        self.stack.callback(self.journal.close)
+        self.reader = FileJournalReader(self.path)
+        whole = resume is not None and (resume.finished != "skip" or resume.errored != "skip")
+        recovered = recover(self.path, self.reader, self.journal.position, whole=whole)
+        self.state = recovered.state
+        new = not self.state.name
+        pickles = store(definition) if new else {}
+        self._start_executor()
+        if not new:
+            self._check_same_trainable()
+            self._clear_away(recovered)
+        self._make_parts(recovered)
+        assert self.runner is not None
+        runner = self.runner
+        if new:
+            runner.emit(
+                ExperimentCreated(
+                    at=time.time(),
+                    name=self.path.name,
+                    trainable=definition.name,
+                    spec=spec,
+                    version=__version__,
+                    pickles=pickles,
+                )
+            )
+        elif spec != self.state.spec:
+            runner.emit(SpecChanged(at=time.time(), spec=spec))
+        self._restore_plugins(recovered)
+        runner.emit(self._driver_started())
+        adopt(runner, recovered.interrupted)
+        if resume is not None and not new:
+            requeue(runner, resume)
+        self._start_observers()
+
+    def _start_executor(self) -> None:
+        run = self.definition.run_config
+        self.stack.callback(self.executor.close)
+        self.display = self._make_display()
+        forward = bool(getattr(self.display, "wants_output", False)) and not run.log_to_file
+        program = Program(
+            trainable=self.path / TRAINABLE,
+            reuse=self.definition.tune_config.reuse_actors,
+            forward_output=forward,
+            on_output=self.display.output,
+        )
+        self.executor.setup(program, turn=self._turn)
+
+    def _turn(self) -> None:
+        assert self.runner is not None
+        self.runner.turn()
+
+    def _check_same_trainable(self) -> None:
+        if self.definition.name != self.state.trainable:
+            raise TrainableError(
+                f"The experiment at {self.path} trains {self.state.trainable!r}, not {self.definition.name!r}. "
+                "Nothing was changed. Use another experiment name, or the trainable it was started with."
+            )
+
+    def _clear_away(self, recovered: Recovered) -> None:
+        """Make sure that no process of an earlier attempt is alive."""
+        from perdure.executors.leftovers import kill_leftovers  # noqa: PLC0415 - for restores only
+
+        kill_leftovers(list(same_host(recovered.processes, hostname())), str(self.path))
+
+    def _driver_started(self) -> DriverStarted:
+        return DriverStarted(
+            at=time.time(),
+            epoch=self.journal.epoch,
+            host=hostname(),
+            pid=os.getpid(),
+            process_start=process_start(os.getpid()) or 0.0,
+            boot_id=boot_id(),
+            capacity=self.executor.capacity(),
+        )
+
+    # --- parts ------------------------------------------------------------------------------------------------------
+
+    def _make_parts(self, recovered: Recovered) -> None:
+        definition, state = self.definition, self.state
+        tune, run = definition.tune_config, definition.run_config
+        self.search = SearchDriver(
+            _searcher(tune.search_alg),
+            param_space=definition.param_space,
+            num_samples=tune.num_samples,
+            metric=tune.metric,
+            mode=tune.mode,
+            seed=tune.seed,
+        )
+        self.scheduler = _scheduler(tune.scheduler)
+        self.scheduler.set_search_properties(tune.metric, tune.mode)
+        self.stopper = resolve_stopper(run.stop)
+        self.callbacks = CallbackList(_loop_callbacks(run.callbacks))
+        self.checkpoints = CheckpointManager(self.path, wake=self.executor.wake)
+        self.stack.callback(self.checkpoints.close)
+        judge = Judge(
+            state=state,
+            path=str(self.path),
+            search=self.search,
+            scheduler=self.scheduler,
+            stopper=self.stopper,
+            callbacks=self.callbacks,
+            namer=self._namer(),
+            resources_of=lambda config: resources_of(definition.trainable, config),
+            save_config=self._save_objects,
+            load_objects=self._load_objects,
+            wall_clock=time.time,
+            required=self._required_metrics(),
+            saves_at_end=definition.is_class and run.checkpoint_config.checkpoint_at_end is not False,
+        )
+        self.snapshots = Snapshots(self.path, save_plugins=self._save_plugins, period_s=_snapshot_period())
+        self.runner = Runner(
+            state=state,
+            journal=self.journal,
+            executor=self.executor,
+            judge=judge,
+            checkpoints=self.checkpoints,
+            ledger=DeviceLedger(self.executor.devices()),
+            settings=self._settings(),
+            snapshots=self.snapshots,
+            clock=getattr(self.executor, "clock", time.monotonic),
+        )
+
+    def _settings(self) -> Settings:
+        run = self.definition.run_config
+        checkpoints, failures = run.checkpoint_config, run.failure_config
+        return Settings(
+            path=self.path,
+            checkpoint_frequency=checkpoints.checkpoint_frequency or 0,
+            checkpoint_at_end=self.definition.is_class and checkpoints.checkpoint_at_end is not False,
+            saves=self.definition.is_class,
+            durability=run.durability,
+            log_to_file=_log_files(run.log_to_file),
+            chdir=os.environ.get("RAY_CHDIR_TO_TRIAL_DIR", "1") != "0",
+            seeded=self.definition.tune_config.seed is not None,
+            boot_id=boot_id(),
+            cleanup_s=float(os.environ.get("TUNE_FORCE_TRIAL_CLEANUP_S", "600")),
+            report_timeout_s=failures.report_timeout_s,
+            max_trial_time_s=failures.max_trial_time_s,
+        )
+
+    def _namer(self) -> Namer:
+        tune = self.definition.tune_config
+        return Namer(
+            experiment=self.path.name,
+            trainable=self.definition.name,
+            seed=tune.seed,
+            token=next(iter(self.state.trials), None),
+            trial_name_creator=tune.trial_name_creator,
+            trial_dirname_creator=tune.trial_dirname_creator,
+        )
+
+    def _required_metrics(self) -> dict[str, str]:
+        if os.environ.get("TUNE_DISABLE_STRICT_METRIC_CHECKING") == "1":
+            return {}
+        metric = self.definition.tune_config.metric
+        return {metric: "TuneConfig(metric=...)"} if metric else {}
+
+    def _static_resources(self) -> dict[str, float]:
+        """What every trial asks for, where that does not depend on its config."""
+        try:
+            return resources_of(self.definition.trainable, {})
+        except (KeyError, TypeError, AttributeError):
+            return {}
+
+    def _save_objects(self, directory: str, objects: Mapping[str, object]) -> None:
+        target = self.path / directory
+        target.mkdir(parents=True, exist_ok=True)
+        dump_objects(dict(objects), target / "params.pkl", what="config")
+
+    def _load_objects(self, directory: str) -> dict[str, object]:
+        path = self.path / directory / "params.pkl"
+        return load_objects(path) if path.is_file() else {}
+
+    # --- what plugins remember --------------------------------------------------------------------------------------
+
+    def _save_plugins(self, directory: Path) -> None:
+        self.search.save(directory)
+
+    def _restore_plugins(self, recovered: Recovered) -> None:
+        self.search.replay_suggested(self.state.created)
+
+    # --- running ----------------------------------------------------------------------------------------------------
+
+    def _make_display(self) -> ProgressDisplay:
+        from perdure.reporting import choose_display  # noqa: PLC0415 - rich is loaded only where something is shown
+
+        run = self.definition.run_config
+        return choose_display(run.verbose, run.progress_reporter, sys.stdout)
+
+    def _start_observers(self) -> None:
+        pass
+
+    def run(self) -> None:
+        """Run the loop to its end."""
+        assert self.runner is not None
+        with handled(self.runner):
+            self.runner.run()
+
+
+def make_executor(choice: Executor | str) -> Executor:
+    """Return the executor that `RunConfig(executor=...)` names."""
+    if not isinstance(choice, str):
+        return choice
+    if choice == "local":
+        from perdure.executors.local import LocalExecutor  # noqa: PLC0415
+
+        return LocalExecutor()
+    if choice == "inline":
+        from perdure.executors.inline import InlineExecutor  # noqa: PLC0415
+
+        return InlineExecutor()
+    raise ConfigurationError(f'RunConfig(executor={choice!r}): use "local", "inline", or an Executor object.')

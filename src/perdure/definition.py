@@ -1,0 +1,220 @@
+"""What a user asked for, and how it is kept beside the journal so that a restore has it again.
+
+Pickles hold what cannot be data: the trainable (`trainable.pkl`), and the search space, the plugins and the callbacks
+(`tuner.pkl`). Their digests are in the journal's first record, so damage to them is found before they are loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from perdure.config import RunConfig, TuneConfig
+from perdure.core.events import Spec
+from perdure.errors import ConfigurationError, ExperimentNotFoundError, StorageError, TrainableError
+from perdure.storage.uri import parse_storage_path
+from perdure.trainable.base import check_trainable, kind, trainable_name
+from perdure.trainable.pickling import dump_objects, dump_trainable, load_objects, load_trainable
+from perdure.trainable.registry import resolve_trainable
+
+TRAINABLE = "trainable.pkl"
+TUNER = "tuner.pkl"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Definition:
+    """One experiment, as it was asked for."""
+
+    trainable: Any
+    name: str
+    """Of the trainable."""
+    param_space: Mapping[str, Any]
+    tune_config: TuneConfig
+    run_config: RunConfig
+    path: Path
+    """The experiment's directory."""
+
+    @property
+    def is_class(self) -> bool:
+        """Whether the trainable is written for the Class API."""
+        return kind(self.trainable) == "class"
+
+
+def define(
+    trainable: Any, param_space: Mapping[str, Any] | None, tune_config: TuneConfig, run_config: RunConfig
+) -> Definition:
+    """Check what was asked for, and say where it will live. Touches no disk.
+
+    Raises:
+        UserError: a part of it cannot work; the message says which.
+    """
+    name = trainable_name(trainable)
+    resolved = resolve_trainable(trainable)
+    check_trainable(resolved)
+    space = {} if param_space is None else param_space
+    if not isinstance(space, Mapping):
+        raise ConfigurationError(
+            f"param_space must be a dict of parameters, not {space!r} (a {type(space).__name__})."
+        )
+    check_checkpoint_config(resolved, run_config)
+    check_filesystem(run_config.storage_filesystem)
+    storage = parse_storage_path(run_config.storage_path)
+    directory = run_config.name or f"{name}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+    return Definition(
+        trainable=resolved,
+        name=name,
+        param_space=space,
+        tune_config=tune_config,
+        run_config=run_config,
+        path=storage / directory,
+    )
+
+
+def check_filesystem(filesystem: object) -> None:
+    """Refuse a file system that is not this machine's own.
+
+    Raises:
+        ConfigurationError: it is another one.
+    """
+    if filesystem is not None and type(filesystem).__name__ != "LocalFileSystem":
+        raise ConfigurationError(
+            f"storage_filesystem={filesystem!r} is not supported yet in this version of perdure: "
+            "give storage_path a local or mounted directory."
+        )
+
+
+def check_checkpoint_config(trainable: Any, run_config: RunConfig) -> None:
+    """Refuse what only the Class API can do for a function trainable.
+
+    Raises:
+        ConfigurationError: `checkpoint_frequency` or `checkpoint_at_end` is set for a function.
+    """
+    if kind(trainable) == "class":
+        return
+    config = run_config.checkpoint_config
+    for field, value in (
+        ("checkpoint_frequency", config.checkpoint_frequency),
+        ("checkpoint_at_end", config.checkpoint_at_end),
+    ):
+        if value:
+            raise ConfigurationError(
+                f"CheckpointConfig({field}={value!r}) works with class trainables only: {trainable_name(trainable)} is "
+                "a function, which saves when it wants to with report(metrics, checkpoint=...). "
+                f"Remove {field}, or derive the trainable from tune.Trainable."
+            )
+
+
+def spec_of(definition: Definition) -> Spec:
+    """Return the limits that the core enforces."""
+    tune, run = definition.tune_config, definition.run_config
+    checkpoints = run.checkpoint_config
+    return Spec(
+        metric=tune.metric,
+        mode=tune.mode,
+        max_concurrent=tune.max_concurrent_trials or 0,
+        time_budget_s=_seconds(tune.time_budget_s),
+        max_failures=run.failure_config.max_failures,
+        fail_fast=bool(run.failure_config.fail_fast),
+        num_to_keep=checkpoints.num_to_keep,
+        score_attribute=checkpoints.checkpoint_score_attribute,
+        score_order=checkpoints.checkpoint_score_order or "max",
+        num_samples=tune.num_samples,
+        seed=tune.seed,
+    )
+
+
+def _seconds(budget: object) -> float | None:
+    if budget is None:
+        return None
+    if isinstance(budget, datetime.timedelta):
+        return budget.total_seconds()
+    if isinstance(budget, bool) or not isinstance(budget, (int, float)) or budget <= 0:
+        raise ConfigurationError(f"TuneConfig(time_budget_s={budget!r}): use a number of seconds, or a timedelta.")
+    return float(budget)
+
+
+def store(definition: Definition) -> dict[str, str]:
+    """Write the pickles of a new experiment; return their digests by file name.
+
+    Raises:
+        TrainableError: a part cannot be pickled; the message names it.
+    """
+    trainable = dump_trainable(definition.trainable, definition.path / TRAINABLE)
+    run_config = dataclasses.replace(
+        definition.run_config, callbacks=_storable(definition.run_config.callbacks), executor="local"
+    )
+    objects = {
+        "param_space": dict(definition.param_space),
+        "tune_config": definition.tune_config,
+        "run_config": run_config,
+    }
+    return {TRAINABLE: trainable, TUNER: dump_objects(objects, definition.path / TUNER, what="Tuner")}
+
+
+def _storable(callbacks: Any) -> list[Any] | None:
+    """Leave out callbacks that hold connections and the like: a restore is given them anew, or goes on without."""
+    if not callbacks:
+        return None
+    import cloudpickle  # noqa: PLC0415 - 12 ms, and most runs have no callback
+
+    kept = []
+    for callback in callbacks:
+        try:
+            cloudpickle.dumps(callback)
+        except Exception:  # noqa: BLE001, S112 - whatever its reason, it cannot be stored
+            continue
+        kept.append(callback)
+    return kept
+
+
+def load(path: Path, digests: Mapping[str, str], trainable: Any, expected: str) -> Definition:
+    """Load the definition of an existing experiment, checked against the digests in its journal.
+
+    `trainable`: the one to go on with; None takes the stored one.
+
+    Raises:
+        TrainableError: `trainable` goes by another name than the stored one.
+        StorageError: a pickle is missing or damaged.
+    """
+    if trainable is None:
+        _check_digest(path / TRAINABLE, digests.get(TRAINABLE))
+        trainable = load_trainable(path / TRAINABLE)
+    elif trainable_name(trainable) != expected:
+        raise TrainableError(
+            f"The experiment at {path} trains {expected!r}, and was to be restored with {trainable_name(trainable)!r}. "
+            f"Nothing was changed. Pass the trainable it was started with (its code may have changed, its name not), "
+            "or start a new experiment under another name."
+        )
+    _check_digest(path / TUNER, digests.get(TUNER))
+    stored = load_objects(path / TUNER)
+    resolved = resolve_trainable(trainable)
+    check_trainable(resolved)
+    param_space, tune_config, run_config = stored["param_space"], stored["tune_config"], stored["run_config"]
+    assert isinstance(param_space, Mapping)
+    assert isinstance(tune_config, TuneConfig)
+    assert isinstance(run_config, RunConfig)
+    run_config = dataclasses.replace(run_config, name=path.name, storage_path=str(path.parent))
+    return Definition(
+        trainable=resolved,
+        name=expected,
+        param_space=param_space,
+        tune_config=tune_config,
+        run_config=run_config,
+        path=path,
+    )
+
+
+def _check_digest(path: Path, expected: str | None) -> None:
+    if not path.is_file():
+        raise ExperimentNotFoundError(f"{path} is missing; without it the experiment can be read but not continued.")
+    if expected is not None and xxhash.xxh3_128_hexdigest(path.read_bytes()) != expected:
+        raise StorageError(
+            f"{path} is damaged: its digest is not the one in the journal. The experiment can be read "
+            f"(`perdure show {path.parent}`); to continue it, restore this file, or pass the trainable and param_space."
+        )

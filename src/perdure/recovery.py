@@ -1,0 +1,144 @@
+"""Going on where a driver stopped, however it did.
+
+The order matters. First the claim (making the journal's writer took it), so that nobody else drives. Then the state is
+folded. Then the processes of earlier attempts are made sure to be gone, because one that still saves could commit what
+nobody would ever journal. Then the new epoch begins, which ends those attempts for the record. Only then are
+checkpoints adopted that were committed and whose rows never reached the journal, and what was left unfinished beside
+them is swept away. Trials start after all that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perdure.checkpoints.manager import find_committed, sweep
+from perdure.core.events import AnyEvent, CheckpointCommitted, CheckpointInfo, Noticed, TrialRequeued
+from perdure.core.state import State, Status, Trial
+from perdure.core.transitions import apply
+from perdure.config import ResumeConfig, ResumeType
+from perdure.journal.base import START, JournalReader, Position
+from perdure.snapshots import newest
+from perdure.trainable.messages import AttemptKey
+from perdure.trainable.rows import report_of
+
+if TYPE_CHECKING:
+    from perdure.checkpoints.manifest import Manifest
+    from perdure.runner import Runner
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recovered:
+    """What is left of earlier sessions."""
+
+    state: State
+    snapshot: Path | None
+    """The snapshot it was folded from."""
+    position: Position
+    """Of the snapshot: plugins that were saved with it are to be told what came after."""
+    interrupted: tuple[str, ...]
+    """Trials that had an attempt when the last driver ended."""
+    processes: tuple[tuple[str, int, float], ...]
+    """Host, pid and start time of those attempts' processes."""
+
+
+def recover(directory: Path, reader: JournalReader, end: Position, *, whole: bool) -> Recovered:
+    """Fold the journal up to `end`, from the newest snapshot if there is one.
+
+    `whole`: hold finished trials in full, because some of them may be run again.
+    """
+    found = None if whole else newest(directory, end)
+    snapshot, position, state = None, START, State(keep_finished=whole)
+    if found is not None:
+        snapshot, saved = found
+        position, state = Position(saved.epoch, saved.sequence, saved.offset), saved.state
+    for _, event in reader.read(position):
+        apply(state, event)
+    live = [state.trials[trial].live for trial in state.live]
+    return Recovered(
+        state=state,
+        snapshot=snapshot,
+        position=position,
+        interrupted=tuple(state.live),
+        processes=tuple((it.host, it.pid, it.process_start) for it in live if it is not None and it.pid),
+    )
+
+
+def tell_again(reader: JournalReader, after: Position, tell: Callable[[AnyEvent], None]) -> None:
+    """Pass every event after a position to `tell`, for plugins that remember what they saw."""
+    for _, event in reader.read(after):
+        tell(event)
+
+
+def adopt(runner: Runner, interrupted: tuple[str, ...]) -> None:
+    """Journal the checkpoints that were committed without anybody having heard, and sweep what was not committed."""
+    for trial_id in interrupted:
+        trial = runner.state.trials[trial_id]
+        directory = runner.settings.path / trial.directory
+        if not directory.is_dir():
+            continue
+        for manifest in find_committed(directory):
+            _adopt(runner, trial, manifest)
+        keep = {f"checkpoint_{number:06d}" for number in range(trial.next_checkpoint)}
+        sweep(directory, keep=keep)
+
+
+def _adopt(runner: Runner, trial: Trial, manifest: Manifest) -> None:
+    if manifest.number < trial.next_checkpoint or manifest.attempt != trial.attempts:
+        return
+    info = info_of(manifest)
+    if manifest.iteration <= trial.iteration:
+        runner.emit(CheckpointCommitted(at=runner.wall_clock(), trial=trial.id, checkpoint=info))
+        runner.judge.saved(trial, info)
+        return
+    key = AttemptKey(trial.id, manifest.attempt)
+    event = runner.judge.report(trial, key, report_of(manifest.row, info), adopted=True)
+    runner.emit(event)
+    runner.judge.reported(trial, event)
+    if trial.status is Status.TERMINATED:
+        runner.judge.finished(trial)
+    text = f"Checkpoint {info.number} of trial {trial.id} was saved just before the crash; its row was adopted."
+    runner.emit(Noticed(at=runner.wall_clock(), trial=trial.id, text=text))
+
+
+def info_of(manifest: Manifest) -> CheckpointInfo:
+    """Return what the core knows of the checkpoint that `manifest` describes."""
+    return CheckpointInfo(
+        number=manifest.number,
+        directory=f"checkpoint_{manifest.number:06d}",
+        attempt=manifest.attempt,
+        segment=manifest.segment,
+        iteration=manifest.iteration,
+        time_total_s=manifest.time_total_s,
+        nbytes=sum(entry.size for entry in manifest.files.values()),
+        boot_id=manifest.boot_id,
+        score=manifest.score,
+        digested=all(entry.digest for entry in manifest.files.values()),
+    )
+
+
+def requeue(runner: Runner, resume: ResumeConfig) -> None:
+    """Run again the trials that a restore was told to run again."""
+    for trial in list(runner.state.trials.values()):
+        policy = _policy(resume, trial)
+        if policy is ResumeType.RESTART or (policy is ResumeType.RESUME and trial.status.finished):
+            scratch = policy is ResumeType.RESTART
+            runner.emit(TrialRequeued(at=runner.wall_clock(), trial=trial.id, from_scratch=scratch))
+
+
+def _policy(resume: ResumeConfig, trial: Trial) -> ResumeType:
+    if trial.status is Status.TERMINATED:
+        return ResumeType(resume.finished)
+    if trial.status is Status.ERROR:
+        return ResumeType(resume.errored)
+    return ResumeType(resume.unfinished)
+
+
+def same_host(processes: tuple[tuple[str, int, float], ...], host: str) -> Iterator[tuple[int, float]]:
+    """Yield pid and start time of the processes that ran on this host."""
+    for where, pid, started in processes:
+        if where in (host, "") and pid != os.getpid():
+            yield pid, started

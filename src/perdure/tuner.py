@@ -1,0 +1,156 @@
+"""`Tuner`: what a script starts, restores and reads experiments with. It assembles; the work is done elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from perdure.assembly import exists, run_session
+from perdure.config import ResumeConfig, ResumeType, RunConfig, TuneConfig
+from perdure.definition import Definition, define, load
+from perdure.errors import ConfigurationError, ExperimentExistsError, ExperimentNotFoundError
+from perdure.history import read_experiment
+from perdure.result import ResultGrid
+
+
+class Tuner:
+    """Runs a trainable many times over a search space, and keeps what every trial did.
+
+    Args:
+        trainable: A function of one argument, the config, that calls `tune.report`; or a class derived from
+            `tune.Trainable`; or the name of a registered one.
+        param_space: The search space: a dict of sampling functions, grids and constants, nested as you like.
+        tune_config: How trials are chosen and scheduled.
+        run_config: Where the experiment lives and how it is run.
+
+    Raises:
+        UserError: something that was asked for cannot work. Raised before any trial starts.
+    """
+
+    def __init__(
+        self,
+        trainable: Any = None,
+        *,
+        param_space: Mapping[str, Any] | None = None,
+        tune_config: TuneConfig | None = None,
+        run_config: RunConfig | None = None,
+    ) -> None:
+        if trainable is None:
+            raise ConfigurationError("Tuner(trainable): pass a function of one argument, or a tune.Trainable class.")
+        self._tune_config = _expect(tune_config, TuneConfig, "tune_config")
+        self._run_config = _expect(run_config, RunConfig, "run_config")
+        self._definition = define(trainable, param_space, self._tune_config, self._run_config)
+        self._resume: ResumeConfig | None = None
+
+    def fit(self) -> ResultGrid:
+        """Run the experiment to its end, and return the results of all its trials.
+
+        Every row and checkpoint that a trial's `report` has returned for is kept, whatever is killed. Ctrl-C stops in
+        good order; the experiment can be restored after that, and after anything else.
+
+        Raises:
+            UserError: something about the experiment cannot work; nothing was started.
+            ExperimentExistsError: the directory holds an experiment already.
+            ExperimentLockedError: another driver is running it.
+            StorageError: the storage failed; the experiment can be restored.
+        """
+        definition, resume = self._definition, self._resume
+        if resume is None and exists(definition.path):
+            if not definition.run_config.resume:
+                raise ExperimentExistsError(
+                    f"There is an experiment at {definition.path} already. Nothing was changed. To go on with it: "
+                    f'Tuner.restore({str(definition.path)!r}, trainable).fit(), or RunConfig(resume="auto"). '
+                    "To start over: choose another name, or delete that directory first."
+                )
+            resume = ResumeConfig()
+        history = run_session(definition, resume)
+        self._resume = resume or ResumeConfig()
+        return ResultGrid(history)
+
+    @classmethod
+    def restore(
+        cls,
+        path: str | os.PathLike[str],
+        trainable: Any = None,
+        resume_unfinished: bool = True,
+        resume_errored: bool = False,
+        restart_errored: bool = False,
+        param_space: Mapping[str, Any] | None = None,
+        storage_filesystem: Any = None,
+        _resume_config: ResumeConfig | None = None,
+    ) -> Tuner:
+        """Return a Tuner that goes on with the experiment at `path`, from wherever it was stopped.
+
+        Finished trials stay as they are, unfinished ones continue at their latest checkpoint. The directory may have
+        been moved or copied.
+
+        Args:
+            path: The experiment's directory.
+            trainable: The trainable it was started with; its code may have changed, its name not. None takes the one
+                stored with the experiment.
+            resume_unfinished: False leaves unfinished trials alone.
+            resume_errored: Run trials in ERROR again from their latest checkpoint.
+            restart_errored: Run trials in ERROR again from scratch.
+            param_space: Replaces the stored search space, for what could not be stored with it.
+
+        Raises:
+            ExperimentNotFoundError: there is no experiment at `path`.
+            TrainableError: `trainable` goes by another name.
+        """
+        directory = Path(path).expanduser().absolute()
+        if not exists(directory):
+            raise ExperimentNotFoundError(
+                f"There is no experiment to restore at {directory}: it has no journal. "
+                "Tuner.can_restore(path) tells beforehand."
+            )
+        if resume_errored and restart_errored:
+            raise ConfigurationError("Tuner.restore: resume_errored and restart_errored exclude each other.")
+        errored = ResumeType.RESTART if restart_errored else ResumeType.RESUME if resume_errored else ResumeType.SKIP
+        unfinished = ResumeType.RESUME if resume_unfinished else ResumeType.SKIP
+        state = read_experiment(directory).state
+        definition = load(directory, state.pickles, trainable, state.trainable)
+        if param_space is not None:
+            definition = dataclasses.replace(definition, param_space=param_space)
+        tuner = cls.__new__(cls)
+        tuner._tune_config, tuner._run_config = definition.tune_config, definition.run_config
+        tuner._definition = definition
+        tuner._resume = _resume_config or ResumeConfig(unfinished=unfinished, errored=errored)
+        return tuner
+
+    @classmethod
+    def can_restore(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
+        """Return whether there is an experiment at `path` that `restore` would go on with."""
+        return exists(Path(path).expanduser().absolute())
+
+    def get_results(self) -> ResultGrid:
+        """Return the results of the experiment as it is now: after `fit`, or of a restored one without running it.
+
+        Raises:
+            ExperimentNotFoundError: `fit` has not been called and nothing was restored.
+        """
+        if self._resume is None:
+            raise ExperimentNotFoundError("There are no results yet: call fit(), or Tuner.restore(path, trainable).")
+        return ResultGrid(read_experiment(self._definition.path))
+
+    @property
+    def experiment_path(self) -> str:
+        """The experiment's directory."""
+        return str(self._definition.path)
+
+    @property
+    def definition(self) -> Definition:
+        """What was asked for."""
+        return self._definition
+
+
+def _expect(value: Any, kind: type[Any], name: str) -> Any:
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise ConfigurationError(
+            f"Tuner({name}={value!r}): expected a tune.{kind.__name__}, not a {type(value).__name__}."
+        )
+    return value
