@@ -45,6 +45,12 @@ class RunInfo:
 class ProgressDisplay(Protocol):
     """Shows an experiment to a person. No method raises, and none waits for the terminal except `close` (seconds)."""
 
+    @property
+    def wants_output(self) -> bool:
+        """Whether lines that trials print are to be brought to `output`, because straight on the stream they would
+        fight with what is shown there."""
+        ...
+
     def start(self, info: RunInfo, history: Iterable[AnyEvent] = (), state: State | None = None) -> None:
         """Begin. `history` holds the events of earlier sessions: they are counted but not announced.
 

@@ -38,7 +38,8 @@ def choose_display(
     options = progress_reporter.options if isinstance(progress_reporter, TableReporter) else TableOptions()
     from perdure.reporting.notebook import NotebookDisplay, in_notebook
 
-    if stream is None and (in_notebook() or isinstance(progress_reporter, JupyterNotebookReporter)):
+    own = stream is None or stream is sys.stdout
+    if own and (in_notebook() or isinstance(progress_reporter, JupyterNotebookReporter)):
         return NotebookDisplay(verbose=level, options=options)
     if live and is_terminal(sys.stdout if stream is None else stream):
         from perdure.reporting.live import LiveDisplay

@@ -33,6 +33,7 @@ class TallyDisplay(abc.ABC):
     """
 
     interval_s = 0.25
+    wants_output = True
 
     def __init__(
         self,

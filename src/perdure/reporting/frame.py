@@ -32,6 +32,7 @@ STATUS_STYLES = {
 }
 _OWN_COLUMNS = ("training_iteration", "time_total_s")
 """Metrics that have a column in any case."""
+ALWAYS = 9
 _GAP = 2
 """Spaces between two columns."""
 
@@ -55,8 +56,8 @@ class Column:
     cells: list[str]
     styles: list[str]
     right: bool = False
-    keep: bool = False
-    """It stays however narrow the terminal is."""
+    worth: int = 0
+    """Where there is no room for all, columns worth less go first; those worth `ALWAYS` stay."""
 
     @property
     def width(self) -> int:
@@ -219,32 +220,39 @@ def trial_columns(snapshot: Snapshot, info: RunInfo, options: TableOptions, show
     """Return the table's columns: trial, status, iteration, time, metrics, parameters."""
     limit = options.max_column_length
 
-    def column(heading: str, cell: Callable[[TrialLine], str], *, right: bool = False, keep: bool = False) -> Column:
+    def column(heading: str, cell: Callable[[TrialLine], str], *, right: bool = False, worth: int = 0) -> Column:
         cells = [cell(line) for line in shown]
-        return Column(heading=heading, cells=cells, styles=[""] * len(cells), right=right, keep=keep)
+        return Column(heading=heading, cells=cells, styles=[""] * len(cells), right=right, worth=worth)
 
     statuses = Column(
         heading="status",
         cells=[line.status.value for line in shown],
         styles=[STATUS_STYLES[line.status] for line in shown],
-        keep=True,
+        worth=ALWAYS,
     )
     columns = [
-        column("trial", lambda line: shorten_middle(line.name, limit), keep=True),
+        column("trial", lambda line: shorten_middle(line.name, limit), worth=ALWAYS),
         statuses,
-        column("iter", lambda line: str(line.iteration) if line.iteration else "", right=True),
-        column("time", lambda line: duration(line.time_s) if line.time_s else "", right=True),
+        column("iter", lambda line: str(line.iteration) if line.iteration else "", right=True, worth=4),
+        column("time", lambda line: duration(line.time_s) if line.time_s else "", right=True, worth=3),
     ]
-    metrics = metric_headings(snapshot, info, options)
-    for place, (metric, heading) in enumerate(metrics.items()):
-        cells = [_metric_text(line, metric, limit) for line in shown]
+    wanted = 2 if options.metric_columns is not None else 1
+    for place, (metric, heading) in enumerate(metric_headings(snapshot, info, options).items()):
         columns.append(
-            Column(heading=shorten(heading, limit), cells=cells, styles=[""] * len(cells), right=True, keep=place == 0)
+            Column(
+                heading=shorten(heading, limit),
+                cells=[_metric_text(line, metric, limit) for line in shown],
+                styles=[""] * len(shown),
+                right=True,
+                worth=ALWAYS if place == 0 else wanted,
+            )
         )
     for parameter, heading in _parameter_headings(options, shown).items():
         cells = [shorten(value_text(line.searched.get(parameter, "")), limit) for line in shown]
         columns.append(
-            Column(heading=shorten_middle(heading, limit), cells=cells, styles=["dim"] * len(cells), right=True)
+            Column(
+                heading=shorten_middle(heading, limit), cells=cells, styles=["dim"] * len(cells), right=True, worth=2
+            )
         )
     return columns
 
@@ -275,29 +283,28 @@ def _parameter_headings(options: TableOptions, shown: Sequence[TrialLine]) -> di
 
 
 def fit(columns: list[Column], width: int) -> tuple[list[Column], int]:
-    """Return the columns that fit into `width` characters, and how many parameters and metrics were left out.
+    """Return the columns that fit into `width` characters, and how many were left out.
 
-    Columns are left out from the last; those to be kept stay, and the first is squeezed if even they do not fit.
+    Of columns worth the same, the last goes first. If even those that always stay do not fit, the first is squeezed.
     """
     kept = list(columns)
-    dropped = 0
-    for column in reversed(columns):
-        if grid_width(kept) <= width:
+    by_worth = columns[::-1]
+    by_worth.sort(key=lambda column: column.worth)
+    for column in by_worth:
+        if grid_width(kept) <= width or column.worth >= ALWAYS:
             break
-        if not column.keep:
-            kept.remove(column)
-            dropped += 1
+        kept.remove(column)
     over = grid_width(kept) - width
     if over > 0 and kept:
         first = kept[0]
         narrow = max(first.width - over, 6)
         kept[0] = dataclasses.replace(first, cells=[shorten_middle(cell, narrow) for cell in first.cells])
-    return kept, dropped
+    return kept, len(columns) - len(kept)
 
 
 def grid_width(columns: Sequence[Column]) -> int:
     """Return how many characters wide the columns stand side by side."""
-    return sum(column.width + _GAP for column in columns)
+    return sum(column.width + _GAP for column in columns) - _GAP
 
 
 def folded_line(snapshot: Snapshot, shown: Sequence[TrialLine], dropped: int) -> Line | None:
@@ -313,7 +320,7 @@ def folded_line(snapshot: Snapshot, shown: Sequence[TrialLine], dropped: int) ->
         )
         parts.append(f"{hidden} more {'trial' if hidden == 1 else 'trials'}" + (f" ({rest})" if rest else ""))
     if dropped:
-        parts.append(f"{plural(dropped, 'column')} left out for want of room")
+        parts.append(f"{plural(dropped, 'column')} left out")
     return [Span("... " + "; ".join(parts), "dim")] if parts else None
 
 

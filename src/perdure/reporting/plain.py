@@ -24,6 +24,8 @@ class PlainDisplay(TallyDisplay):
     Trials that end, or fail as one before them, within the same second share a line.
     """
 
+    wants_output = False
+
     def __init__(self, *, stream: TextIO | None = None, status_s: float | None = None, **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]  # they are TallyDisplay's own
         self._stream = SafeStream(sys.stdout if stream is None else stream)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 class SilentDisplay:
     """Shows nothing."""
 
+    wants_output = False
+
     def start(self, info: RunInfo, history: Iterable[AnyEvent] = (), state: State | None = None) -> None:
         """Do nothing."""
 

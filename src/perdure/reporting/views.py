@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 class ReporterDisplay(TallyDisplay):
     """Asks a user's `ProgressReporter`, four times a second, whether it wants to report."""
 
+    wants_output = False
+
     def __init__(self, reporter: ProgressReporter, **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]  # they are TallyDisplay's own
         self._reporter = reporter
