@@ -25,7 +25,7 @@ def snippets(page: pathlib.Path) -> list:
     return found
 
 
-GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
 
 
 @pytest.mark.parametrize(("code", "printed"), [snippet for page in GUIDES for snippet in snippets(page)])
