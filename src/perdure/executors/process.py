@@ -16,14 +16,17 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from perdure.core.events import Outcome
 from perdure.executors.control import Settings
 from perdure.executors.threads import ThreadCounts
-from perdure.executors.triage import user_error
 from perdure.trainable.channel import DriverGone, SocketChannel, flush_output
+from perdure.trainable.failure import describe
 from perdure.trainable.messages import Assignment, Ended, Exit
+
+if TYPE_CHECKING:
+    from perdure.trainable.stepping import KeptInstance
 
 ATTEMPT_VARIABLE = "PERDURE_ATTEMPT"
 """Environment variable of a worker, and so of all that it starts: which attempt of which experiment it is."""
@@ -126,31 +129,38 @@ def work(sock: socket.socket, settings: Settings, load: Callable[[], object]) ->
 
 
 def _run_attempts(channel: SocketChannel, settings: Settings, load: Callable[[], object]) -> None:
+    from perdure.trainable.stepping import KeptInstance
+
     threads = ThreadCounts()
+    kept = KeptInstance() if settings.reuse else None
     said = channel.receive()
     while not isinstance(said, Exit):
         if isinstance(said, Assignment):  # anything else is late: it was meant for the attempt before
             channel.renew()
             set_environment(said)
             threads.give(said.resources)
-            if run_one(said, channel, load) not in REUSABLE or not settings.reuse:
-                return
+            if _run_one(said, channel, load, kept) not in REUSABLE or not settings.reuse:
+                break
         said = channel.receive()
+    if kept is not None:
+        kept.close()
 
 
-def run_one(assignment: Assignment, channel: SocketChannel, load: Callable[[], object]) -> Outcome:
+def _run_one(
+    assignment: Assignment, channel: SocketChannel, load: Callable[[], object], kept: KeptInstance | None
+) -> Outcome:
     """Run one attempt; whatever goes wrong around it is told to the driver as the attempt's failure."""
     from perdure.trainable.worker import run_attempt
 
     try:
         trainable = load()
         _seed_numpy(assignment)
-        return run_attempt(assignment, channel, trainable)
+        return run_attempt(assignment, channel, trainable, kept=kept)
     except DriverGone:
         raise
     except BaseException as error:
         if not channel.ended:
-            channel.send(Ended(outcome=Outcome.FAILED, error=user_error(error)))
+            channel.send(Ended(outcome=Outcome.FAILED, error=describe(error)))
         return Outcome.FAILED
 
 

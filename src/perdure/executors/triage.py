@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import traceback
 from pathlib import Path
 
 from perdure.core.events import ErrorInfo
-
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_LOADERS = ("<frozen importlib", f"{os.sep}cloudpickle{os.sep}", f"{os.sep}importlib{os.sep}__init__.py")
 
 
 def signal_name(number: int) -> str:
@@ -32,19 +27,6 @@ def death(exit_code: int | None, number: int | None, *, out_of_memory: bool = Fa
     else:
         what = f"left with exit code {exit_code} before its trial had ended (os._exit, or a native library's exit)."
     return ErrorInfo(kind="WorkerDiedError", message=f"The trial's process {what}", exit_code=exit_code, signal=number)
-
-
-def user_error(error: BaseException) -> ErrorInfo:
-    """Describe an exception by the user's own part of its traceback."""
-    told = traceback.TracebackException.from_exception(error)
-    mine = [entry for entry in told.stack if _is_users(entry.filename)]
-    if mine:
-        told.stack = traceback.StackSummary.from_list(mine)
-    return ErrorInfo(kind=type(error).__name__, message=str(error), traceback="".join(told.format()))
-
-
-def _is_users(filename: str) -> bool:
-    return not (filename.startswith(_PACKAGE) or any(part in filename for part in _LOADERS))
 
 
 class OutOfMemoryWatch:

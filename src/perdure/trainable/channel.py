@@ -127,6 +127,8 @@ class SocketChannel:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._poller = select.poll()
+        self._poller.register(sock, select.POLLIN)
         self._lock = threading.Lock()
         self._reader: FrameReader[ToWorker] = FrameReader(msgspec.msgpack.Decoder(ToWorker))
         self._inbox: list[ToWorker] = []
@@ -137,7 +139,7 @@ class SocketChannel:
     @property
     def stopping(self) -> bool:
         """Whether the driver has said `Stop`, as far as can be told without waiting."""
-        if not self._stopping and self._readable():
+        if not self._stopping and self._poller.poll(0):
             self._receive()
         return self._stopping or any(isinstance(said, Stop) for said in self._inbox)
 
@@ -172,11 +174,6 @@ class SocketChannel:
         """Forget that the attempt before was to stop; this process is about to run another one."""
         self._stopping = False
         self.ended = False
-
-    def _readable(self) -> bool:
-        poller = select.poll()
-        poller.register(self._sock, select.POLLIN)
-        return bool(poller.poll(0))
 
     def _receive(self) -> None:
         try:
