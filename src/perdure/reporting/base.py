@@ -48,7 +48,8 @@ class ProgressDisplay(Protocol):
     @property
     def wants_output(self) -> bool:
         """Whether lines that trials print are to be brought to `output`, because straight on the stream they would
-        fight with what is shown there."""
+        fight with what is shown there.
+        """
         ...
 
     def start(self, info: RunInfo, history: Iterable[AnyEvent] = (), state: State | None = None) -> None:
