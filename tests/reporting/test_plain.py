@@ -1,0 +1,220 @@
+"""Plain lines: few, whole, in order."""
+
+import pytest
+
+from perdure.core.events import DriverStopped, ErrorInfo, Noticed, StopRequested
+from perdure.reporting.base import RunInfo, TableOptions
+from perdure.reporting.plain import PlainDisplay
+
+
+@pytest.fixture
+def plain(info, story, screen, clock):
+    def make(**kwargs):
+        stream = kwargs.pop("stream", None) or screen()
+        history = kwargs.pop("history", ())
+        display = PlainDisplay(stream=stream, monotonic=clock, threaded=False, **kwargs)
+        display.start(kwargs.pop("info", info), history)
+        story.display = display
+        if not history:
+            display.observe(story.events)
+
+        def tick(seconds=0.25):
+            clock.now += seconds
+            display.tick(clock.now)
+            return stream.getvalue().splitlines()
+
+        display.lines = tick
+        display.stream = stream
+        return display
+
+    return make
+
+
+def test_start_end_and_summary(plain, story):
+    display = plain()
+    story.whole(0, 0.5)
+    lines = display.lines()
+    assert lines == [
+        "[00:00] Experiment digits in /results/digits: 20 trials, maximising accuracy",
+        "[00:00] train_t0 terminated after 1 iteration, 0.5 s: accuracy 0.5",
+    ]
+    story.tell(DriverStopped(at=0, finished=True))
+    display.close()
+    assert display.stream.getvalue().splitlines()[2:] == [
+        "",
+        "trial     status      iter   time  accuracy   lr",
+        "------------------------------------------------",
+        "train_t0  TERMINATED     1  0.5 s       0.5  0.1",
+        "",
+        "Ended after 0.2 s: 1 trial, 1 terminated",
+        "Best accuracy 0.5: train_t0 at iteration 1 (lr=0.1)",
+        "Results are in /results/digits",
+    ]
+
+
+def test_trials_that_end_within_a_second_share_a_line(plain, story):
+    display = plain()
+    story.whole(0, 0.1)
+    display.lines()
+    for n in range(1, 13):
+        story.whole(n, n / 100)
+        display.lines(0.05)
+    lines = display.lines(1.0)
+    assert lines[2:] == ["[00:01] 12 trials finished; best accuracy so far 0.12 (train_t12)"]
+
+
+def test_ten_thousand_trials_make_a_line_a_second(plain, story):
+    display = plain()
+    for n in range(10_000):
+        story.whole(n, n / 10_000)
+        if n % 1000 == 0:
+            display.lines(0.25)
+    lines = display.lines(1.0)
+    assert len(lines) <= 2 + 4
+
+
+def test_a_status_line_every_half_minute(plain, story):
+    display = plain()
+    story.start(0)
+    for _ in range(61):
+        lines = display.lines(1.0)
+    assert lines[1:] == [
+        "[00:30] 0 of 20 trials ended: 1 running; CPU 1/8",
+        "[01:00] 0 of 20 trials ended: 1 running; CPU 1/8",
+    ]
+
+
+def test_an_error_shows_the_users_traceback_once(plain, story):
+    display = plain()
+    for n in range(3):
+        story.start(n)
+        story.fail(n)
+    lines = display.lines(2)
+    assert lines[1] == "[00:02] train_t0 failed after 0 iterations: ValueError: rate 0"
+    assert lines[2] == "  Traceback (most recent call last):"
+    assert lines[7] == "  ValueError: rate 0"
+    assert lines[8:] == ["[00:02] 2 more failures of kinds shown above"]
+    display.close()
+    text = display.stream.getvalue()
+    assert text.count("Traceback") == 1
+    assert "2 more failures came the same way as that of train_t0: ValueError: rate 0" in text
+    assert "  train_t2  ValueError: rate 2" in text
+
+
+def test_a_death_without_a_traceback_is_told_in_a_line(plain, story):
+    display = plain()
+    story.start(0)
+    story.fail(0, ErrorInfo(kind="WorkerDiedError", message="killed by signal 9 (SIGKILL)", signal=9))
+    assert display.lines()[1:] == [
+        "[00:00] train_t0 failed after 0 iterations: WorkerDiedError: killed by signal 9 (SIGKILL)"
+    ]
+
+
+def test_what_is_left_and_how_to_go_on(plain, story):
+    display = plain()
+    story.start(0)
+    story.create(1)
+    story.tell(StopRequested(at=0, reason="interrupt", resumable=True))
+    display.close("interrupt")
+    text = display.stream.getvalue()
+    assert "Stopped after 0.0 s (interrupt): 2 trials, 1 running, 1 pending" in text
+    assert 'To go on (2 trials left; finished ones are kept): Tuner.restore("/results/digits", trainable).fit()' in text
+
+
+def test_notices_are_written(plain, story):
+    display = plain()
+    story.create(0)
+    story.tell(Noticed(at=0, text="fell back to checkpoint 3", trial="t0"))
+    assert display.lines()[1:] == ["[00:00] note: train_t0: fell back to checkpoint 3"]
+
+
+@pytest.mark.parametrize(
+    ("verbose", "expected"),
+    [(1, []), (2, ["[00:00] train_t0 iteration 1: a 1, b 2, c 3, d 4, e 5, f 6, and 2 more"])],
+)
+def test_results_are_written_when_asked_for(plain, story, verbose, expected):
+    display = plain(verbose=verbose)
+    story.start(0)
+    story.report(0, 1, a=1, b=2, c=3, d=4, e=5, f=6, g=7, h=8)
+    assert display.lines()[1:] == expected
+
+
+def test_verbose_3_writes_all_metrics(plain, story):
+    display = plain(verbose=3)
+    story.start(0)
+    story.report(0, 1, a=1, b=2, c=3, d=4, e=5, f=6, g=7)
+    assert display.lines()[1] == "[00:00] train_t0 iteration 1: a 1, b 2, c 3, d 4, e 5, f 6, g 7"
+
+
+def test_what_was_too_much_is_counted(plain, story):
+    display = plain(verbose=2)
+    story.start(0)
+    for i in range(3000):
+        story.report(0, i + 1, accuracy=0.1)
+    lines = display.lines()
+    assert len(lines) == 1 + 2000 + 1
+    assert lines[-1] == "[00:00] ... 1000 lines came faster than they could be shown"
+
+
+def test_output_of_trials_is_prefixed(plain, story):
+    display = plain()
+    story.create(0)
+    display.output("t0", "epoch 3\n")
+    assert display.lines()[1:] == ["(train_t0) epoch 3"]
+
+
+def test_earlier_sessions_are_counted_not_told(plain, story, info):
+    story.whole(0, 0.5)
+    display = plain(history=story.events)
+    story.whole(1, 0.25)
+    lines = display.lines()
+    assert lines[1:] == ["[00:00] train_t1 terminated after 1 iteration, 0.5 s: accuracy 0.25"]
+    display.close()
+    assert "Best accuracy 0.5: train_t0" in display.stream.getvalue()
+
+
+def test_a_closed_pipe_ends_nothing(plain, story, screen):
+    stream = screen()
+    display = plain(stream=stream)
+    stream.closed_pipe = True
+    story.whole(0, 0.5)
+    display.lines()
+    display.close()
+
+
+def test_a_stream_without_the_characters_gets_others(plain, story, screen):
+    display = plain(stream=screen(encoding="ascii"))
+    story.start(0, note="größer")
+    story.report(0, 1, accuracy=0.5)
+    story.end(0)
+    display.lines()
+    display.close()
+    assert "gr??er" in display.stream.getvalue()
+
+
+def test_tables_in_between_on_request(plain, story):
+    display = plain(options=TableOptions(intermediate_tables=True, interval_s=5))
+    story.start(0)
+    lines = display.lines(5)
+    assert lines[1] == "[00:05] 0 of 20 trials ended: 1 running; CPU 1/8"
+    assert lines[3].split() == ["trial", "status", "iter", "time", "accuracy", "lr"]
+
+
+def test_an_event_it_cannot_follow_silences_the_display_only(plain, story, caplog):
+    display = plain()
+    story.start(0)
+    display.observe([story.events[-1].__class__(at=0, trial="nobody", attempt=1, host="h", pid=1, process_start=0)])
+    story.whole(1, 0.5)
+    display.close()
+    assert "the run goes on" in caplog.text
+
+
+def test_painting_on_a_thread_shows_the_outcome_before_close_returns(info, story, screen):
+    stream = screen()
+    display = PlainDisplay(stream=stream)
+    display.start(RunInfo(name="digits", path="/p", metric="accuracy", mode="max"))
+    display.observe(story.events)
+    story.display = display
+    story.whole(0, 0.5)
+    display.close()
+    assert stream.getvalue().splitlines()[-1] == "Results are in /p"
