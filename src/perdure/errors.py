@@ -5,10 +5,12 @@
     │   ├── ConfigurationError             (ValueError)         an argument is wrong
     │   ├── TrainableError                 (TypeError)          the trainable cannot be called or pickled
     │   ├── MetricError                    (ValueError)         a metric is missing, or is not data
+    │   │   └── NoBestTrialError           (RuntimeError)       no trial has the metric that was asked for
     │   ├── ResourceError                  (ValueError)         a trial asks for more than there is
     │   ├── ExperimentExistsError          (FileExistsError)    the name is taken by another run
     │   ├── ExperimentNotFoundError        (FileNotFoundError)  nothing to restore at that path
     │   ├── OutsideTrialError              (RuntimeError)       report() and friends called outside a trial
+    │   ├── PluginError                    (RuntimeError)       a searcher, scheduler, stopper or callback raised
     │   └── TrialFailedError               (RuntimeError)       user code raised, and fail_fast="raise"
     ├── StorageError                       (OSError)            the disk or the bucket let us down
     │   ├── StorageFullError
@@ -51,6 +53,10 @@ class MetricError(UserError, ValueError):
     """A metric that was promised was not reported, or a reported value is not data."""
 
 
+class NoBestTrialError(MetricError, RuntimeError):
+    """No trial, or no checkpoint, has a value of the metric it was to be chosen by."""
+
+
 class ResourceError(UserError, ValueError):
     """A trial asks for a resource that is unknown, or for more than this machine has."""
 
@@ -65,6 +71,10 @@ class ExperimentNotFoundError(UserError, FileNotFoundError):
 
 class OutsideTrialError(UserError, RuntimeError):
     """A function that only works inside a running trial was called elsewhere."""
+
+
+class PluginError(UserError, RuntimeError):
+    """A searcher, scheduler, stopper or callback raised (see `__cause__`), or answered what it must not."""
 
 
 class TrialFailedError(UserError, RuntimeError):

@@ -1,0 +1,187 @@
+"""The port to schedulers, under Ray Tune's names: a subclass written for Ray works as it is.
+
+A scheduler looks at every row and answers what becomes of the trial. It never acts by itself: what it decides about
+other trials it returns along with its answer, so that all of it is journaled as one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Protocol, Union
+
+from perdure.core.events import Action, Decision
+from perdure.errors import ConfigurationError, PluginError
+from perdure.trial_view import TrialView
+
+DEFAULT_METRIC = "_metric"
+"""What a scheduler calls its metric if nobody named one."""
+
+
+class Controller(Protocol):
+    """What a scheduler may ask about the experiment. Nothing in it can be changed."""
+
+    def get_trials(self) -> Sequence[TrialView]:
+        """Return all trials in the order they were created. They are made on demand: do not walk them per row."""
+        ...
+
+    def get_live_trials(self) -> set[TrialView]:
+        """Return the trials that are not finished."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Judgement:
+    """An answer to a row that decides about other trials as well, as one."""
+
+    decision: str
+    """CONTINUE, PAUSE, STOP or NOOP, for the trial that reported."""
+    actions: Sequence[Action] = ()
+    """What is done with others."""
+
+
+Answer = Union[str, Judgement]
+
+
+class TrialScheduler:
+    """Decides which trials go on.
+
+    A subclass overrides `on_trial_result`, and what else it wants to hear of.
+    """
+
+    CONTINUE = "CONTINUE"
+    PAUSE = "PAUSE"
+    STOP = "STOP"
+    NOOP = "NOOP"
+    """The same as CONTINUE, from schedulers that acted by other means."""
+
+    _metric: str | None = None
+    _supports_buffered_results = True
+
+    def __init__(self) -> None:
+        pass
+
+    @property
+    def metric(self) -> str | None:
+        """The metric by which trials are judged."""
+        return self._metric
+
+    @property
+    def supports_buffered_results(self) -> bool:
+        """Whether rows could come several at a time. perdure brings them one by one."""
+        return self._supports_buffered_results
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        """Take over the metric and mode of TuneConfig; return False if the scheduler was made with its own."""
+        if self._metric and metric:
+            return False
+        self._metric = metric or self._metric or DEFAULT_METRIC
+        return True
+
+    def on_trial_add(self, controller: Controller, trial: TrialView) -> None:
+        """A trial was created."""
+
+    def on_trial_error(self, controller: Controller, trial: TrialView) -> Sequence[Action] | None:
+        """A trial has ended in ERROR. May return what is to be done with other trials."""
+
+    def on_trial_result(self, controller: Controller, trial: TrialView, result: dict[str, Any]) -> Answer:
+        """A trial has reported a row.
+
+        Returns:
+            CONTINUE, PAUSE or STOP, or a Judgement that decides about other trials as well.
+        """
+        raise NotImplementedError
+
+    def on_trial_complete(
+        self, controller: Controller, trial: TrialView, result: dict[str, Any]
+    ) -> Sequence[Action] | None:
+        """A trial has ended, by itself or because it was stopped. May return what is to be done with others."""
+
+    def on_trial_remove(self, controller: Controller, trial: TrialView) -> Sequence[Action] | None:
+        """A trial that was not running will not run again. May return what is to be done with others."""
+
+    def choose_trial_to_run(self, controller: Controller) -> TrialView | None:
+        """Return the trial that runs next, or None.
+
+        Called only if a subclass overrides it (see `chooses_trials`): first come first served needs no asking.
+        """
+        return _first(controller, TrialView.PENDING) or _first(controller, TrialView.PAUSED)
+
+    @property
+    def chooses_trials(self) -> bool:
+        """Whether a subclass has its own idea of which trial runs next."""
+        return type(self).choose_trial_to_run is not TrialScheduler.choose_trial_to_run
+
+    def debug_string(self) -> str:
+        """Return a line for people about what the scheduler is doing."""
+        return f"Using {type(self).__name__}."
+
+    def get_state(self) -> dict[str, Any] | None:
+        """Return the scheduler's state as JSON data, or None if it is only to be had by `save`."""
+        return None
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take up what `get_state` returned."""
+        raise NotImplementedError(f"{type(self).__name__} has no JSON state")
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write all that the scheduler knows to the file `checkpoint_path`."""
+        import cloudpickle
+
+        with open(checkpoint_path, "wb") as file:
+            cloudpickle.dump(self.__dict__, file)
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Take up what `save` wrote."""
+        import pickle
+
+        with open(checkpoint_path, "rb") as file:
+            self.__dict__.update(pickle.load(file))
+
+
+_DECISIONS = {
+    TrialScheduler.CONTINUE: Decision.CONTINUE,
+    TrialScheduler.PAUSE: Decision.PAUSE,
+    TrialScheduler.STOP: Decision.STOP,
+    TrialScheduler.NOOP: Decision.CONTINUE,
+}
+
+
+def judgement(scheduler: TrialScheduler, trial_id: str, answer: object) -> tuple[Decision, tuple[Action, ...]]:
+    """Return what a scheduler's answer to a row means.
+
+    Raises:
+        PluginError: the answer is none that a scheduler may give.
+    """
+    said = answer.decision if isinstance(answer, Judgement) else answer
+    actions = tuple(answer.actions) if isinstance(answer, Judgement) else ()
+    if isinstance(said, Decision):
+        return said, actions
+    if isinstance(said, str) and said in _DECISIONS:
+        return _DECISIONS[said], actions
+    raise PluginError(
+        f"{type(scheduler).__name__}.on_trial_result returned {answer!r} for trial {trial_id}. It must return "
+        f"{', '.join(_DECISIONS)}, or a Judgement."
+    )
+
+
+def configure(scheduler: TrialScheduler, metric: str | None, mode: str | None, **spec: Any) -> None:
+    """Give a scheduler the metric and mode of TuneConfig.
+
+    Raises:
+        ConfigurationError: it was made with its own, and TuneConfig has them too.
+    """
+    import inspect
+
+    parameters = inspect.signature(scheduler.set_search_properties).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        spec = {}
+    if not scheduler.set_search_properties(metric, mode, **spec):
+        raise ConfigurationError(
+            f"TuneConfig(metric={metric!r}, mode={mode!r}) next to {type(scheduler).__name__}, which was made with a "
+            "metric or mode of its own. Leave them out in one of the two places."
+        )
+
+
+def _first(controller: Controller, status: str) -> TrialView | None:
+    return next((trial for trial in controller.get_trials() if trial.status == status), None)

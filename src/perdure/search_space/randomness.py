@@ -1,0 +1,69 @@
+"""Where draws come from: the standard library's generator, seeded by what is drawn.
+
+NumPy is never needed. A seed given as a NumPy generator is read once, for one integer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+from collections.abc import Iterator
+
+from perdure.errors import ConfigurationError
+
+
+def derive_seed(random_state: object) -> int | None:
+    """Return the integer seed that `random_state` stands for, or None for None.
+
+    Args:
+        random_state: An integer, a `random.Random`, or a NumPy `RandomState` or `Generator`; the last three are
+            drawn from once.
+
+    Raises:
+        ConfigurationError: it is none of these.
+    """
+    if random_state is None:
+        return None
+    if isinstance(random_state, random.Random):
+        return random_state.getrandbits(63)
+    for method in ("integers", "randint"):  # NumPy's Generator, and its older RandomState
+        draw = getattr(random_state, method, None)
+        if draw is not None:
+            return int(draw(0, 2**31 - 1))
+    try:
+        return int(random_state.__index__())  # type: ignore[attr-defined]
+    except AttributeError:
+        raise ConfigurationError(
+            f"random_state={random_state!r}: use an integer, or a NumPy RandomState or Generator."
+        ) from None
+
+
+def random_source(random_state: object) -> random.Random:
+    """Return a generator for `random_state`; for None one that follows the seed of the `random` module."""
+    if isinstance(random_state, random.Random):
+        return random_state
+    seed = derive_seed(random_state)
+    return random.Random(random.getrandbits(63) if seed is None else seed)
+
+
+def keyed_random(*key: object) -> random.Random:
+    """Return a generator whose draws depend on `key` alone: the same on every machine, in any order of calls."""
+    return random.Random("\x1f".join(map(str, key)))
+
+
+@contextlib.contextmanager
+def seeded_globals(seed: int) -> Iterator[None]:
+    """Seed `random`, and NumPy's global generator where it is loaded; put both back as they were afterwards."""
+    state = random.getstate()
+    numpy = sys.modules.get("numpy")
+    numpy_state = numpy.random.get_state() if numpy is not None else None
+    random.seed(seed)
+    if numpy is not None:
+        numpy.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        if numpy is not None:
+            numpy.random.set_state(numpy_state)

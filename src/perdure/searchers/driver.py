@@ -1,0 +1,147 @@
+"""What the loop talks to when it wants a configuration: one face for random search and for any Searcher.
+
+It counts what was suggested, merges suggestions with the constants of the space, and brings a searcher back after a
+restore: from what it saved, and by telling it again what has happened since.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from perdure.errors import ConfigurationError
+from perdure.searchers.base import Result, Searcher
+from perdure.searchers.basic_variant import BasicVariantGenerator
+from perdure.searchers.searcher_source import SearcherSource
+from perdure.searchers.suggestions import (
+    FINISHED,
+    WAIT,
+    NoSuggestion,
+    Past,
+    PastCompletion,
+    PastResult,
+    PastSuggestion,
+    Source,
+    Suggestion,
+)
+from perdure.searchers.variant_source import VariantSource
+
+__all__ = [
+    "FINISHED",
+    "WAIT",
+    "NoSuggestion",
+    "Past",
+    "PastCompletion",
+    "PastResult",
+    "PastSuggestion",
+    "SearchDriver",
+    "Suggestion",
+]
+
+
+class SearchDriver:
+    """Suggests configurations from a searcher, at most `num_samples` of them.
+
+    Args:
+        searcher: None is random and grid search.
+        param_space: What is searched.
+        num_samples: How often (for random and grid search: with every combination of the grids); -1 for ever.
+        metric: Of TuneConfig.
+        mode: Of TuneConfig.
+        seed: Makes random search reproducible, unless the generator was made with a `random_state`. A restore must
+            be given `SearchDriver.seed` of the first run.
+
+    Raises:
+        ConfigurationError: the space cannot be used, or not with this searcher.
+    """
+
+    def __init__(
+        self,
+        searcher: Searcher | BasicVariantGenerator | None,
+        *,
+        param_space: Mapping[str, Any] | None,
+        num_samples: int = 1,
+        metric: str | None = None,
+        mode: str | None = None,
+        seed: int | None = None,
+    ) -> None:
+        space = {} if param_space is None else param_space
+        source = BasicVariantGenerator() if searcher is None else searcher
+        self._source: Source
+        if isinstance(source, BasicVariantGenerator):
+            self._source = VariantSource(source, space, num_samples, seed)
+        elif isinstance(source, Searcher):
+            self._source = SearcherSource(source, space, num_samples, metric, mode)
+        else:
+            raise ConfigurationError(
+                f"search_alg must be a Searcher or a BasicVariantGenerator, not {source!r}. "
+                "Use the base class perdure.tune.search.Searcher for one of your own."
+            )
+        self.searcher = source
+
+    @property
+    def total(self) -> int | None:
+        """How many trials there will be at most; None for no limit."""
+        return self._source.total
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of random search; None for a Searcher, which sees to its own."""
+        return self._source.seed
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that the searcher needs in every row."""
+        return self._source.metrics
+
+    def next(self, trial_id: str) -> Suggestion | NoSuggestion:
+        """Return a configuration for the trial `trial_id`, WAIT or FINISHED.
+
+        Raises:
+            ConfigurationError: what was suggested leaves a part of the space open.
+            PluginError: the searcher raised; its exception is the cause.
+        """
+        return self._source.next(trial_id)
+
+    def on_result(self, trial_id: str, result: Result) -> None:
+        """A trial has reported a row and goes on."""
+        self._source.tell(PastResult(trial=trial_id, result=result))
+
+    def on_complete(self, trial_id: str, result: Result | None, error: bool = False) -> None:
+        """A trial has ended for good."""
+        self._source.tell(PastCompletion(trial=trial_id, result=result, error=error))
+
+    # --- over a restore ---------------------------------------------------------------------------------------------
+
+    def replay_suggested(self, count: int, live: Iterable[str] = ()) -> None:
+        """Go on after `count` trials, of which those named in `live` are unfinished.
+
+        All that random and grid search needs after a restore. For a Searcher, use `restore` and `replay`.
+        """
+        self._source.replay_suggested(count, live)
+
+    def save(self, directory: str | os.PathLike[str]) -> bool:
+        """Write what the searcher knows into `directory`; return False if it cannot save itself.
+
+        Random and grid search has nothing to save.
+        """
+        return self._source.save(os.fspath(directory))
+
+    def restore(self, directory: str | os.PathLike[str]) -> bool:
+        """Take up what `save` wrote; return False if there is nothing.
+
+        Raises:
+            PluginError: the searcher could not read its own state.
+        """
+        return self._source.restore(os.fspath(directory))
+
+    def replay(self, past: Iterable[Past]) -> str | None:
+        """Tell the searcher what has happened, from the beginning of the experiment, in order.
+
+        What it knew when it was saved is skipped. Call it once after `restore`, whatever that returned.
+
+        Returns:
+            None if the searcher knows all of it now; otherwise a sentence for the user on what it does not know.
+        """
+        return self._source.replay(past)

@@ -1,0 +1,257 @@
+"""Any Searcher behind the driver's face: called, checked, and brought back after a restore."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from perdure.errors import ConfigurationError, PerdureError, PluginError
+from perdure.search_space.paths import flatten, path_text
+from perdure.search_space.space import plain_copy, unresolved
+from perdure.searchers.base import Searcher
+from perdure.searchers.properties import set_properties
+from perdure.searchers.suggestions import (
+    FINISHED,
+    WAIT,
+    NoSuggestion,
+    Past,
+    PastCompletion,
+    PastResult,
+    PastSuggestion,
+    Source,
+    Suggestion,
+)
+
+STATE_FILE = "search.json"
+WRAPPERS_FILE = "search-wrappers.pkl"
+SESSION = "perdure"
+
+
+class SearcherSource(Source):
+    """A Searcher: called, checked, and brought back from its own file."""
+
+    def __init__(
+        self,
+        searcher: Searcher,
+        space: Mapping[str, Any],
+        num_samples: int,
+        metric: str | None,
+        mode: str | None,
+    ) -> None:
+        if not isinstance(space, Mapping):
+            raise ConfigurationError(f"param_space must be a dict, not a {type(space).__name__}: {space!r}.")
+        self._searcher = searcher
+        self._name = type(searcher).__name__
+        self._space = dict(space)
+        self.total = None if num_samples == -1 else num_samples
+        self._count = 0
+        self._told = 0
+        self._finished = False
+        self._hand_over(metric, mode, num_samples)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        metric = self._searcher.metric
+        if not metric:
+            return ()
+        return (metric,) if isinstance(metric, str) else tuple(metric)
+
+    def next(self, trial_id: str) -> Suggestion | NoSuggestion:
+        if self._finished or (self.total is not None and self._count >= self.total):
+            return FINISHED
+        answer = self._call("suggest", lambda: self._searcher.suggest(trial_id))
+        if answer is None:
+            return WAIT
+        if isinstance(answer, str) and answer == Searcher.FINISHED:
+            self._finished = True
+            return FINISHED
+        if not isinstance(answer, Mapping):
+            raise PluginError(
+                f"{self._name}.suggest({trial_id!r}) returned {answer!r} of type {type(answer).__name__}. "
+                "It must return a dict, None (not now) or Searcher.FINISHED."
+            )
+        suggestion = self._complete(dict(answer))
+        self._count += 1
+        self._told += 1
+        return suggestion
+
+    def tell(self, past: Past) -> None:
+        trial = past.trial
+        if isinstance(past, PastResult):
+            row = past.result
+            self._call("on_trial_result", lambda: self._searcher.on_trial_result(trial, row))
+        elif isinstance(past, PastCompletion):
+            last, error = past.result, past.error
+            self._call("on_trial_complete", lambda: self._searcher.on_trial_complete(trial, result=last, error=error))
+        self._told += 1
+
+    # --- suggestions ------------------------------------------------------------------------------------------------
+
+    def _hand_over(self, metric: str | None, mode: str | None, num_samples: int) -> None:
+        taken = False
+        if self._space or self._searcher.metric is None:
+            taken = self._call(
+                "set_search_properties",
+                lambda: set_properties(self._searcher, metric, mode, _plain_dict(self._space), num_samples=num_samples),
+            )
+        if taken:
+            return
+        searched = [path_text(path) for path, _ in unresolved(self._space)]
+        if searched:
+            raise ConfigurationError(
+                f"{self._name} did not take the search space of Tuner(param_space=...), because it was made with a "
+                f"space of its own or cannot take one; but param_space leaves open: {', '.join(searched)}. "
+                "Put these into the searcher's own space, or make the searcher without one."
+            )
+
+    def _complete(self, suggested: dict[str, Any]) -> Suggestion:
+        """Merge the constants in; whatever the space leaves open must be in the suggestion."""
+        config = _merged(self._space, suggested)
+        open_paths = list(unresolved(config))
+        if open_paths:
+            raise ConfigurationError(self._what_is_open(open_paths))
+        return Suggestion(config=_plain_dict(config), searched=_plain_dict(flatten(suggested)))
+
+    def _what_is_open(self, open_paths: list[Any]) -> str:
+        names = ", ".join(repr(path_text(path)) for path, _ in open_paths)
+        special = [domain for _, domain in open_paths if domain.is_grid() or domain.is_function()]
+        why = (
+            "grid_search and sample_from are for random and grid search (BasicVariantGenerator); with a searcher, use "
+            "choice() and the like, or compute the value in the trainable."
+            if special
+            else "It must suggest a value for everything that param_space leaves open."
+        )
+        return f"{self._name} suggested no value for {names}. {why}"
+
+    def _call(self, method: str, call: Any) -> Any:
+        try:
+            return call()
+        except PerdureError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"{self._name}.{method} raised {type(error).__name__}: {error}. The search cannot go on without it; "
+                "what was reported so far is kept, and the experiment can be restored."
+            ) from error
+
+    # --- over a restore ---------------------------------------------------------------------------------------------
+
+    def replay_suggested(self, count: int, live: Iterable[str]) -> None:
+        self._count = count
+
+    def save(self, directory: str) -> bool:
+        *wrappers, base = _layers(self._searcher)
+        try:
+            self._call_save(base, directory)
+            states = [wrapper.get_state() for wrapper in wrappers]
+        except NotImplementedError:
+            return False
+        if states:
+            import cloudpickle
+
+            with open(os.path.join(directory, WRAPPERS_FILE), "wb") as file:
+                cloudpickle.dump(states, file)
+        state = {"suggested": self._count, "told": self._told, "finished": self._finished}
+        with open(os.path.join(directory, STATE_FILE), "w", encoding="utf-8") as file:
+            json.dump(state, file)
+        return True
+
+    def _call_save(self, base: Searcher, directory: str) -> None:
+        try:
+            base.save_to_dir(directory, session_str=SESSION)
+        except (NotImplementedError, OSError, PerdureError):
+            raise
+        except Exception as error:
+            raise PluginError(f"{type(base).__name__}.save raised {type(error).__name__}: {error}.") from error
+
+    def restore(self, directory: str) -> bool:
+        try:
+            with open(os.path.join(directory, STATE_FILE), encoding="utf-8") as file:
+                state = json.load(file)
+        except FileNotFoundError:
+            return False
+        *wrappers, base = _layers(self._searcher)
+        self._call("restore_from_dir", lambda: base.restore_from_dir(directory))
+        if wrappers:
+            import pickle
+
+            with open(os.path.join(directory, WRAPPERS_FILE), "rb") as file:
+                states = pickle.load(file)
+            for wrapper, wrapped in zip(wrappers, states, strict=True):
+                wrapper.set_state(wrapped)
+        self._count, self._told, self._finished = state["suggested"], state["told"], state["finished"]
+        return True
+
+    def replay(self, past: Iterable[Past]) -> str | None:
+        known, self._told, self._count = self._told, 0, 0
+        strangers: dict[str, dict[str, Any]] = {}  # trials that the searcher cannot be reminded of, and their configs
+        lost = 0
+        for one in past:
+            self._count += isinstance(one, PastSuggestion)
+            self._told += 1
+            if self._told <= known:
+                continue
+            if isinstance(one, PastSuggestion):
+                if not self._remind(one):
+                    strangers[one.trial] = one.config
+            elif one.trial not in strangers:
+                self._told -= 1  # `tell` counts it
+                self.tell(one)
+            elif isinstance(one, PastCompletion):
+                lost += not self._add_point(strangers.pop(one.trial), one)
+        return self._what_is_lost(lost + len(strangers))
+
+    def _remind(self, past: PastSuggestion) -> bool:
+        def remind() -> bool:
+            return bool(self._searcher.replay_suggestion(past.trial, plain_copy(past.config)))
+
+        return bool(self._call("replay_suggestion", remind))
+
+    def _add_point(self, config: dict[str, Any], past: PastCompletion) -> bool:
+        """Tell of a finished trial as of a point that somebody else evaluated, if the searcher can hear of these."""
+        *_, base = _layers(self._searcher)
+        metric = base.metric
+        value = (past.result or {}).get(metric) if isinstance(metric, str) else None
+        if value is None or type(base).add_evaluated_point is Searcher.add_evaluated_point:
+            return False
+        self._call("add_evaluated_point", lambda: base.add_evaluated_point(plain_copy(config), value))
+        return True
+
+    def _what_is_lost(self, count: int) -> str | None:
+        if not count:
+            return None
+        return (
+            f"{self._name} does not know of {count} trials from before this restore: they are not in a state it "
+            "saved, and it has no replay_suggestion. It goes on without them; their results are kept."
+        )
+
+
+def _layers(searcher: Searcher) -> Iterator[Searcher]:
+    """Yield a searcher that wraps others (ConcurrencyLimiter, Repeater), then the one it wraps, and so on."""
+    while True:
+        yield searcher
+        inner = getattr(searcher, "searcher", None)
+        if not isinstance(inner, Searcher):
+            return
+        searcher = inner
+
+
+def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, dict) and isinstance(value, Mapping) and not _is_open(below)
+        merged[key] = _merged(below, value) if both and isinstance(below, dict) else value
+    return merged
+
+
+def _is_open(node: dict[str, Any]) -> bool:
+    return any(path == () for path, _ in unresolved(node))
+
+
+def _plain_dict(config: Mapping[str, Any]) -> dict[str, Any]:
+    copied = plain_copy(dict(config))
+    assert isinstance(copied, dict)
+    return copied

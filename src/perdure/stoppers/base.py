@@ -1,0 +1,52 @@
+"""The port to stop rules, under Ray Tune's names: a subclass written for Ray works as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+MISSING = object()
+
+
+class Stopper:
+    """Says of each reported row whether its trial ends there, and whether the whole experiment does.
+
+    Each row is shown to a stopper once, also after crashes and restores.
+    """
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Return whether the trial ends with this row."""
+        raise NotImplementedError
+
+    def stop_all(self) -> bool:
+        """Return whether the experiment ends: no trial starts, and running ones end with their next row."""
+        raise NotImplementedError
+
+    def forget(self, trial_id: str) -> None:
+        """A trial is over: what was remembered of it alone can go (beyond Ray Tune)."""
+
+    def get_state(self) -> dict[str, Any] | None:
+        """Return what the stopper remembers as JSON data, or None if it has to be pickled."""
+        return None
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take up what `get_state` returned."""
+        raise NotImplementedError(f"{type(self).__name__} has no JSON state")
+
+
+def lookup(result: Mapping[str, Any], metric: str) -> Any:
+    """Return a reported value by its name, "a/b" for the b in a nested a; `MISSING` if it was not reported."""
+    if metric in result:
+        return result[metric]
+    value: Any = result
+    for part in metric.split("/"):
+        if not isinstance(value, Mapping) or part not in value:
+            return MISSING
+        value = value[part]
+    return value
+
+
+def spread(values: list[float]) -> float:
+    """Return the standard deviation of `values` about their mean; NaN if one of them is not finite."""
+    mean = sum(values) / len(values)
+    return float((sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5)

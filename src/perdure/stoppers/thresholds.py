@@ -1,0 +1,71 @@
+"""A dict as a stop rule: `stop={"training_iteration": 100, "accuracy": 0.99}`."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from perdure.errors import ConfigurationError
+from perdure.search_space.paths import flatten
+from perdure.stoppers.base import MISSING, Stopper, lookup
+
+log = logging.getLogger(__name__)
+
+
+class DictStopper(Stopper):
+    """Stops a trial when one of its metrics reaches its threshold: value >= threshold.
+
+    A metric that is not reported is ignored, with one warning.
+
+    Args:
+        thresholds: By metric; "a/b" or `{"a": {"b": ...}}` for a nested one.
+
+    Raises:
+        ConfigurationError: a threshold is no number.
+    """
+
+    def __init__(self, thresholds: Mapping[str, Any]) -> None:
+        self.thresholds: dict[str, float] = flatten(dict(thresholds))
+        self._warned: set[str] = set()
+        for metric, threshold in self.thresholds.items():
+            if not _is_number(threshold):
+                raise ConfigurationError(
+                    f"stop={{{metric!r}: {threshold!r}}}: a threshold is a number that the metric reaches from below. "
+                    "For any other rule, use a function(trial_id, result) -> bool."
+                )
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return any(self._reached(metric, threshold, result) for metric, threshold in self.thresholds.items())
+
+    def _reached(self, metric: str, threshold: float, result: dict[str, Any]) -> bool:
+        value = lookup(result, metric)
+        if value is MISSING or value is None:
+            self._warn(metric, result)
+            return False
+        return bool(value >= threshold)
+
+    def _warn(self, metric: str, result: dict[str, Any]) -> None:
+        if metric not in self._warned:
+            self._warned.add(metric)
+            known = ", ".join(map(str, result)) or "nothing"
+            log.warning("The stop rule names %r, which was not reported (but: %s); it is ignored.", metric, known)
+
+    def stop_all(self) -> bool:
+        """Return False: single trials are stopped."""
+        return False
+
+    def get_state(self) -> dict[str, Any] | None:
+        """Return the state: there is none."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take up nothing."""
+
+
+def _is_number(threshold: Any) -> bool:
+    try:
+        return not isinstance(threshold, (str, bytes)) and not math.isnan(float(threshold))
+    except (TypeError, ValueError):
+        return False
