@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import random
-import socket
+import pickle
+import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from perdure import __version__
 from perdure.callbacks import CallbackList
 from perdure.checkpoints.manager import CheckpointManager
 from perdure.config import ResumeConfig
-from perdure.core.events import DriverStarted, ExperimentCreated, Reported, SpecChanged
-from perdure.core.state import State, Status
+from perdure.core.events import DriverStarted, ExperimentCreated, Noticed, SpecChanged
+from perdure.core.state import Status
 from perdure.definition import TRAINABLE, Definition, spec_of, store
 from perdure.errors import ConfigurationError, TrainableError, TrialFailedError
 from perdure.executors.base import Executor, Program
 from perdure.executors.devices import DeviceLedger
 from perdure.history import ExperimentHistory, read_experiment
 from perdure.interrupts import handled
+from perdure.journal.base import START
 from perdure.journal.file import FileJournal, FileJournalReader
 from perdure.judge import Judge, check_resources
+from perdure.loggers.base import LoggerCallback
 from perdure.naming import Namer
-from perdure.recovery import Recovered, adopt, recover, requeue, same_host, tell_again
+from perdure.recovery import Recovered, adopt, recover, requeue, same_host
+from perdure.reporting.base import RunInfo
+from perdure.retelling import Retelling
 from perdure.runner import Runner, Settings
+from perdure.schedulers.fifo import FIFOScheduler
+from perdure.schedulers.registry import create_scheduler
+from perdure.searchers.basic_variant import BasicVariantGenerator
 from perdure.searchers.driver import SearchDriver
+from perdure.searchers.registry import create_searcher
 from perdure.snapshots import Snapshots
 from perdure.stoppers import resolve_stopper
+from perdure.stoppers.base import Stopper
 from perdure.storage.processes import boot_id, hostname, process_start
 from perdure.storage.uri import check_writable
 from perdure.trainable.pickling import dump_objects, load_objects
@@ -39,7 +51,6 @@ from perdure.trainable.wrappers import resources_of
 
 if TYPE_CHECKING:
     from perdure.reporting.base import ProgressDisplay
-    from perdure.schedulers.base import TrialScheduler
 
 
 def exists(path: Path) -> bool:
@@ -120,7 +131,7 @@ class Session:
         adopt(runner, recovered.interrupted)
         if resume is not None and not new:
             requeue(runner, resume)
-        self._start_observers()
+        self._start_observers(recovered)
 
     def _start_executor(self) -> None:
         run = self.definition.run_config
@@ -168,28 +179,32 @@ class Session:
     def _make_parts(self, recovered: Recovered) -> None:
         definition, state = self.definition, self.state
         tune, run = definition.tune_config, definition.run_config
+        namer = self._namer()
         self.search = SearchDriver(
-            _searcher(tune.search_alg),
+            create_searcher(tune.search_alg) if isinstance(tune.search_alg, str) else tune.search_alg,
             param_space=definition.param_space,
             num_samples=tune.num_samples,
             metric=tune.metric,
             mode=tune.mode,
-            seed=tune.seed,
+            seed=namer.search_seed,
         )
-        self.scheduler = _scheduler(tune.scheduler)
+        chosen = tune.scheduler
+        self.scheduler = create_scheduler(chosen) if isinstance(chosen, str) else chosen or FIFOScheduler()
         self.scheduler.set_search_properties(tune.metric, tune.mode)
         self.stopper = resolve_stopper(run.stop)
-        self.callbacks = CallbackList(_loop_callbacks(run.callbacks))
+        everybody = list(run.callbacks or ())
+        self.loggers = [callback for callback in everybody if isinstance(callback, LoggerCallback)]
+        self.callbacks = CallbackList([callback for callback in everybody if callback not in self.loggers])
         self.checkpoints = CheckpointManager(self.path, wake=self.executor.wake)
         self.stack.callback(self.checkpoints.close)
-        judge = Judge(
+        self.judge = Judge(
             state=state,
             path=str(self.path),
             search=self.search,
             scheduler=self.scheduler,
             stopper=self.stopper,
             callbacks=self.callbacks,
-            namer=self._namer(),
+            namer=namer,
             resources_of=lambda config: resources_of(definition.trainable, config),
             save_config=self._save_objects,
             load_objects=self._load_objects,
@@ -197,16 +212,15 @@ class Session:
             required=self._required_metrics(),
             saves_at_end=definition.is_class and run.checkpoint_config.checkpoint_at_end is not False,
         )
-        self.snapshots = Snapshots(self.path, save_plugins=self._save_plugins, period_s=_snapshot_period())
         self.runner = Runner(
             state=state,
             journal=self.journal,
             executor=self.executor,
-            judge=judge,
+            judge=self.judge,
             checkpoints=self.checkpoints,
             ledger=DeviceLedger(self.executor.devices()),
             settings=self._settings(),
-            snapshots=self.snapshots,
+            snapshots=Snapshots(self.path, save_plugins=self._save_plugins, period_s=_snapshot_period()),
             clock=getattr(self.executor, "clock", time.monotonic),
         )
 
@@ -265,26 +279,86 @@ class Session:
 
     def _save_plugins(self, directory: Path) -> None:
         self.search.save(directory)
+        stopper = self.stopper.get_state()
+        remembered = {"stopper": stopper, "callbacks": self.callbacks.get_state()}
+        (directory / "plugins.json").write_bytes(msgspec.json.encode(remembered))
+        if stopper is None:
+            dump_objects({"stopper": self.stopper}, directory / "stopper.pkl", what="stopper")
+        if not isinstance(self.scheduler, FIFOScheduler):
+            self.scheduler.save(str(directory / "scheduler.pkl"))
 
     def _restore_plugins(self, recovered: Recovered) -> None:
-        self.search.replay_suggested(self.state.created)
+        """Bring searcher, scheduler, stopper and callbacks to where they were."""
+        snapshot, known = recovered.snapshot, START
+        if snapshot is not None:
+            known = recovered.position
+            self._load_plugins(snapshot)
+        unfinished = [trial.id for trial in self.state.trials.values() if not trial.status.finished]
+        plain_search = isinstance(self.search.searcher, BasicVariantGenerator)
+        if plain_search:
+            self.search.replay_suggested(self.state.created, unfinished)
+        scheduler = None if isinstance(self.scheduler, FIFOScheduler) else self.scheduler
+        stopper = None if self.stopper.get_state() == {} else self.stopper
+        if plain_search and scheduler is None and stopper is None:
+            return
+        past = Retelling(self.reader, path=str(self.path), scheduler=scheduler, stopper=stopper, known=known).run()
+        if plain_search:
+            for _ in past:
+                pass
+        elif text := self.search.replay(past):
+            assert self.runner is not None
+            self.runner.emit(Noticed(at=time.time(), text=text))
+
+    def _load_plugins(self, snapshot: Path) -> None:
+        self.search.restore(snapshot)
+        remembered = msgspec.json.decode((snapshot / "plugins.json").read_bytes())
+        if remembered["stopper"]:
+            self.stopper.set_state(remembered["stopper"])
+        elif (snapshot / "stopper.pkl").is_file():
+            stopper = load_objects(snapshot / "stopper.pkl")["stopper"]
+            assert isinstance(stopper, Stopper)
+            self.stopper = self.judge.stopper = stopper
+        self.callbacks.set_state(remembered["callbacks"])
+        if (snapshot / "scheduler.pkl").is_file():
+            self.scheduler.restore(str(snapshot / "scheduler.pkl"))
 
     # --- running ----------------------------------------------------------------------------------------------------
 
     def _make_display(self) -> ProgressDisplay:
-        from perdure.reporting import choose_display  # noqa: PLC0415 - rich is loaded only where something is shown
+        from perdure.reporting.choose import choose_display  # noqa: PLC0415 - rich is loaded only where something is shown
 
         run = self.definition.run_config
         return choose_display(run.verbose, run.progress_reporter, sys.stdout)
 
-    def _start_observers(self) -> None:
-        pass
+    def _start_observers(self, recovered: Recovered) -> None:
+        assert self.runner is not None
+        definition, state = self.definition, self.state
+        info = RunInfo(
+            name=self.path.name,
+            path=str(self.path),
+            metric=state.spec.metric,
+            mode=state.spec.mode,
+            total=self.search.total,
+            time_budget_s=state.spec.time_budget_s,
+            ran_before_s=state.ran_before_s,
+            capacity=state.capacity,
+            how_to_resume=f"Tuner.restore({str(self.path)!r}, {definition.name}).fit()",
+        )
+        self.display.start(info, state=state)
+        self.stack.callback(lambda: self.display.close(state.stopping or ""))
+        self.runner.observers = (*self.runner.observers, self.display)
+        self.callbacks.setup(
+            stop=definition.run_config.stop,
+            num_samples=definition.tune_config.num_samples,
+            total_num_samples=self.search.total,
+        )
 
     def run(self) -> None:
         """Run the loop to its end."""
         assert self.runner is not None
         with handled(self.runner):
             self.runner.run()
+        self.callbacks.on_experiment_end(self.judge.trials)
 
 
 def make_executor(choice: Executor | str) -> Executor:
@@ -300,3 +374,33 @@ def make_executor(choice: Executor | str) -> Executor:
 
         return InlineExecutor()
     raise ConfigurationError(f'RunConfig(executor={choice!r}): use "local", "inline", or an Executor object.')
+
+
+def _log_files(choice: bool | str | tuple[str, str]) -> tuple[str, str] | None:
+    """Return the names of the files that stdout and stderr of a trial go to."""
+    if choice is True:
+        return ("stdout", "stderr")
+    if isinstance(choice, str):
+        return (choice, choice)
+    return tuple(choice) if choice else None
+
+
+def _snapshot_period() -> float | None:
+    asked = os.environ.get("TUNE_GLOBAL_CHECKPOINT_S", "auto")
+    return None if asked == "auto" else float(asked)
+
+
+def _raise_first_failure(history: ExperimentHistory) -> None:
+    """Raise the error of the first trial that failed, as the user's own exception where it could be kept."""
+    for trial in history.trials.values():
+        if trial.status is Status.ERROR and trial.error is not None:
+            cause = None
+            with contextlib.suppress(Exception):  # an exception that cannot be loaded here shows as its text
+                cause = pickle.loads((Path(history.path) / trial.directory / "error.pkl").read_bytes())
+            raise TrialFailedError(f"Trial {trial.id} failed.\n\n{trial.error.traceback or trial.error.message}") from cause
+
+
+def _remove_unused(path: Path) -> None:
+    """Remove the directory of an experiment that never began, so that its name is free again."""
+    if path.is_dir() and not exists(path):
+        shutil.rmtree(path, ignore_errors=True)

@@ -16,7 +16,6 @@ from perdure.core.events import (
     CheckpointInfo,
     Data,
     Decision,
-    ErrorInfo,
     Outcome,
     Reported,
     SearchEnded,
@@ -275,18 +274,19 @@ class Judge:
         """An attempt has ended, and the state does not know yet: the last moment to look at its row."""
         self.view(trial)
 
-    def ended(self, trial: Trial, outcome: Outcome, error: ErrorInfo | None, last: Reported | None) -> None:
-        """An attempt has ended and the trial has come to rest."""
-        view = self._views[trial.id]
+    def ended(self, trial: Trial, outcome: Outcome) -> Sequence[Action]:
+        """An attempt has ended and the trial has come to rest. Return what the scheduler does with others for it."""
+        view = self.view(trial)
         view.status = trial.status.value
         view.num_failures = trial.failures
+        actions: Sequence[Action] | None = None
         if trial.status is Status.TERMINATED:
-            self.scheduler.on_trial_complete(self, view, view.last_result)
+            actions = self.scheduler.on_trial_complete(self, view, view.last_result)
             self.search.on_complete(trial.id, view.last_result or None, error=False)
             if self.callbacks:
                 self.callbacks.on_trial_complete(self.iteration, self.trials, view)
         elif trial.status is Status.ERROR:
-            self.scheduler.on_trial_error(self, view)
+            actions = self.scheduler.on_trial_error(self, view)
             self.search.on_complete(trial.id, None, error=True)
             if self.callbacks:
                 self.callbacks.on_trial_error(self.iteration, self.trials, view)
@@ -294,7 +294,8 @@ class Judge:
             self.callbacks.on_trial_recover(self.iteration, self.trials, view)
         self._origins.pop(trial.id, None)
         if trial.status.finished:
-            del self._views[trial.id]
+            self._views.pop(trial.id, None)
+        return actions or ()
 
     # --- views ------------------------------------------------------------------------------------------------------
 

@@ -11,19 +11,27 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perdure.checkpoints.manager import find_committed, sweep
-from perdure.core.events import AnyEvent, CheckpointCommitted, CheckpointInfo, Noticed, TrialRequeued
+from perdure.core.events import (
+    Action,
+    CheckpointCommitted,
+    CheckpointInfo,
+    Decision,
+    Noticed,
+    Outcome,
+    TrialActed,
+    TrialRequeued,
+)
 from perdure.core.state import State, Status, Trial
-from perdure.core.transitions import apply
+from perdure.core.transitions import SKIPPED, apply
 from perdure.config import ResumeConfig, ResumeType
 from perdure.journal.base import START, JournalReader, Position
 from perdure.snapshots import newest
-from perdure.trainable.messages import AttemptKey
-from perdure.trainable.rows import report_of
+from perdure.trainable.messages import AttemptKey, Report
 
 if TYPE_CHECKING:
     from perdure.checkpoints.manifest import Manifest
@@ -67,12 +75,6 @@ def recover(directory: Path, reader: JournalReader, end: Position, *, whole: boo
     )
 
 
-def tell_again(reader: JournalReader, after: Position, tell: Callable[[AnyEvent], None]) -> None:
-    """Pass every event after a position to `tell`, for plugins that remember what they saw."""
-    for _, event in reader.read(after):
-        tell(event)
-
-
 def adopt(runner: Runner, interrupted: tuple[str, ...]) -> None:
     """Journal the checkpoints that were committed without anybody having heard, and sweep what was not committed."""
     for trial_id in interrupted:
@@ -89,44 +91,46 @@ def adopt(runner: Runner, interrupted: tuple[str, ...]) -> None:
 def _adopt(runner: Runner, trial: Trial, manifest: Manifest) -> None:
     if manifest.number < trial.next_checkpoint or manifest.attempt != trial.attempts:
         return
-    info = info_of(manifest)
+    info = manifest.info()
     if manifest.iteration <= trial.iteration:
         runner.emit(CheckpointCommitted(at=runner.wall_clock(), trial=trial.id, checkpoint=info))
         runner.judge.saved(trial, info)
         return
     key = AttemptKey(trial.id, manifest.attempt)
-    event = runner.judge.report(trial, key, report_of(manifest.row, info), adopted=True)
+    event = runner.judge.report(trial, key, _report_of(manifest, info, runner.wall_clock()), adopted=True)
     runner.emit(event)
     runner.judge.reported(trial, event)
     if trial.status is Status.TERMINATED:
-        runner.judge.finished(trial)
+        for action in runner.judge.ended(trial, Outcome.STOPPED):
+            runner.emit(TrialActed(at=runner.wall_clock(), action=action))
     text = f"Checkpoint {info.number} of trial {trial.id} was saved just before the crash; its row was adopted."
     runner.emit(Noticed(at=runner.wall_clock(), trial=trial.id, text=text))
 
 
-def info_of(manifest: Manifest) -> CheckpointInfo:
-    """Return what the core knows of the checkpoint that `manifest` describes."""
-    return CheckpointInfo(
-        number=manifest.number,
-        directory=f"checkpoint_{manifest.number:06d}",
-        attempt=manifest.attempt,
-        segment=manifest.segment,
+def _report_of(manifest: Manifest, info: CheckpointInfo, at: float) -> Report:
+    """Return the report that its worker did not live to make."""
+    return Report(
         iteration=manifest.iteration,
+        metrics=manifest.row,
+        time_this_iter_s=manifest.time_this_iter_s,
         time_total_s=manifest.time_total_s,
-        nbytes=sum(entry.size for entry in manifest.files.values()),
-        boot_id=manifest.boot_id,
-        score=manifest.score,
-        digested=all(entry.digest for entry in manifest.files.values()),
+        time_since_restore_s=manifest.time_since_restore_s,
+        checkpoint=info,
+        at=at,
+        done=bool(manifest.row.get("done", False)),
     )
 
 
 def requeue(runner: Runner, resume: ResumeConfig) -> None:
-    """Run again the trials that a restore was told to run again."""
+    """Run again the trials that a restore was told to run again, and set aside those it was told to leave alone."""
     for trial in list(runner.state.trials.values()):
         policy = _policy(resume, trial)
-        if policy is ResumeType.RESTART or (policy is ResumeType.RESUME and trial.status.finished):
+        if policy is ResumeType.RESTART or (policy is ResumeType.RESUME and (trial.status.finished or trial.skipped)):
             scratch = policy is ResumeType.RESTART
             runner.emit(TrialRequeued(at=runner.wall_clock(), trial=trial.id, from_scratch=scratch))
+        elif policy is ResumeType.SKIP and trial.status is Status.PENDING:
+            action = Action(trial=trial.id, decision=Decision.PAUSE)
+            runner.emit(TrialActed(at=runner.wall_clock(), action=action, request=SKIPPED))
 
 
 def _policy(resume: ResumeConfig, trial: Trial) -> ResumeType:

@@ -11,11 +11,13 @@ messages of the next turn.
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from perdure.checkpoints.manager import Deleted, Durable, Failed
 from perdure.core.commands import Command, Delete, Finish, Launch, MakeDurable, Retire, StopAttempt, Suggest
 from perdure.core.events import (
     AnyEvent,
@@ -35,6 +37,7 @@ from perdure.core.events import (
     Source,
     StopRequested,
     TimePassed,
+    TrialActed,
 )
 from perdure.core.planner import plan, segment_of, source_of
 from perdure.core.state import State, Status, Trial
@@ -84,6 +87,8 @@ class Settings:
     saves: bool = False
     """The trainable saves when it is told to (the Class API)."""
     durability: str = "default"
+    directories: bool = True
+    """Trials have directories; simulated ones have none."""
     log_to_file: tuple[str, str] | None = None
     chdir: bool = True
     seeded: bool = False
@@ -261,7 +266,6 @@ class Runner:
         self.ledger.give_back(live.devices, _gpus(trial))
         self._kill_at.pop(key, None)
         self._heard.pop(trial.id, None)
-        last = trial.last
         self.judge.ending(trial)
         self.emit(
             AttemptEnded(
@@ -274,7 +278,8 @@ class Runner:
             )
         )
         self._searcher_waits = False
-        self.judge.ended(trial, outcome, error, last)
+        for action in self.judge.ended(trial, outcome):
+            self.emit(TrialActed(at=self.wall_clock(), action=action))
         if trial.status is Status.ERROR and self.state.spec.fail_fast and self.state.stopping is None:
             self.emit(StopRequested(at=self.wall_clock(), reason="fail_fast", resumable=True))
 
@@ -331,8 +336,13 @@ class Runner:
         )
         assignment = self._assignment(trial, attempt, segment, devices, point)
         self._heard[trial.id] = self.clock()
-        self._effects.append(lambda: self.executor.start(assignment))
+        self._effects.append(lambda: self._start(assignment))
         return True
+
+    def _start(self, assignment: Assignment) -> None:
+        if self.settings.directories:  # its name has just been journaled, so a crash here leaves nothing unknown
+            os.makedirs(assignment.path, exist_ok=True)
+        self.executor.start(assignment)
 
     def _restore_point(self, start: Source) -> RestorePoint:
         owner = self.state.trials[start.trial]
@@ -431,12 +441,12 @@ class Runner:
         durable: list[Source] = []
         deleted: list[Source] = []
         for done in self.checkpoints.poll():
-            match done.kind:
-                case "durable":
+            match done:
+                case Durable():
                     durable.append(done.source)
-                case "deleted":
+                case Deleted():
                     deleted.append(done.source)
-                case "failed":
+                case Failed():
                     text = f"Checkpoint {done.source.number} could not be {done.what}: {done.error}"
                     self.emit(Noticed(at=self.wall_clock(), trial=done.source.trial, text=text))
         if durable:

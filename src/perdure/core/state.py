@@ -92,6 +92,8 @@ class Trial(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The `training_iteration` at which it was decided; 0 takes effect at any report."""
     owes_save: bool = False
     """The decision came with a promise to save first (`checkpoint_at_end`, a pause)."""
+    skipped: bool = False
+    """Paused by a restore that was told to leave unfinished trials alone."""
     resume: bool = False
     """A paused trial may go on as soon as it has paused."""
 

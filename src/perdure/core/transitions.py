@@ -65,6 +65,9 @@ from perdure.core.events import (
 from perdure.core.state import Attempt, State, Status, Trial, key, rearm, shrink
 from perdure.errors import InternalError
 
+SKIPPED = "skipped"
+"""The `TrialActed.request` of a restore that leaves unfinished trials alone."""
+
 TRANSITIONS: dict[Status | None, frozenset[Status]] = {
     None: frozenset({Status.PENDING}),
     Status.PENDING: frozenset({Status.RUNNING, Status.TERMINATED, Status.PAUSED}),
@@ -236,12 +239,14 @@ def _attempt_ended(state: State, event: AttemptEnded) -> None:
 
 def _trial_acted(state: State, event: TrialActed) -> None:
     _act(state, event.action)
+    state.trials[event.action.trial].skipped = event.request == SKIPPED
 
 
 def _trial_requeued(state: State, event: TrialRequeued) -> None:
     trial = state.trials[event.trial]
     trial.error = None
     trial.failures = 0
+    trial.skipped = False
     trial.decision = None
     trial.owes_save = False
     trial.from_scratch = event.from_scratch

@@ -1,0 +1,124 @@
+"""Telling plugins again what has happened, so that after a restore they know what they knew.
+
+Facts are taken from the journal: what a plugin answers now is ignored, because what it answered then is recorded.
+Random search, first come first served and stateless stop rules need none of it, and then nothing is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from perdure.core.events import AttemptEnded, Decision, Reported, TrialCreated
+from perdure.core.state import Status
+from perdure.history import ExperimentHistory, RowOrigin, TrialHistory, expand_row
+from perdure.journal.base import START, JournalReader, Position
+from perdure.searchers.driver import Past, PastCompletion, PastResult, PastSuggestion
+from perdure.trial_view import TrialView
+
+if TYPE_CHECKING:
+    from perdure.schedulers.base import TrialScheduler
+    from perdure.stoppers.base import Stopper
+
+
+class Retelling:
+    """One pass over the journal, for a scheduler and a stopper (whose own state is as of `known`), and a searcher.
+
+    Args:
+        scheduler, stopper: Told of every row and ending after `known`; None if they need not be.
+    """
+
+    def __init__(
+        self,
+        reader: JournalReader,
+        *,
+        path: str,
+        scheduler: TrialScheduler | None,
+        stopper: Stopper | None,
+        known: Position = START,
+    ) -> None:
+        self._reader = reader
+        self._scheduler = scheduler
+        self._stopper = stopper
+        self._known = known
+        self._history = ExperimentHistory(reader, path=path)
+        self._views: dict[str, TrialView] = {}
+
+    def run(self) -> Iterator[Past]:
+        """Tell scheduler and stopper; yield what the searcher is to be told. Exhaust it."""
+        for position, event in self._reader.read(START):
+            trial = self._history.fold(position, event)
+            new = position.sequence > self._known.sequence
+            match event:
+                case TrialCreated() if trial is not None:
+                    yield PastSuggestion(trial=trial.id, config=self._view(trial).config)
+                    if new and self._scheduler is not None:
+                        self._scheduler.on_trial_add(self, self._view(trial))
+                case Reported(judged=True) if trial is not None:
+                    row = self._row(trial, event)
+                    if new:
+                        self._tell(trial, row, event)
+                    if event.decision is not Decision.STOP:
+                        yield PastResult(trial=trial.id, result=row)
+                case AttemptEnded() if trial is not None and trial.status.finished:
+                    yield from self._completed(trial, new)
+                case _:
+                    pass
+
+    def _tell(self, trial: TrialHistory, row: dict[str, Any], event: Reported) -> None:
+        stopped = self._stopper is not None and self._stopper(trial.id, row)
+        if self._scheduler is not None and not stopped:
+            self._scheduler.on_trial_result(self, self._view(trial), row)
+        self._view(trial).last_result = row
+
+    def _completed(self, trial: TrialHistory, new: bool) -> Iterator[Past]:
+        view = self._views.pop(trial.id, None) or self._view(trial)
+        failed = trial.status is Status.ERROR
+        if new and self._scheduler is not None:
+            if failed:
+                self._scheduler.on_trial_error(self, view)
+            else:
+                self._scheduler.on_trial_complete(self, view, view.last_result)
+        yield PastCompletion(trial=trial.id, result=None if failed else view.last_result or None, error=failed)
+
+    def _row(self, trial: TrialHistory, event: Reported) -> dict[str, Any]:
+        view = self._view(trial)
+        attempt = trial.attempt_of(event)
+        origin = RowOrigin(
+            trial_id=trial.id,
+            config=view.config,
+            pid=attempt.pid,
+            hostname=attempt.host,
+            node_ip=attempt.node_ip,
+            iteration=attempt.iteration,
+        )
+        row = expand_row(origin, event, done=event.decision is Decision.STOP)
+        view.last_result = row
+        return row
+
+    def _view(self, trial: TrialHistory) -> TrialView:
+        view = self._views.get(trial.id)
+        if view is None:
+            view = self._views[trial.id] = TrialView(
+                trial_id=trial.id,
+                trial_name=trial.name,
+                number=trial.number,
+                config=trial.decoded_config(),
+                evaluated_params=trial.searched,
+                experiment_tag=trial.tag,
+                experiment_path=self._history.path,
+                trainable_name=self._history.state.trainable,
+                resources=trial.resources,
+            )
+        view.status = trial.status.value
+        return view
+
+    # --- what a scheduler may ask -----------------------------------------------------------------------------------
+
+    def get_trials(self) -> Sequence[TrialView]:
+        """All trials so far."""
+        return [self._view(trial) for trial in self._history.trials.values()]
+
+    def get_live_trials(self) -> set[TrialView]:
+        """Those that were not finished then."""
+        return {view for view in self.get_trials() if not view.is_finished()}
