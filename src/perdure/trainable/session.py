@@ -228,7 +228,11 @@ def _plain(metrics: Mapping[str, object]) -> Data:
     data = to_data(metrics if isinstance(metrics, dict) else dict(metrics))
     assert isinstance(data, dict)  # a mapping becomes a mapping
     if "$map" in data:
-        bad = next(name for name in metrics if not isinstance(name, str) or name.startswith("$"))
+        bad = next(
+            name
+            for name in cast("Mapping[object, object]", metrics)
+            if not isinstance(name, str) or name.startswith("$")
+        )
         raise MetricError(
             f"The names of metrics must be strings that do not begin with '$'; {bad!r} is not. Nothing was reported."
         )

@@ -171,9 +171,9 @@ class BoundFunction:
         if request is not None:
             setattr(self, RESOURCES, request)
 
-    def __call__(self, config: dict[str, Any]) -> object:
-        """Call the function with `config` and the bound objects."""
-        return self.function(config, **{parameter.name: parameter.value for parameter in self.parameters})
+    def __call__(self, config: dict[str, Any], **others: object) -> object:
+        """Call the function with `config`, the bound objects, and any others."""
+        return self.function(config, **{parameter.name: parameter.value for parameter in self.parameters}, **others)
 
     @property
     def __signature__(self) -> inspect.Signature:
