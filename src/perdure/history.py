@@ -1,0 +1,722 @@
+"""What happened in an experiment, as people read it: a fold of its events.
+
+The core's state says what is true now; the history adds what was: every attempt, and the rows that count. A row's
+key is (segment, training_iteration). An attempt that goes on from a checkpoint supersedes every row after that
+checkpoint's key: such rows stay in the journal and are gone from every view (P4).
+
+Rows are not held in memory. Of each the history keeps its key and its place in the journal (24 bytes) and reads it
+again when it is asked for. A history without a reader, made from a list of events, keeps the events themselves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from perdure.checkpoint import Checkpoint
+from perdure.core.events import (
+    AnyEvent,
+    AttemptEnded,
+    AttemptPlanned,
+    AttemptStarted,
+    CheckpointInfo,
+    CheckpointPinned,
+    CheckpointsDeleted,
+    CheckpointsDurable,
+    CheckpointsRetired,
+    Data,
+    Decision,
+    DriverStarted,
+    ErrorInfo,
+    Noticed,
+    Outcome,
+    Reported,
+    Source,
+    TrialActed,
+    TrialCreated,
+    TrialRequeued,
+)
+from perdure.core.state import Agenda, State, Status, Trial
+from perdure.core.transitions import apply
+from perdure.errors import ExperimentNotFoundError
+from perdure.journal.base import START, JournalReader, Position
+from perdure.journal.values import from_data
+from perdure.trial_view import TrialView
+
+_SEGMENT = 40  # bits of a row's key that hold the iteration
+_EPOCH = 44  # bits of a row's place that hold the sequence number
+_AGENDA_LIMIT = 4096
+
+_encode = msgspec.json.Encoder().encode
+
+
+# --- rows -----------------------------------------------------------------------------------------------------------
+
+
+class RowFacts(Protocol):
+    """What a `Report` message and a `Reported` event both say of a row."""
+
+    @property
+    def at(self) -> float: ...
+    @property
+    def iteration(self) -> int: ...
+    @property
+    def metrics(self) -> Data: ...
+    @property
+    def time_this_iter_s(self) -> float: ...
+    @property
+    def time_total_s(self) -> float: ...
+    @property
+    def time_since_restore_s(self) -> float: ...
+    @property
+    def checkpoint(self) -> CheckpointInfo | None: ...
+
+
+class RowOrigin:
+    """What the rows of one attempt have in common.
+
+    Args:
+        trial_id: The trial's id.
+        config: The attempt's configuration as the user wrote it. Rows share this very object.
+        pid: Of the process that reports.
+        hostname: Of its machine.
+        node_ip: Of its machine.
+        iteration: The `training_iteration` the attempt went on from.
+    """
+
+    __slots__ = ("config", "hostname", "iteration", "node_ip", "pid", "trial_id")
+
+    def __init__(
+        self,
+        *,
+        trial_id: str,
+        config: Mapping[str, Any],
+        pid: int = 0,
+        hostname: str = "",
+        node_ip: str = "",
+        iteration: int = 0,
+    ) -> None:
+        self.trial_id = trial_id
+        self.config = config
+        self.pid = pid
+        self.hostname = hostname
+        self.node_ip = node_ip
+        self.iteration = iteration
+
+
+def expand_row(origin: RowOrigin, reported: RowFacts, *, done: bool = False) -> dict[str, Any]:
+    """Return a reported row with the columns Ray Tune fills in, in its order: the user's metrics come first.
+
+    A metric of the same name as a filled-in column is replaced by it, but for `done`, which holds if either says so.
+    """
+    metrics = reported.metrics
+    values: dict[str, Any] = metrics if is_plain(metrics) else from_data(metrics)  # type: ignore[assignment]
+    checkpoint = reported.checkpoint
+    iteration = reported.iteration
+    at = int(reported.at)
+    return {
+        **values,
+        "timestamp": at,
+        "checkpoint_dir_name": None if checkpoint is None else checkpoint.directory,
+        "done": done or bool(values.get("done")),
+        "training_iteration": iteration,
+        "trial_id": origin.trial_id,
+        "date": date_of(at),
+        "time_this_iter_s": reported.time_this_iter_s,
+        "time_total_s": reported.time_total_s,
+        "pid": origin.pid,
+        "hostname": origin.hostname,
+        "node_ip": origin.node_ip,
+        "config": origin.config,
+        "time_since_restore": reported.time_since_restore_s,
+        "iterations_since_restore": iteration - origin.iteration,
+    }
+
+
+row_of = expand_row
+
+AUTO_FILLED = (
+    "timestamp",
+    "checkpoint_dir_name",
+    "done",
+    "training_iteration",
+    "trial_id",
+    "date",
+    "time_this_iter_s",
+    "time_total_s",
+    "pid",
+    "hostname",
+    "node_ip",
+    "config",
+    "time_since_restore",
+    "iterations_since_restore",
+)
+"""The columns that `expand_row` adds, in order."""
+
+
+def is_plain(data: Data) -> bool:
+    """Whether `data` means what it says: it holds no tagged value, so it needs no `from_data`.
+
+    A false No is possible (a text that contains `"$`) and costs time only.
+    """
+    return b'"$' not in _encode(data)
+
+
+_dates: dict[int, str] = {}
+
+
+def date_of(at: int) -> str:
+    """Return Unix second `at` as `2026-01-31_12-00-00` in local time."""
+    date = _dates.get(at)
+    if date is None:
+        if len(_dates) > 10_000:
+            _dates.clear()
+        date = _dates[at] = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(at))
+    return date
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested mapping as one level, with keys joined by "/". Empty mappings leave nothing."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{name}/"))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+# --- a trial --------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(slots=True)
+class AttemptHistory:
+    """One attempt of a trial."""
+
+    number: int
+    segment: int
+    start: Source | None
+    config: Data
+    planned_at: float
+    started_at: float | None = None
+    host: str = ""
+    node_ip: str = ""
+    pid: int = 0
+    iteration: int = 0
+    """`training_iteration` it went on from."""
+    ended_at: float | None = None
+    outcome: Outcome | None = None
+    error: ErrorInfo | None = None
+
+    def origin(self, trial_id: str, config: Mapping[str, Any]) -> RowOrigin:
+        """Return what its rows have in common; `config` is its decoded configuration."""
+        return RowOrigin(
+            trial_id=trial_id,
+            config=config,
+            pid=self.pid,
+            hostname=self.host,
+            node_ip=self.node_ip,
+            iteration=self.iteration,
+        )
+
+
+class RowIndex:
+    """Where the rows of one trial's view stand in the journal, in the order of their keys."""
+
+    __slots__ = ("_keys", "_kept", "_offsets", "_places", "superseded")
+
+    def __init__(self, *, keep: bool) -> None:
+        self._keys = array("q")
+        self._places = array("q")
+        self._offsets = array("q")
+        self._kept: list[Reported] | None = [] if keep else None
+        self.superseded = 0
+        """Rows that were in the view once and no longer are."""
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def add(self, before: Position, event: Reported) -> int:
+        """Put a row at the end; rows at or after its key are superseded. Returns how many were."""
+        key = (event.segment << _SEGMENT) + event.iteration
+        keys = self._keys
+        dropped = self.cut(event.segment, event.iteration - 1) if keys and keys[-1] >= key else 0
+        keys.append(key)
+        self._places.append((before.epoch << _EPOCH) + before.sequence)
+        self._offsets.append(before.offset)
+        if self._kept is not None:
+            self._kept.append(event)
+        return dropped
+
+    def cut(self, segment: int, iteration: int) -> int:
+        """Supersede every row after the key (segment, iteration). Returns how many there were."""
+        first = bisect_left(self._keys, (segment << _SEGMENT) + iteration + 1)
+        dropped = len(self._keys) - first
+        if dropped:
+            del self._keys[first:], self._places[first:], self._offsets[first:]
+            if self._kept is not None:
+                del self._kept[first:]
+            self.superseded += dropped
+        return dropped
+
+    def clear(self) -> int:
+        """Supersede every row. Returns how many there were."""
+        return self.cut(-1, 0)
+
+    def find(self, segment: int, iteration: int) -> int | None:
+        """Return the index of the row with that key, or None."""
+        key = (segment << _SEGMENT) + iteration
+        index = bisect_left(self._keys, key)
+        return index if index < len(self._keys) and self._keys[index] == key else None
+
+    def kept(self, index: int) -> Reported | None:
+        """Return the row itself, where rows are kept."""
+        return None if self._kept is None else self._kept[index]
+
+    def before(self, index: int) -> Position:
+        """Return the position after which the row is the next record."""
+        place = self._places[index]
+        return Position(place >> _EPOCH, place & ((1 << _EPOCH) - 1), self._offsets[index])
+
+    def sequence(self, index: int) -> int:
+        """Return the sequence number of the row's record."""
+        return (self._places[index] & ((1 << _EPOCH) - 1)) + 1
+
+
+class TrialHistory:
+    """One trial: what the core knows of it, its attempts, and its rows."""
+
+    __slots__ = ("_core", "_history", "attempts", "created_at", "index", "last")
+
+    def __init__(self, history: ExperimentHistory, core: Trial, *, created_at: float, keep: bool) -> None:
+        self._history = history
+        self._core = core
+        self.created_at = created_at
+        self.attempts: list[AttemptHistory] = []
+        self.index = RowIndex(keep=keep)
+        self.last: Reported | None = None
+        """The last row of the view; None before the first, and right after a rollback (see `last_row`)."""
+
+    @property
+    def id(self) -> str:
+        return self._core.id
+
+    @property
+    def number(self) -> int:
+        """Counts the experiment's trials from 0."""
+        return self._core.number
+
+    @property
+    def name(self) -> str:
+        return self._core.name
+
+    @property
+    def directory(self) -> str:
+        """Name of its directory in the experiment's."""
+        return self._core.directory
+
+    @property
+    def config(self) -> Data:
+        """Its configuration now, as data; objects in it are tagged with their repr."""
+        return self._core.config or {}
+
+    @property
+    def searched(self) -> Data:
+        """The searched parameters, flattened."""
+        return self._core.searched or {}
+
+    @property
+    def tag(self) -> str:
+        return self._core.tag
+
+    @property
+    def resources(self) -> dict[str, float]:
+        return self._core.resources or {}
+
+    @property
+    def status(self) -> Status:
+        return self._core.status
+
+    @property
+    def failures(self) -> int:
+        """How often an attempt failed or was lost."""
+        return self._core.failures
+
+    @property
+    def error(self) -> ErrorInfo | None:
+        """The last error, if there was any; with status ERROR, the one that ended the trial."""
+        return self._core.error
+
+    @property
+    def checkpoints(self) -> dict[int, CheckpointInfo]:
+        """The checkpoints that are whole and not retired, by number, oldest first."""
+        return self._core.checkpoints
+
+    @property
+    def latest_checkpoint(self) -> CheckpointInfo | None:
+        return self._core.latest
+
+    @property
+    def rows_superseded(self) -> int:
+        """How many rows were rolled back, over all attempts."""
+        return self.index.superseded
+
+    def attempt(self, number: int) -> AttemptHistory | None:
+        """Return the attempt of that number, or None."""
+        for attempt in reversed(self.attempts):
+            if attempt.number == number:
+                return attempt
+        return None
+
+    def attempt_of(self, row: Reported) -> AttemptHistory:
+        """Return the attempt that reported `row`."""
+        attempts = self.attempts
+        if attempts and attempts[-1].number == row.attempt:
+            return attempts[-1]
+        found = self.attempt(row.attempt)
+        if found is None:  # a row whose attempt the history never saw: what is missing shows as empty
+            found = AttemptHistory(row.attempt, row.segment, None, self.config, row.at)
+        return found
+
+    @property
+    def row_count(self) -> int:
+        """The number of rows in the view."""
+        return len(self.index)
+
+    def rows(self) -> Iterator[Reported]:
+        """Yield the rows of the view in order, reading them from the journal."""
+        return self._history.rows_of(self)
+
+    def row(self, segment: int, iteration: int) -> Reported | None:
+        """Return the row of that key, or None where the view has none."""
+        index = self.index.find(segment, iteration)
+        return None if index is None else self._history.row_at(self, index)
+
+    def last_row(self) -> Reported | None:
+        """Return the last row of the view; reads the journal after a rollback."""
+        if self.last is None and len(self.index):
+            self.last = self._history.row_at(self, len(self.index) - 1)
+        return self.last
+
+    def decoded_config(self, attempt: AttemptHistory | None = None) -> dict[str, Any]:
+        """Return the configuration (of an attempt, or as it is now) as the user wrote it.
+
+        Objects in it come as their reprs: reading never unpickles.
+        """
+        return self.decode(self.config if attempt is None else attempt.config)
+
+    def decode(self, data: Data) -> dict[str, Any]:
+        """Return a configuration of the trial as the user wrote it, with the reprs of objects."""
+        config = from_data(data)
+        assert isinstance(config, dict)
+        return config
+
+    def expanded(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of the view with the columns Ray Tune fills in."""
+        origins: dict[int, RowOrigin] = {}
+        for row in self.rows():
+            origin = origins.get(row.attempt)
+            if origin is None:
+                attempt = self.attempt_of(row)
+                origin = origins[row.attempt] = attempt.origin(self.id, self.decoded_config(attempt))
+            yield expand_row(origin, row, done=row.decision is Decision.STOP)
+
+
+def view_of(
+    trial: TrialHistory,
+    *,
+    experiment_path: str,
+    trainable: str = "",
+    config: Mapping[str, Any] | None = None,
+) -> TrialView:
+    """Return what plugins and callbacks see of a trial. `config` replaces the one decoded without objects."""
+    path = os.path.join(experiment_path, trial.directory)
+    searched = from_data(trial.searched)
+    assert isinstance(searched, dict)
+    view = TrialView(
+        trial_id=trial.id,
+        trial_name=trial.name,
+        number=trial.number,
+        config=trial.decoded_config() if config is None else config,
+        evaluated_params=searched,
+        experiment_tag=trial.tag,
+        experiment_path=experiment_path,
+        path=path,
+        trainable_name=trainable,
+        resources=trial.resources,
+        status=trial.status.value,
+    )
+    latest = trial.latest_checkpoint
+    if latest is not None:
+        view.checkpoint = Checkpoint(os.path.join(path, latest.directory))
+    view.num_failures = trial.failures
+    if trial.failures:
+        view.error_file = os.path.join(path, "error.txt")
+    return view
+
+
+# --- the experiment -------------------------------------------------------------------------------------------------
+
+
+class ExperimentHistory:
+    """The fold of an experiment's events.
+
+    Args:
+        reader: Where rows are read again from; None keeps them in memory.
+        path: The experiment's directory, where there is one.
+    """
+
+    def __init__(self, reader: JournalReader | None = None, *, path: str | os.PathLike[str] = "") -> None:
+        self.path = os.fspath(path)
+        self.state = State(keep_finished=True)
+        self.trials: dict[str, TrialHistory] = {}
+        """By id, in the order they were created."""
+        self.position: Position = START
+        """Of the event folded last."""
+        self.created_at: float | None = None
+        self.updated_at: float | None = None
+        self._reader = reader
+        self._forgot = False
+        self._folded = 0
+
+    @property
+    def name(self) -> str:
+        return self.state.name
+
+    @property
+    def metric(self) -> str | None:
+        return self.state.spec.metric
+
+    @property
+    def mode(self) -> str | None:
+        return self.state.spec.mode
+
+    # --- folding
+
+    def fold(self, position: Position, event: AnyEvent) -> TrialHistory | None:
+        """Take in the next event, and return the trial it is about, if it is about one."""
+        if self._forgot:
+            left = self._without_forgotten(event)
+            if left is None:
+                self.position = position
+                return None
+            event = left
+        apply(self.state, event)
+        handler = _FOLDS.get(type(event))
+        trial = handler(self, event) if handler is not None else None
+        self.position = position
+        self.updated_at = event.at
+        self._folded += 1
+        if not self._folded % _AGENDA_LIMIT:
+            self.state.agenda = Agenda()  # nobody plans from a history
+        return trial
+
+    def fold_all(self, events: Iterable[tuple[Position, AnyEvent]]) -> None:
+        """Take in events, in order."""
+        fold = self.fold
+        for position, event in events:
+            fold(position, event)
+
+    def refresh(self) -> None:
+        """Take in what was written since the last fold."""
+        if self._reader is not None:
+            self.fold_all(self._reader.read(self.position))
+
+    def forget(self, trial_id: str) -> None:
+        """Drop a finished trial. Events that concern it are ignored from here on."""
+        self._forgot = True
+        self.trials.pop(trial_id, None)
+        self.state.trials.pop(trial_id, None)
+
+    def _without_forgotten(self, event: AnyEvent) -> AnyEvent | None:
+        """Return the event without what concerns forgotten trials; None if nothing is left."""
+        known = self.state.trials
+        match event:
+            case TrialCreated() | Noticed():
+                return event
+            case Reported(actions=actions) if actions and event.trial in known:
+                return msgspec.structs.replace(event, actions=tuple(each for each in actions if each.trial in known))
+            case TrialActed():
+                return event if event.action.trial in known else None
+            case CheckpointPinned():
+                return event if event.item.trial in known else None
+            case CheckpointsDurable() | CheckpointsRetired() | CheckpointsDeleted():
+                items = tuple(item for item in event.items if item.trial in known)
+                return msgspec.structs.replace(event, items=items) if items else None
+            case _:
+                trial_id = getattr(event, "trial", None)
+                return event if trial_id is None or trial_id in known else None
+
+    def _created(self, event: TrialCreated) -> TrialHistory:
+        core = self.state.trials[event.trial]
+        trial = TrialHistory(self, core, created_at=event.at, keep=self._reader is None)
+        self.trials[event.trial] = trial
+        return trial
+
+    def _planned(self, event: AttemptPlanned) -> TrialHistory:
+        trial = self.trials[event.trial]
+        trial.attempts.append(AttemptHistory(event.attempt, event.segment, event.start, trial.config, event.at))
+        return trial
+
+    def _started(self, event: AttemptStarted) -> TrialHistory:
+        trial = self.trials[event.trial]
+        attempt = trial.attempt(event.attempt)
+        if attempt is None:
+            return trial
+        attempt.started_at = event.at
+        attempt.host, attempt.node_ip, attempt.pid = event.host, event.node_ip, event.pid
+        attempt.iteration = event.iteration
+        if attempt.start is None:
+            dropped = trial.index.clear()
+        else:
+            dropped = trial.index.cut(attempt.segment, event.iteration)
+        if dropped:
+            trial.last = None
+        return trial
+
+    def _reported(self, event: Reported) -> TrialHistory:
+        trial = self.trials[event.trial]
+        trial.index.add(self.position, event)
+        trial.last = event
+        return trial
+
+    def _ended(self, event: AttemptEnded) -> TrialHistory:
+        trial = self.trials[event.trial]
+        attempt = trial.attempt(event.attempt)
+        if attempt is not None:
+            attempt.ended_at, attempt.outcome, attempt.error = event.at, event.outcome, event.error
+        return trial
+
+    def _requeued(self, event: TrialRequeued) -> TrialHistory:
+        trial = self.trials[event.trial]
+        if event.from_scratch:
+            trial.index.clear()
+            trial.last = None
+        return trial
+
+    def _driver_started(self, event: DriverStarted) -> None:
+        for trial in self.trials.values():
+            if trial.attempts and trial.attempts[-1].outcome is None:
+                attempt = trial.attempts[-1]
+                attempt.outcome, attempt.ended_at = Outcome.INTERRUPTED, event.at
+
+    # --- reading rows
+
+    def rows_of(self, trial: TrialHistory) -> Iterator[Reported]:
+        """Yield the rows of a trial's view in order."""
+        index = trial.index
+        count = len(index)
+        if self._reader is None:
+            for i in range(count):
+                row = index.kept(i)
+                if row is not None:
+                    yield row
+        elif count and index.sequence(count - 1) - index.sequence(0) < _DENSE * count:
+            yield from self._scan_one(trial, count)
+        else:
+            for i in range(count):
+                yield self.row_at(trial, i)
+
+    def row_at(self, trial: TrialHistory, index: int) -> Reported:
+        """Return one row of a trial's view."""
+        kept = trial.index.kept(index)
+        if kept is not None:
+            return kept
+        assert self._reader is not None
+        _, event = next(iter(self._reader.read(trial.index.before(index))))
+        assert isinstance(event, Reported)
+        return event
+
+    def all_rows(self) -> Iterator[tuple[TrialHistory, Reported]]:
+        """Yield every row of every view, each trial's in order, in one pass over the journal."""
+        if self._reader is None:
+            for trial in self.trials.values():
+                for row in self.rows_of(trial):
+                    yield trial, row
+            return
+        cursors = {trial.id: _Cursor(trial) for trial in self.trials.values() if trial.row_count}
+        left = sum(cursor.trial.row_count for cursor in cursors.values())
+        last = self.position.sequence
+        if not left:
+            return
+        for position, event in self._reader.read(START):
+            if type(event) is Reported:
+                cursor = cursors.get(event.trial)
+                if cursor is not None and cursor.expected == position.sequence:
+                    cursor.advance()
+                    yield cursor.trial, event
+                    left -= 1
+            if not left or position.sequence >= last:
+                return
+
+    def _scan_one(self, trial: TrialHistory, count: int) -> Iterator[Reported]:
+        assert self._reader is not None
+        index = trial.index
+        i = 0
+        expected = index.sequence(0)
+        for position, event in self._reader.read(index.before(0)):
+            if position.sequence == expected:
+                assert isinstance(event, Reported)
+                yield event
+                i += 1
+                if i == count or i >= len(index):
+                    return
+                expected = index.sequence(i)
+
+
+_DENSE = 16  # rows closer together than this are read in one pass
+
+
+class _Cursor:
+    """How far a pass over the journal has come in one trial's view."""
+
+    __slots__ = ("expected", "i", "trial")
+
+    def __init__(self, trial: TrialHistory) -> None:
+        self.trial = trial
+        self.i = 0
+        self.expected = trial.index.sequence(0)
+
+    def advance(self) -> None:
+        self.i += 1
+        self.expected = self.trial.index.sequence(self.i) if self.i < len(self.trial.index) else -1
+
+
+_FOLDS: dict[type, Callable[[ExperimentHistory, Any], TrialHistory | None]] = {
+    TrialCreated: ExperimentHistory._created,  # noqa: SLF001
+    AttemptPlanned: ExperimentHistory._planned,  # noqa: SLF001
+    AttemptStarted: ExperimentHistory._started,  # noqa: SLF001
+    Reported: ExperimentHistory._reported,  # noqa: SLF001
+    AttemptEnded: ExperimentHistory._ended,  # noqa: SLF001
+    TrialRequeued: ExperimentHistory._requeued,  # noqa: SLF001
+    DriverStarted: ExperimentHistory._driver_started,  # noqa: SLF001
+}
+
+
+def read_experiment(path: str | os.PathLike[str]) -> ExperimentHistory:
+    """Read the history of the experiment at `path`, running, finished or moved there from elsewhere.
+
+    Needs no user code and unpickles nothing: objects in configurations appear as their reprs.
+
+    Raises:
+        ExperimentNotFoundError: there is no experiment at `path`.
+        JournalCorruptError: the journal is damaged; the message names file, line and byte.
+        JournalVersionError: the journal was written by a newer perdure.
+    """
+    from perdure.journal.file import FileJournalReader
+
+    directory = Path(path).expanduser().absolute()
+    if not any(directory.glob("journal-*.jsonl")):
+        what = "has no journal" if directory.is_dir() else "does not exist"
+        raise ExperimentNotFoundError(f"There is no experiment at {directory}: it {what}.")
+    history = ExperimentHistory(FileJournalReader(directory), path=directory)
+    history.refresh()
+    return history

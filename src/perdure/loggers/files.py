@@ -1,0 +1,121 @@
+"""Files that loggers append to: buffered, opened late, and never too many at a time."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterable
+
+MAX_OPEN = 128
+
+
+class OpenFiles:
+    """Keeps the descriptors used last open, and closes the others.
+
+    Args:
+        limit: How many stay open at a time.
+    """
+
+    def __init__(self, limit: int = MAX_OPEN) -> None:
+        self._limit = limit
+        self._open: OrderedDict[str, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def append(self, path: str, data: bytes) -> None:
+        """Append `data` to the file at `path`, which is made if it is not there; so is its directory."""
+        descriptor = self._open.get(path)
+        if descriptor is None:
+            descriptor = _open(path)
+            self._open[path] = descriptor
+            if len(self._open) > self._limit:
+                _, oldest = self._open.popitem(last=False)
+                os.close(oldest)
+        else:
+            self._open.move_to_end(path)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+    def close(self, path: str) -> None:
+        """Close the file, if it is open."""
+        descriptor = self._open.pop(path, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def close_all(self) -> None:
+        """Close every file."""
+        for path in list(self._open):
+            self.close(path)
+
+
+def _open(path: str) -> int:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    try:
+        return os.open(path, flags, 0o644)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, flags, 0o644)
+
+
+class AppendFile:
+    """A file that grows at its end. What is written waits in memory until `flush`."""
+
+    __slots__ = ("_buffer", "_files", "path", "size")
+
+    def __init__(self, path: str, files: OpenFiles) -> None:
+        self.path = path
+        self._files = files
+        self._buffer: list[bytes] = []
+        self.size = 0
+        """Bytes that wait."""
+
+    def write(self, data: bytes) -> None:
+        """Append `data` at the next flush."""
+        self._buffer.append(data)
+        self.size += len(data)
+
+    def flush(self) -> None:
+        """Hand what was written to the operating system, with one call.
+
+        Raises:
+            OSError: the file could not be written. What was written is kept for the next flush.
+        """
+        if self._buffer:
+            data = b"".join(self._buffer)
+            self._files.append(self.path, data)
+            self._buffer.clear()
+            self.size = 0
+
+    def close(self) -> None:
+        """Flush, and close the file."""
+        if self._buffer and self.path not in self._files._open:  # noqa: SLF001 - short files: open, write, close
+            descriptor = _open(self.path)
+            try:
+                view = memoryview(b"".join(self._buffer))
+                while view:
+                    view = view[os.write(descriptor, view) :]
+            finally:
+                os.close(descriptor)
+            self._buffer.clear()
+            self.size = 0
+            return
+        self.flush()
+        self._files.close(self.path)
+
+    def discard(self) -> None:
+        """Forget what waits, and close the file."""
+        self._buffer.clear()
+        self.size = 0
+        self._files.close(self.path)
+
+
+def replace_file(path: str, chunks: Iterable[bytes]) -> None:
+    """Write a whole file in the place of another: a reader sees the one or the other."""
+    temporary = f"{path}.tmp"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(temporary, "wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+    os.replace(temporary, path)

@@ -1,0 +1,568 @@
+"""Loggers, apart from the loop: a reader of the journal that tells them what happened.
+
+`Follower` does the work and may run anywhere: it knows the experiment's path, a reader and the loggers, nothing of
+the runner. `LoggerFollower` runs one on a daemon thread of the driver. Neither ever raises into the experiment.
+
+The journal is the truth and the files are views of it. How far the files are known to be right is written down now
+and then (`loggers.json`, the watermark). A session makes the files of a trial anew when it may not trust them: where
+the trial was touched after the watermark of the session before, when it first touches a trial that has rows already,
+and when rows were rolled back. So each row stands once in each file, whatever was killed when.
+
+The thread shares the interpreter with the loop. A thread that computes without a pause costs a loop that wakes up for
+every message up to 5 ms a time (CPython's switch interval), so the follower looks only a few times a second, works in
+slices of half a millisecond and sleeps between them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from perdure.checkpoint import Checkpoint
+from perdure.core.events import (
+    AnyEvent,
+    AttemptEnded,
+    AttemptStarted,
+    CheckpointCommitted,
+    CheckpointInfo,
+    Decision,
+    ExperimentCreated,
+    Outcome,
+    Reported,
+    StopRequested,
+    TrialActed,
+    TrialRequeued,
+)
+from perdure.core.state import Status
+from perdure.history import ExperimentHistory, RowOrigin, TrialHistory, expand_row, is_plain, view_of
+from perdure.journal.base import START, JournalReader, Position
+from perdure.journal.values import decode_config, has_objects
+from perdure.loggers.base import FileLogger, LoggerCallback
+from perdure.loggers.errors import append_error, rebuild_errors
+from perdure.loggers.files import replace_file
+from perdure.loggers.row import LoggedRow
+from perdure.loggers.tensorboard import TBXLoggerCallback
+from perdure.trial_view import TrialView
+
+WATERMARK_FILE = "loggers.json"
+INTERVAL_S = 0.2
+"""Seconds between looks at the journal."""
+SLICE_S = 0.0005
+"""Seconds of work between two pauses, while the experiment runs."""
+WATERMARK_S = 1.0
+"""Least seconds between two watermarks."""
+_CLOCK_EVERY = 4  # events between looks at the clock
+
+ObjectLoader = Callable[[str], Mapping[str, object]]
+
+_log = logging.getLogger(__name__)
+
+
+class _Live:
+    """What the follower holds of a trial whose files are open."""
+
+    __slots__ = ("attempt", "origin", "superseded", "view")
+
+    def __init__(self, view: TrialView) -> None:
+        self.view = view
+        self.attempt = -1
+        self.origin: RowOrigin | None = None
+        self.superseded = 0
+
+
+class Follower:
+    """Tells loggers what a journal says.
+
+    Args:
+        path: The experiment's directory.
+        reader: Reads its journal.
+        loggers: Whom to tell, in this order.
+        on_problem: Given a sentence and a traceback for the first error of each logger.
+        load_objects: Loads the objects of a trial's configuration, given its directory's name; None shows reprs.
+        pause: Called between slices of work.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        reader: JournalReader,
+        loggers: Sequence[LoggerCallback],
+        *,
+        on_problem: Callable[[str], None] | None = None,
+        load_objects: ObjectLoader | None = None,
+        pause: Callable[[], None] | None = None,
+    ) -> None:
+        self.path = os.fspath(path)
+        self._reader = reader
+        self._loggers = list(loggers)
+        self._files = [logger for logger in loggers if isinstance(logger, FileLogger)]
+        self._others = [logger for logger in loggers if not isinstance(logger, FileLogger)]
+        self._on_problem = on_problem if on_problem is not None else _log.warning
+        self._load_objects = load_objects
+        self._pause = pause
+        self._history = ExperimentHistory(reader, path=self.path)
+        self._live: dict[str, _Live] = {}
+        self._views: list[TrialView] = []
+        self._rows = 0
+        self._complained: set[tuple[int, str]] = set()
+        self._watermark = _read_watermark(self.path)
+        self._written = self._watermark
+        self._written_at = 0.0
+        self._caught_up = False
+        self._touched: dict[str, None] = {}
+        self._slice_ends = 0.0
+
+    @property
+    def position(self) -> Position:
+        """Of the last record the loggers know of."""
+        return self._history.position
+
+    def follow(self) -> int:
+        """Tell the loggers all that was written since the last call, and return how many records that was."""
+        if not self._caught_up:
+            return self._catch_up()
+        count = 0
+        for position, event in self._reader.read(self._history.position):
+            self._take(position, event, self._files)
+            count += 1
+            if not count % _CLOCK_EVERY:
+                self._breathe()
+        return count
+
+    def flush(self) -> None:
+        """Hand the files' rows to the operating system, and write down how far they are right."""
+        position = self._history.position
+        flushed = [self._guard(logger, "flush", logger.flush) for logger in self._files]
+        now = time.monotonic()
+        if position != self._written and all(flushed) and now - self._written_at >= WATERMARK_S:
+            self._write_watermark(position, now)
+
+    def close(self) -> None:
+        """Flush, close every file, and write down how far they are right. The follower is of no use afterwards."""
+        closed = [self._guard(logger, "close", logger.close) for logger in self._files]
+        if all(closed) and self._history.position != self._written:
+            self._write_watermark(self._history.position, time.monotonic())
+
+    def end_experiment(self) -> None:
+        """Tell the loggers that the experiment is over."""
+        for logger in self._loggers:
+            self._guard(logger, "on_experiment_end", partial(logger.on_experiment_end, trials=self._views))
+
+    # --- catching up with what is there already
+
+    def _catch_up(self) -> int:
+        """Fold what earlier sessions wrote, and make anew the files that they may have left stale or torn."""
+        count = 0
+        for position, event in self._reader.read(START):
+            if (position.epoch, position.sequence) > (self._watermark.epoch, self._watermark.sequence):
+                self._touch(event)
+                self._take(position, event, [])
+            else:
+                self._history.fold(position, event)
+            count += 1
+            if not count % _CLOCK_EVERY:
+                self._breathe()
+        self._caught_up = True
+        for trial_id in self._touched:
+            trial = self._history.trials.get(trial_id)
+            if trial is not None and trial.attempts:
+                self._reconcile(trial)
+        self._touched.clear()
+        for trial_id, trial in list(self._history.trials.items()):
+            if trial.status.finished:
+                self._history.forget(trial_id)
+        return count
+
+    def _touch(self, event: AnyEvent) -> None:
+        if isinstance(event, (AttemptStarted, Reported, AttemptEnded, CheckpointCommitted)):
+            self._touched[event.trial] = None
+        elif isinstance(event, TrialRequeued) and event.from_scratch:
+            self._touched[event.trial] = None
+
+    def _reconcile(self, trial: TrialHistory) -> None:
+        live = self._live_of(trial)
+        self._rebuild(trial, live)
+        if trial.status.finished:
+            for logger in self._files:
+                self._end(logger, live.view)
+            self._drop(trial)
+
+    # --- one event
+
+    def _take(self, position: Position, event: AnyEvent, files: list[FileLogger]) -> None:
+        """Fold an event and tell of it: everybody else, and of the file loggers `files`."""
+        if isinstance(event, TrialRequeued) and event.trial not in self._history.trials:
+            self._recall(event.trial)
+        trial = self._history.fold(position, event)
+        if isinstance(event, Reported):
+            if trial is not None:
+                self._reported(trial, event, files)
+            for action in event.actions:
+                self._settle(action.trial, files)
+        elif isinstance(event, AttemptStarted):
+            if trial is not None:
+                self._started(trial, event, files)
+        elif isinstance(event, AttemptEnded):
+            if trial is not None:
+                self._ended(trial, event, files)
+        elif isinstance(event, CheckpointCommitted):
+            known = self._history.trials.get(event.trial)
+            if known is not None:
+                self._saved(known, self._live_of(known), event.checkpoint, files)
+                self._settle(known.id, files)
+        elif isinstance(event, TrialActed):
+            self._settle(event.action.trial, files)
+        elif isinstance(event, StopRequested):
+            for trial_id in list(self._live):
+                self._settle(trial_id, files)
+        elif isinstance(event, ExperimentCreated):
+            self._set_up(event)
+
+    def _set_up(self, event: ExperimentCreated) -> None:
+        for logger in self._loggers:
+            samples = event.spec.num_samples
+            self._guard(logger, "setup", partial(logger.setup, num_samples=samples, total_num_samples=samples))
+
+    def _started(self, trial: TrialHistory, event: AttemptStarted, files: list[FileLogger]) -> None:
+        new = trial.id not in self._live
+        live = self._live_of(trial)
+        attempt = trial.attempt(event.attempt)
+        view = live.view
+        view.status = trial.status.value
+        if attempt is not None and attempt.config is not trial.config:
+            view.config = self._config(trial)
+        live.attempt = -1
+        self._heed_rollback(trial, live, files, new=new)
+        told = [*self._others, *files]
+        for logger in told:
+            if attempt is not None and attempt.start is not None:
+                self._tell(logger, "on_trial_restore", view)
+            self._tell(logger, "on_trial_start", view)
+
+    def _heed_rollback(self, trial: TrialHistory, live: _Live, files: list[FileLogger], *, new: bool) -> None:
+        """Make the files right where rows were superseded, or were written by a session before this one."""
+        superseded = trial.index.superseded
+        rolled_back = superseded != live.superseded
+        live.superseded = superseded
+        if not files or not (rolled_back or (new and (trial.row_count or superseded))):
+            return
+        last = trial.last_row()
+        step = last.iteration if last is not None else 0
+        for logger in files:
+            if not new and self._rewinds(logger, trial, live.view, step):
+                continue
+            self._rebuild_one(logger, trial, live.view)
+
+    def _rewinds(self, logger: FileLogger, trial: TrialHistory, view: TrialView, step: int) -> bool:
+        """Whether the logger could void the rows after `step` without writing its file anew."""
+        if not isinstance(logger, TBXLoggerCallback) or any(attempt.segment for attempt in trial.attempts):
+            return False
+        try:
+            return logger.rewind(view, step)
+        except Exception:
+            return False
+
+    def _reported(self, trial: TrialHistory, event: Reported, files: list[FileLogger]) -> None:
+        live = self._live.get(trial.id)
+        if live is None or trial.index.superseded != live.superseded:
+            new = live is None
+            live = self._live_of(trial)
+            if files:
+                self._heed_rollback(trial, live, files, new=new)
+                files = []  # the row is in the files that were made anew
+            else:
+                live.superseded = trial.index.superseded
+        view = live.view
+        origin = live.origin
+        if origin is None or live.attempt != event.attempt:
+            attempt = trial.attempt_of(event)
+            config = view.config if attempt.config is trial.config else self._decode(trial, attempt.config)
+            origin = live.origin = attempt.origin(trial.id, config)
+            live.attempt = event.attempt
+        row = LoggedRow(
+            expand_row(origin, event, done=event.decision is Decision.STOP), plain=is_plain(event.metrics)
+        )
+        view.last_result = row
+        self._rows = iteration = self._rows + 1
+        for logger in self._others:
+            self._tell_row(logger, iteration, view, row)
+        for logger in files:
+            self._tell_row(logger, iteration, view, row)
+        if event.checkpoint is not None:
+            self._saved(trial, live, event.checkpoint, files)
+
+    def _saved(self, trial: TrialHistory, live: _Live, info: CheckpointInfo, files: list[FileLogger]) -> None:
+        view = live.view
+        view.checkpoint = Checkpoint(os.path.join(view.path, info.directory))
+        for logger in (*self._others, *files):
+            self._tell(logger, "on_trial_save", view)
+            self._tell(logger, "on_checkpoint", view, checkpoint=view.checkpoint)
+
+    def _ended(self, trial: TrialHistory, event: AttemptEnded, files: list[FileLogger]) -> None:
+        live = self._live_of(trial)
+        view = live.view
+        view.status = trial.status.value
+        view.num_failures = trial.failures
+        attempt = trial.attempt(event.attempt)
+        if event.error is not None and attempt is not None:
+            view.error_file = os.path.join(view.path, "error.txt")
+            if self._caught_up:
+                self._guard(self, "error.txt", lambda: append_error(view.path, attempt))
+        if not trial.status.finished:
+            if event.outcome in (Outcome.FAILED, Outcome.LOST):
+                for logger in (*self._others, *files):
+                    self._tell(logger, "on_trial_recover", view)
+            return
+        self._settle(trial.id, files)
+
+    def _settle(self, trial_id: str, files: list[FileLogger]) -> None:
+        """Tell that a trial is over, if it is and was not told yet."""
+        trial = self._history.trials.get(trial_id)
+        live = self._live.get(trial_id)
+        if trial is None or not trial.status.finished:
+            return
+        if live is not None:
+            live.view.status = trial.status.value
+            for logger in (*self._others, *files):
+                self._end(logger, live.view)
+        if self._caught_up:
+            self._drop(trial)
+
+    def _end(self, logger: LoggerCallback, view: TrialView) -> None:
+        self._tell(logger, "on_trial_error" if view.status == "ERROR" else "on_trial_complete", view)
+
+    # --- trials
+
+    def _live_of(self, trial: TrialHistory) -> _Live:
+        live = self._live.get(trial.id)
+        if live is None:
+            view = view_of(
+                trial, experiment_path=self.path, trainable=self._history.state.trainable, config=self._config(trial)
+            )
+            view.has_objects = has_objects(trial.config)  # type: ignore[attr-defined]
+            live = self._live[trial.id] = _Live(view)
+            self._views.append(view)
+        return live
+
+    def _config(self, trial: TrialHistory) -> dict[str, Any]:
+        return self._decode(trial, trial.config)
+
+    def _decode(self, trial: TrialHistory, data: dict[str, object]) -> dict[str, Any]:
+        if self._load_objects is not None and has_objects(data):
+            try:
+                return decode_config(data, self._load_objects(trial.directory))
+            except Exception:
+                self._complain(self, "params.pkl")
+        return trial.decode(data)
+
+    def _drop(self, trial: TrialHistory) -> None:
+        """Hold nothing more of a finished trial."""
+        live = self._live.pop(trial.id, None)
+        if live is not None:
+            self._views.remove(live.view)
+        self._history.forget(trial.id)
+
+    def _recall(self, trial_id: str) -> None:
+        """Read a finished trial's history again, because it is to run again."""
+        position = self._history.position
+        keep = {trial_id, *self._history.trials}
+        history = ExperimentHistory(self._reader, path=self.path)
+        for at, event in self._reader.read(START):
+            history.fold(at, event)
+            if at.sequence >= position.sequence:
+                break
+        for known in [known for known in history.trials if known not in keep]:
+            history.forget(known)
+        self._history = history
+
+    def _rebuild(self, trial: TrialHistory, live: _Live) -> None:
+        live.superseded = trial.index.superseded
+        for logger in self._files:
+            self._rebuild_one(logger, trial, live.view)
+        self._guard(self, "error.txt", lambda: rebuild_errors(live.view.path, trial.attempts))
+
+    def _rebuild_one(self, logger: FileLogger, trial: TrialHistory, view: TrialView) -> None:
+        self._guard(logger, "rebuild", lambda: logger.rebuild(view, self._rows_of(trial)))
+
+    def _rows_of(self, trial: TrialHistory) -> Iterator[LoggedRow]:
+        origins: dict[int, RowOrigin] = {}
+        for count, row in enumerate(trial.rows()):
+            origin = origins.get(row.attempt)
+            if origin is None:
+                attempt = trial.attempt_of(row)
+                origin = origins[row.attempt] = attempt.origin(trial.id, self._decode(trial, attempt.config))
+            yield LoggedRow(expand_row(origin, row, done=row.decision is Decision.STOP), plain=is_plain(row.metrics))
+            if not count % _CLOCK_EVERY:
+                self._breathe()
+
+    # --- loggers
+
+    def _tell_row(self, logger: LoggerCallback, iteration: int, view: TrialView, row: LoggedRow) -> None:
+        try:
+            logger.on_trial_result(iteration=iteration, trials=self._views, trial=view, result=row)
+        except Exception:
+            self._complain(logger, "on_trial_result")
+
+    def _tell(self, logger: LoggerCallback, hook: str, view: TrialView, **info: Any) -> None:
+        try:
+            getattr(logger, hook)(iteration=self._rows, trials=self._views, trial=view, **info)
+        except Exception:
+            self._complain(logger, hook)
+
+    def _guard(self, logger: object, what: str, act: Callable[[], None]) -> bool:
+        try:
+            act()
+        except Exception:
+            self._complain(logger, what)
+            return False
+        return True
+
+    def _complain(self, logger: object, what: str) -> None:
+        key = (id(logger), what)
+        if key in self._complained:
+            return
+        self._complained.add(key)
+        whose = "" if logger is self else f"{type(logger).__name__}."
+        self._on_problem(
+            f"A logger failed ({whose}{what}); trials go on, and so does the logger with what comes next. "
+            f"Further errors of this kind are not shown.\n{traceback.format_exc()}"
+        )
+
+    # --- time
+
+    def _breathe(self) -> None:
+        if self._pause is not None:
+            now = time.perf_counter()
+            if now >= self._slice_ends:
+                self._pause()
+                self._slice_ends = time.perf_counter() + SLICE_S
+
+    def _write_watermark(self, position: Position, now: float) -> None:
+        data = msgspec.json.encode(
+            {"epoch": position.epoch, "sequence": position.sequence, "offset": position.offset}
+        )
+        if self._guard(self, WATERMARK_FILE, lambda: replace_file(os.path.join(self.path, WATERMARK_FILE), (data,))):
+            self._written = position
+            self._written_at = now
+
+
+def _read_watermark(path: str) -> Position:
+    try:
+        with open(os.path.join(path, WATERMARK_FILE), "rb") as file:
+            known = msgspec.json.decode(file.read(), type=dict[str, int])
+        return Position(known["epoch"], known["sequence"], known["offset"])
+    except (FileNotFoundError, msgspec.DecodeError, KeyError):
+        return START
+
+
+class LoggerFollower:
+    """Runs a `Follower` on a daemon thread. Nothing of it blocks the caller but `drain` and `close`.
+
+    Args:
+        path: The experiment's directory.
+        reader: Reads its journal; used by the thread only.
+        loggers: Whom to tell.
+        on_problem: Given a text for the first error of each logger, on the thread.
+        load_objects: See `Follower`.
+        interval_s: Seconds between looks at the journal.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        reader: JournalReader,
+        loggers: Sequence[LoggerCallback],
+        *,
+        on_problem: Callable[[str], None] | None = None,
+        load_objects: ObjectLoader | None = None,
+        interval_s: float = INTERVAL_S,
+    ) -> None:
+        self._follower = Follower(
+            path, reader, loggers, on_problem=on_problem, load_objects=load_objects, pause=self._nap
+        )
+        self._on_problem = on_problem if on_problem is not None else _log.warning
+        self._interval_s = interval_s
+        self._news = True
+        self._hurry = False
+        self._closing = False
+        self._wanted = 0
+        self._done = 0
+        self._event = threading.Event()
+        self._drained = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="perdure-loggers", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that the journal has grown. Costs nothing: the thread looks a few times a second, if there is news."""
+        self._news = True
+
+    def observe(self, events: Sequence[AnyEvent]) -> None:
+        """Say that the journal has grown (the runner's observer port)."""
+        self._news = True
+
+    def tick(self, now: float) -> None:
+        """Do nothing (the runner's observer port)."""
+
+    def drain(self, timeout_s: float | None = None) -> bool:
+        """Wait until the loggers know all that has been written by now; False if that took too long."""
+        if not self._thread.is_alive():
+            return False
+        with self._drained:
+            self._wanted += 1
+            wanted = self._wanted
+            self._hurry = True
+            self._event.set()
+            return self._drained.wait_for(lambda: self._done >= wanted or not self._thread.is_alive(), timeout_s)
+
+    def close(self, timeout_s: float | None = 60.0) -> bool:
+        """Tell the loggers the rest, end them, and stop the thread; False if that took too long."""
+        self._hurry = True
+        self._closing = True
+        self._event.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _nap(self) -> None:
+        if not self._hurry:
+            time.sleep(SLICE_S)
+
+    def _run(self) -> None:
+        try:
+            while not self._closing:
+                self._event.wait(self._interval_s)
+                self._event.clear()
+                self._turn()
+            self._turn()
+            self._follower.end_experiment()
+            self._follower.close()
+        except BaseException:  # the thread's end is not the experiment's
+            self._on_problem(f"The loggers have stopped; trials go on.\n{traceback.format_exc()}")
+        finally:
+            with self._drained:
+                self._done = self._wanted
+                self._drained.notify_all()
+
+    def _turn(self) -> None:
+        with self._drained:
+            wanted = self._wanted
+        if self._news or wanted != self._done:
+            self._news = False
+            self._follower.follow()
+            self._follower.flush()
+        if wanted != self._done:
+            with self._drained:
+                self._done = wanted
+                self._hurry = self._closing
+                self._drained.notify_all()

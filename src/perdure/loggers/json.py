@@ -1,0 +1,165 @@
+"""`result.json`, one row a line, and the parameters of a trial: `params.json` and `params.pkl`."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from perdure.loggers.base import FileLogger
+from perdure.loggers.files import AppendFile, OpenFiles, replace_file
+from perdure.loggers.row import LoggedRow
+
+if TYPE_CHECKING:
+    from perdure.trial_view import TrialView
+
+RESULT_FILE = "result.json"
+PARAMS_FILE = "params.json"
+PARAMS_PICKLE = "params.pkl"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class JsonLoggerCallback(FileLogger):
+    """Writes each row to `result.json` as one line of JSON, with NaN and infinities spelled as Python's json does."""
+
+    def __init__(self) -> None:
+        self._files = OpenFiles()
+        self._trials: dict[str, _TrialFile] = {}
+        self._dirty: dict[str, AppendFile] = {}
+
+    def log_trial_start(self, trial: TrialView) -> None:
+        """Write the trial's parameters, if they are new."""
+        known = self._trials.get(trial.trial_id)
+        if known is None:
+            known = self._trials[trial.trial_id] = _TrialFile(AppendFile(_result_path(trial), self._files))
+        if known.config is None or known.config != trial.config:
+            known.config = trial.config
+            write_params(trial)
+
+    def log_trial_result(self, iteration: int, trial: TrialView, result: dict[str, Any]) -> None:
+        """Append a row."""
+        known = self._trials.get(trial.trial_id)
+        if known is None:
+            self.log_trial_start(trial)
+            known = self._trials[trial.trial_id]
+        known.file.write(known.line(result))
+        self._dirty[trial.trial_id] = known.file
+
+    def log_trial_end(self, trial: TrialView, failed: bool = False) -> None:
+        """Close the trial's file."""
+        known = self._trials.pop(trial.trial_id, None)
+        self._dirty.pop(trial.trial_id, None)
+        if known is not None:
+            known.file.close()
+
+    def rebuild(self, trial: TrialView, rows: Iterable[dict[str, Any]]) -> None:
+        """Replace `result.json` and the parameters."""
+        known = self._trials.get(trial.trial_id)
+        if known is None:
+            known = self._trials[trial.trial_id] = _TrialFile(AppendFile(_result_path(trial), self._files))
+        known.file.discard()
+        self._dirty.pop(trial.trial_id, None)
+        replace_file(known.file.path, _joined(known.line(row) for row in rows))
+        known.config = trial.config
+        write_params(trial)
+
+    def flush(self) -> None:
+        """Hand every row to the operating system."""
+        for trial_id, file in list(self._dirty.items()):
+            file.flush()
+            del self._dirty[trial_id]
+
+    def close(self) -> None:
+        """Flush, and close every file."""
+        self.flush()
+        self._files.close_all()
+
+
+class _TrialFile:
+    """The file of one trial, and its configuration as JSON, which every row repeats."""
+
+    __slots__ = ("_json", "_json_of", "config", "file")
+
+    def __init__(self, file: AppendFile) -> None:
+        self.file = file
+        self.config: Any = None
+        """What was written to `params.json`."""
+        self._json_of: Any = None
+        self._json = msgspec.Raw(b"null")
+
+    def line(self, row: dict[str, Any]) -> bytes:
+        """Return a row as a line."""
+        if not (isinstance(row, LoggedRow) and row.plain):
+            return to_json(row).encode() + b"\n"
+        config = row["config"]
+        if config is not self._json_of:
+            self._json_of = config
+            self._json = msgspec.Raw(to_json(config).encode())
+        return _encode({**row, "config": self._json}) + b"\n"
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """Return a value as JSON. What JSON lacks is written as Python's json does (NaN), or as its repr."""
+    try:
+        return json.dumps(value, default=_fallback, indent=indent, sort_keys=indent is not None)
+    except (TypeError, ValueError):  # keys that are no strings
+        return json.dumps(_with_text_keys(value), default=_fallback, indent=indent, sort_keys=indent is not None)
+
+
+def _fallback(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    item = getattr(value, "item", None)
+    if callable(item):
+        try:
+            return item()
+        except (TypeError, ValueError):
+            pass
+    return repr(value)
+
+
+def _with_text_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name if isinstance(name, str) else repr(name): _with_text_keys(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_text_keys(item) for item in value]
+    return value
+
+
+def _joined(lines: Iterator[bytes], size: int = 256) -> Iterator[bytes]:
+    """Yield the lines in larger pieces."""
+    piece: list[bytes] = []
+    for line in lines:
+        piece.append(line)
+        if len(piece) >= size:
+            yield b"".join(piece)
+            piece.clear()
+    yield b"".join(piece)
+
+
+def _result_path(trial: TrialView) -> str:
+    return os.path.join(trial.path, RESULT_FILE)
+
+
+def write_params(trial: TrialView) -> None:
+    """Write the trial's parameters as text, and as a pickle unless the runner has already put objects there."""
+    _write(os.path.join(trial.path, PARAMS_FILE), to_json(trial.config, indent=2).encode())
+    if not getattr(trial, "has_objects", False):
+        _write(os.path.join(trial.path, PARAMS_PICKLE), pickle.dumps(trial.config))
+
+
+def _write(path: str, data: bytes) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except (FileExistsError, FileNotFoundError):
+        replace_file(path, (data,))
+        return
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,125 @@
+"""TensorBoard event files: every number of every row, and the hyperparameters."""
+
+from __future__ import annotations
+
+import glob
+import os
+import socket
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from perdure.history import flatten
+from perdure.loggers import tfevents
+from perdure.loggers.base import FileLogger
+from perdure.loggers.files import AppendFile, OpenFiles, replace_file
+from perdure.loggers.row import LoggedRow, flat_of
+
+if TYPE_CHECKING:
+    from perdure.trial_view import TrialView
+
+SUFFIX = "perdure"
+NOT_LOGGED = frozenset(("timestamp", "pid", "training_iteration", "time_total_s"))
+"""Numbers that are no metrics. Ray Tune leaves out the same."""
+_MAX_TEXT = 200
+
+
+class TBXLoggerCallback(FileLogger):
+    """Writes each number of a row under its own name (nested ones as `a/b`) at step `training_iteration`.
+
+    The files are written by perdure itself; TensorBoard is needed only to look at them.
+    """
+
+    def __init__(self) -> None:
+        self._files = OpenFiles()
+        self._scalars = tfevents.ScalarEncoder()
+        self._trials: dict[str, AppendFile] = {}
+        self._dirty: dict[str, AppendFile] = {}
+
+    def log_trial_start(self, trial: TrialView) -> None:
+        """Do nothing: the file is made with the first row."""
+
+    def log_trial_result(self, iteration: int, trial: TrialView, result: dict[str, Any]) -> None:
+        """Append a row."""
+        file = self._trials.get(trial.trial_id)
+        if file is None:
+            file = self._open(trial, result.get("timestamp"))
+        file.write(self._event(result))
+        self._dirty[trial.trial_id] = file
+
+    def log_trial_end(self, trial: TrialView, failed: bool = False) -> None:
+        """Say how the trial ended, and close its file."""
+        file = self._trials.pop(trial.trial_id, None)
+        self._dirty.pop(trial.trial_id, None)
+        if file is not None:
+            file.write(tfevents.hparams_end(time.time(), failed=failed))
+            file.close()
+
+    def rewind(self, trial: TrialView, step: int) -> bool:
+        """Void what was logged after `step`; False if there is no file to say it in."""
+        file = self._trials.get(trial.trial_id)
+        if file is None:
+            return False
+        file.write(tfevents.session_start(time.time(), step + 1))
+        self._dirty[trial.trial_id] = file
+        return True
+
+    def rebuild(self, trial: TrialView, rows: Iterable[dict[str, Any]]) -> None:
+        """Write a new file, which voids all that was logged, and remove the ones written before."""
+        old = self._trials.pop(trial.trial_id, None)
+        self._dirty.pop(trial.trial_id, None)
+        if old is not None:
+            old.discard()
+        before = sorted(glob.glob(os.path.join(glob.escape(trial.path), f"events.out.tfevents.*.{SUFFIX}*")))
+        now = time.time()
+        file = AppendFile(self._new_path(trial, now, before), self._files)
+        head = self._head(trial, now) + (tfevents.session_start(now, 0) if before else b"")
+        replace_file(file.path, (head, *(self._event(row) for row in rows)))
+        for path in before:
+            if path != file.path:
+                os.unlink(path)
+        self._trials[trial.trial_id] = file
+
+    def flush(self) -> None:
+        """Hand every row to the operating system."""
+        for trial_id, file in list(self._dirty.items()):
+            file.flush()
+            del self._dirty[trial_id]
+
+    def close(self) -> None:
+        """Flush, and close every file."""
+        self.flush()
+        self._files.close_all()
+
+    def _open(self, trial: TrialView, at: float | None) -> AppendFile:
+        now = time.time() if at is None else float(at)
+        file = AppendFile(self._new_path(trial, now, ()), self._files)
+        file.write(self._head(trial, now))
+        self._trials[trial.trial_id] = file
+        return file
+
+    def _new_path(self, trial: TrialView, now: float, before: Iterable[str]) -> str:
+        """Return a name that sorts after the ones there are, so that TensorBoard reads it last."""
+        second = max((int(os.path.basename(path).split(".")[3]) + 1 for path in before), default=0)
+        name = f"events.out.tfevents.{max(second, int(now)):010d}.{socket.gethostname()}.{SUFFIX}"
+        return os.path.join(trial.path, name)
+
+    def _head(self, trial: TrialView, now: float) -> bytes:
+        return tfevents.version_event(now) + tfevents.hparams_start(now, hyperparameters(trial.config))
+
+    def _event(self, row: dict[str, Any]) -> bytes:
+        flat = row.flat() if isinstance(row, LoggedRow) else flat_of(row)
+        scalars = {
+            name: value
+            for name, value in flat.items()
+            if (type(value) is float or type(value) is int) and name not in NOT_LOGGED
+        }
+        return self._scalars.event(row.get("timestamp", 0), row.get("training_iteration", 0), scalars)
+
+
+def hyperparameters(config: dict[str, Any]) -> dict[str, float | bool | str]:
+    """Return a configuration as what TensorBoard shows: flat, and text where it is no number."""
+    return {
+        str(name): value if isinstance(value, (bool, int, float, str)) else repr(value)[:_MAX_TEXT]
+        for name, value in flatten(config).items()
+    }

@@ -1,0 +1,127 @@
+"""TensorBoard's event files, written by hand: protobuf messages in TFRecord frames, without TensorFlow or torch.
+
+A frame is the length (8 bytes), its masked CRC-32C, the data and its masked CRC-32C. The messages and their field
+numbers are those of TensorFlow's event.proto and summary.proto, and of the hparams plugin's plugin_data.proto.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+import crc32c
+
+_MASK = 0xA282EAD8
+_FIXED64, _BYTES, _FIXED32 = 1, 2, 5
+
+_pack_double = struct.Struct("<d").pack
+_pack_float = struct.Struct("<f").pack
+_pack_length = struct.Struct("<Q").pack
+_pack_crc = struct.Struct("<I").pack
+
+SESSION_START = 1
+"""SessionLog.START: what was logged at this step and after it is void."""
+SUCCESS, FAILURE = 1, 2
+"""How a session of the hparams plugin ended."""
+
+
+def record(data: bytes) -> bytes:
+    """Return a message in its frame."""
+    length = _pack_length(len(data))
+    return b"".join((length, _masked_crc(length), data, _masked_crc(data)))
+
+
+def _masked_crc(data: bytes) -> bytes:
+    crc = crc32c.crc32c(data)
+    return _pack_crc((((crc >> 15) | (crc << 17)) + _MASK) & 0xFFFFFFFF)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    value &= 0xFFFFFFFFFFFFFFFF
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _field(number: int, data: bytes) -> bytes:
+    return bytes((number << 3 | _BYTES,)) + _varint(len(data)) + data
+
+
+def _text(number: int, text: str) -> bytes:
+    return _field(number, text.encode())
+
+
+def _double(number: int, value: float) -> bytes:
+    return bytes((number << 3 | _FIXED64,)) + _pack_double(value)
+
+
+def _number(number: int, value: int) -> bytes:
+    return bytes((number << 3,)) + _varint(value)
+
+
+def version_event(wall_time: float) -> bytes:
+    """Return the record every file begins with."""
+    return record(_double(1, wall_time) + _text(3, "brain.Event:2"))
+
+
+def session_start(wall_time: float, step: int) -> bytes:
+    """Return the record that voids everything logged at `step` and after it, in this file and the ones before."""
+    return record(_double(1, wall_time) + _number(2, step) + _field(7, _number(1, SESSION_START)))
+
+
+class ScalarEncoder:
+    """Encodes rows of scalars. Remembers the encoded tags, which are the same in every row."""
+
+    def __init__(self) -> None:
+        self._tags: dict[str, bytes] = {}
+
+    def event(self, wall_time: float, step: int, scalars: Mapping[str, float]) -> bytes:
+        """Return one record with all `scalars`; a value beyond 32 bits of float becomes an infinity."""
+        tags = self._tags
+        parts: list[bytes] = []
+        for name, value in scalars.items():
+            tag = tags.get(name)
+            if tag is None:
+                tag = tags[name] = _value_prefix(name)
+            parts.append(tag)
+            try:
+                parts.append(_pack_float(value))
+            except OverflowError:
+                parts.append(_pack_float(float("inf") if value > 0 else float("-inf")))
+        summary = b"".join(parts)
+        head = b"\x09" + _pack_double(wall_time) + b"\x10" + _varint(step) + b"\x2a" + _varint(len(summary))
+        return record(head + summary)
+
+
+def _value_prefix(name: str) -> bytes:
+    """Return Summary.value up to the four bytes of simple_value."""
+    tag = _text(1, name) + bytes((2 << 3 | _FIXED32,))
+    return bytes((1 << 3 | _BYTES,)) + _varint(len(tag) + 4) + tag
+
+
+def hparams_start(wall_time: float, params: Mapping[str, float | bool | str]) -> bytes:
+    """Return the record that names a run's hyperparameters."""
+    entries = b"".join(_field(1, _text(1, name) + _field(2, _hparam(value))) for name, value in params.items())
+    return _hparams(wall_time, "_hparams_/session_start_info", _field(3, entries + _double(5, wall_time)))
+
+
+def hparams_end(wall_time: float, *, failed: bool) -> bytes:
+    """Return the record that says how a run ended."""
+    info = _number(1, FAILURE if failed else SUCCESS) + _double(2, wall_time)
+    return _hparams(wall_time, "_hparams_/session_end_info", _field(4, info))
+
+
+def _hparam(value: float | bool | str) -> bytes:  # noqa: PYI041 - a bool is told apart
+    if isinstance(value, bool):
+        return _number(4, int(value))
+    if isinstance(value, (int, float)):
+        return _double(2, float(value))
+    return _text(3, value)
+
+
+def _hparams(wall_time: float, tag: str, content: bytes) -> bytes:
+    plugin = _field(1, _text(1, "hparams") + _field(2, content))
+    return record(_double(1, wall_time) + _field(5, _field(1, _text(1, tag) + _field(9, plugin))))

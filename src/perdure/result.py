@@ -1,0 +1,497 @@
+"""What an experiment came to: `Result` of one trial, `ResultGrid` of all, under Ray Tune's names.
+
+Both are folds of the journal and read lazily: making a grid of 100,000 results reads nothing but the journal's fold,
+and rows are read when a dataframe, or a scope that needs them, is asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perdure import errors
+from perdure.checkpoint import Checkpoint
+from perdure.config import check_mode
+from perdure.core.events import CheckpointInfo, Decision, ErrorInfo, Reported
+from perdure.core.state import Status
+from perdure.errors import ConfigurationError, ExperimentNotFoundError, NoBestTrialError, TrialFailedError
+from perdure.frames import frame
+from perdure.history import (
+    AUTO_FILLED,
+    AttemptHistory,
+    ExperimentHistory,
+    RowOrigin,
+    TrialHistory,
+    flatten,
+    read_experiment,
+    expand_row,
+)
+from perdure.journal.values import decode_config, from_data, has_objects
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCOPES = ("last", "all", "avg", "last-5-avg", "last-10-avg")
+"""Which of a trial's rows `get_best_result` compares: its last, its best, or an average."""
+
+MANIFEST = ".perdure.json"  # the last file a checkpoint gets: with it there, the checkpoint is whole
+
+ObjectLoader = Callable[[str], Mapping[str, object]]
+"""Given a trial's directory name, loads the objects of its configuration (`params.pkl`)."""
+
+
+class Result:
+    """What one trial came to.
+
+    Args:
+        trial: The trial's history.
+        path: The experiment's directory.
+        load_objects: Loads the objects of a configuration. Without it they appear as their reprs, because reading
+            an experiment never unpickles; `fit` and `restore` pass it.
+    """
+
+    def __init__(self, trial: TrialHistory, *, path: str, load_objects: ObjectLoader | None = None) -> None:
+        self._trial = trial
+        self._experiment_path = path
+        self._load_objects = load_objects
+
+    @property
+    def path(self) -> str:
+        """The trial's directory."""
+        return os.path.join(self._experiment_path, self._trial.directory)
+
+    @property
+    def filesystem(self) -> Any:
+        """The pyarrow file system that `path` is on; None where pyarrow is not installed."""
+        return local_filesystem()
+
+    @property
+    def trial_id(self) -> str:
+        """The trial's id."""
+        return self._trial.id
+
+    @property
+    def status(self) -> str:
+        """PENDING, RUNNING, PAUSED, TERMINATED or ERROR."""
+        return self._trial.status.value
+
+    @functools.cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The trial's last row, nested as it was reported, with the columns Ray Tune fills in; empty without one."""
+        row = self._trial.last_row()
+        if row is None:
+            return {}
+        metrics = self._expand(row)
+        if self._trial.status is Status.TERMINATED:
+            metrics["done"] = True
+        metrics["experiment_tag"] = self._trial.tag
+        return metrics
+
+    @functools.cached_property
+    def config(self) -> dict[str, Any]:
+        """The trial's configuration. Objects in it are their reprs unless the result came from `fit` or `restore`."""
+        return self._decode(self._trial.config)
+
+    @functools.cached_property
+    def error(self) -> Exception | None:
+        """Why the trial ended in ERROR, with the user's traceback as its message; None if it did not."""
+        info = self._trial.error
+        if self._trial.status is not Status.ERROR or info is None:
+            return None
+        return exception_of(info, self._trial.name)
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The trial's newest whole checkpoint."""
+        infos = self._whole_checkpoints()
+        return self._handle(infos[-1]) if infos else None
+
+    @functools.cached_property
+    def best_checkpoints(self) -> list[tuple[Checkpoint, dict[str, Any]]]:
+        """The checkpoints that were kept, oldest first, each with the row it was saved with."""
+        return [(self._handle(info), self._metrics_of(info)) for info in self._whole_checkpoints()]
+
+    @functools.cached_property
+    def metrics_dataframe(self) -> pd.DataFrame:
+        """All rows of the trial, nested metrics flattened with "/", and its configuration as `config/...`.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        return frame(((self._trial, row) for row in self._trial.rows()), self._config_of)
+
+    def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint | None:
+        """Return the kept checkpoint whose row has the best `metric`; None if no checkpoint was kept.
+
+        Args:
+            metric: A reported metric; a nested one is named with "/".
+            mode: "min" or "max".
+
+        Raises:
+            NoBestTrialError: no row of a kept checkpoint has the metric; the message names what they have.
+        """
+        check_mode(mode)
+        if not self.best_checkpoints:
+            return None
+        best: tuple[float, Checkpoint] | None = None
+        for checkpoint, metrics in self.best_checkpoints:
+            value = number_at(metrics, metric)
+            if value is not None and (best is None or better(value, best[0], mode)):
+                best = (value, checkpoint)
+        if best is None:
+            known = ", ".join(sorted({name for _, metrics in self.best_checkpoints for name in flatten(metrics)}))
+            raise NoBestTrialError(
+                f"No kept checkpoint of trial {self._trial.name} was saved with a number {metric!r}. Reported: {known}."
+            )
+        return best[1]
+
+    @classmethod
+    def from_path(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> Result:
+        """Return the result of the trial whose directory is at `path`, inside its experiment's directory.
+
+        Raises:
+            ExperimentNotFoundError: there is no trial of an experiment at `path`.
+        """
+        directory = Path(os.path.abspath(os.path.expanduser(os.fspath(path))))
+        if not directory.is_dir():
+            raise ExperimentNotFoundError(f"There is no trial at {directory}: the directory does not exist.")
+        history = read_experiment(directory.parent)
+        for trial in history.trials.values():
+            if trial.directory == directory.name:
+                return cls(trial, path=str(directory.parent))
+        raise ExperimentNotFoundError(
+            f"There is no trial at {directory}: the journal of {directory.parent} knows no trial of that directory. "
+            "Pass a trial's directory (Result.path), not the experiment's."
+        )
+
+    # --- how it is read
+
+    def _expand(self, row: Reported) -> dict[str, Any]:
+        attempt = self._trial.attempt_of(row)
+        origin: RowOrigin = attempt.origin(self._trial.id, self._config_of(self._trial, attempt))
+        return expand_row(origin, row, done=row.decision is Decision.STOP)
+
+    def _decode(self, data: dict[str, object]) -> dict[str, Any]:
+        if self._load_objects is not None and has_objects(data):
+            return decode_config(data, self._load_objects(self._trial.directory))
+        config = from_data(data)
+        assert isinstance(config, dict)
+        return config
+
+    def _config_of(self, trial: TrialHistory, attempt: AttemptHistory) -> dict[str, Any]:
+        return self.config if attempt.config == trial.config else self._decode(attempt.config)
+
+    def _whole_checkpoints(self) -> list[CheckpointInfo]:
+        infos = self._trial.checkpoints.values()
+        return [info for info in infos if os.path.exists(os.path.join(self.path, info.directory, MANIFEST))]
+
+    def _handle(self, info: CheckpointInfo) -> Checkpoint:
+        return Checkpoint(os.path.join(self.path, info.directory))
+
+    def _metrics_of(self, info: CheckpointInfo) -> dict[str, Any]:
+        row = self._trial.row(info.segment, info.iteration)
+        return {} if row is None else self._expand(row)
+
+    def __repr__(self) -> str:
+        shown = {name: value for name, value in self.metrics.items() if name not in _NOT_SHOWN}
+        error = "" if self.error is None else f"\n  error={type(self.error).__name__!r},"
+        return f"Result({error}\n  metrics={shown},\n  path={self.path!r},\n  checkpoint={self.checkpoint}\n)"
+
+
+_NOT_SHOWN = frozenset((*AUTO_FILLED, "experiment_tag"))
+
+
+def exception_of(info: ErrorInfo, name: str) -> Exception:
+    """Return a journaled error as an exception whose message is the user's traceback."""
+    text = info.traceback.rstrip() or f"{info.kind}: {info.message}"
+    kind = getattr(errors, info.kind, None)
+    if isinstance(kind, type) and issubclass(kind, errors.PerdureError):
+        made = kind(info.message or text)
+        assert isinstance(made, Exception)
+        return made
+    return TrialFailedError(f"Trial {name} failed:\n{text}")
+
+
+def local_filesystem() -> Any:
+    """Return pyarrow's local file system, or None where pyarrow is not installed."""
+    try:
+        from pyarrow import fs
+    except ModuleNotFoundError:
+        return None
+    return fs.LocalFileSystem()
+
+
+def number_at(metrics: Mapping[str, Any], name: str) -> float | None:
+    """Return the number under `name` (nested ones with "/"); None if there is none."""
+    value: Any = metrics.get(name, _ABSENT)
+    if value is _ABSENT:
+        value = metrics
+        for part in name.split("/"):
+            if not isinstance(value, Mapping) or part not in value:
+                return None
+            value = value[part]
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+_ABSENT = object()
+
+
+def better(value: float, than: float, mode: str) -> bool:
+    """Whether `value` beats `than`; nothing beats by being NaN, and everything beats NaN."""
+    if math.isnan(than):
+        return not math.isnan(value)
+    return value > than if mode == "max" else value < than
+
+
+class ResultGrid:
+    """What all trials of an experiment came to, in the order they were created.
+
+    Args:
+        history: The experiment's history, or a function that reads it when it is first needed.
+        path: The experiment's directory; None takes the history's.
+        load_objects: See `Result`.
+    """
+
+    def __init__(
+        self,
+        history: ExperimentHistory | Callable[[], ExperimentHistory],
+        *,
+        path: str | os.PathLike[str] | None = None,
+        load_objects: ObjectLoader | None = None,
+    ) -> None:
+        self._source = history
+        self._given_path = path
+        self._load_objects = load_objects
+        self._values: dict[str, dict[str, array[float]]] = {}
+
+    @functools.cached_property
+    def _history(self) -> ExperimentHistory:
+        return self._source if isinstance(self._source, ExperimentHistory) else self._source()
+
+    @functools.cached_property
+    def _path(self) -> str:
+        return self._history.path if self._given_path is None else os.fspath(self._given_path)
+
+    @functools.cached_property
+    def _results(self) -> list[Result]:
+        return [
+            Result(trial, path=self._path, load_objects=self._load_objects) for trial in self._history.trials.values()
+        ]
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def __getitem__(self, index: int) -> Result:
+        return self._results[index]
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self._results)
+
+    @property
+    def experiment_path(self) -> str:
+        """The experiment's directory."""
+        return self._path
+
+    @property
+    def filesystem(self) -> Any:
+        """The pyarrow file system that `experiment_path` is on; None where pyarrow is not installed."""
+        return local_filesystem()
+
+    @property
+    def errors(self) -> list[Exception]:
+        """The errors of the trials that ended in ERROR."""
+        return [result.error for result in self._results if result.error is not None]
+
+    @property
+    def num_errors(self) -> int:
+        """How many trials ended in ERROR."""
+        return sum(trial.status is Status.ERROR for trial in self._history.trials.values())
+
+    @property
+    def num_terminated(self) -> int:
+        """How many trials came to their end."""
+        return sum(trial.status is Status.TERMINATED for trial in self._history.trials.values())
+
+    def get_best_result(
+        self,
+        metric: str | None = None,
+        mode: str | None = None,
+        scope: str = "last",
+        filter_nan_and_inf: bool = True,
+    ) -> Result:
+        """Return the result of the trial with the best `metric`; the first of equals.
+
+        Args:
+            metric: A reported metric (nested ones with "/"); None takes TuneConfig's.
+            mode: "min" or "max"; None takes TuneConfig's.
+            scope: Which value of a trial counts: of its "last" row, the best of "all", or the average over all rows
+                ("avg"), the last 5 ("last-5-avg") or 10 ("last-10-avg") of them.
+            filter_nan_and_inf: Never choose a trial whose value is NaN or infinite.
+
+        Raises:
+            ConfigurationError: no metric or mode is known, or the scope does not exist.
+            NoBestTrialError: no trial has the metric; the message names what was reported.
+        """
+        metric, mode = self.resolve(metric, mode, what="get_best_result()")
+        if scope not in SCOPES:
+            raise ConfigurationError(f"get_best_result(scope={scope!r}): use one of {', '.join(map(repr, SCOPES))}.")
+        best: tuple[float, Result] | None = None
+        for result, score in self._scores(metric, mode, scope):
+            if filter_nan_and_inf and not math.isfinite(score):
+                continue
+            if best is None or better(score, best[0], mode):
+                best = (score, result)
+        if best is None:
+            raise NoBestTrialError(self._why_none(metric, filter_nan_and_inf))
+        return best[1]
+
+    def get_dataframe(self, filter_metric: str | None = None, filter_mode: str | None = None) -> pd.DataFrame:
+        """Return one row per trial that has any: its last, or the one with the best `filter_metric`.
+
+        The columns are those of `Result.metrics_dataframe`, and `logdir`, the trial's directory.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        if filter_metric is None:
+            pairs = [(trial, trial.last_row()) for trial in self._history.trials.values()]
+        else:
+            metric, mode = self.resolve(filter_metric, filter_mode, what="get_dataframe()")
+            pairs = [(trial, row) for trial, row in self._best_rows(metric, mode)]
+        rows = [(trial, row) for trial, row in pairs if row is not None]
+        made = frame(rows, self._config_of)
+        if filter_metric is None and "done" in made:
+            made["done"] = [
+                done or trial.status is Status.TERMINATED for done, (trial, _) in zip(made["done"], rows, strict=True)
+            ]
+        made["logdir"] = [os.path.join(self._path, trial.directory) for trial, _ in rows]
+        return made
+
+    def all_rows_dataframe(self) -> pd.DataFrame:
+        """Return all rows of all trials, each trial's in order, as one dataframe with the column `trial_id`.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        return frame(self._history.all_rows(), self._config_of)
+
+    # --- how it is read
+
+    def resolve(self, metric: str | None, mode: str | None, *, what: str) -> tuple[str, str]:
+        """Return metric and mode, those of TuneConfig where they are None."""
+        check_mode(mode)
+        chosen = metric or self._history.metric
+        if chosen is None:
+            raise ConfigurationError(
+                f"{what} needs a metric, and TuneConfig has none: pass metric=... . Reported: {self._reported()}."
+            )
+        order = mode or (self._history.mode if metric is None or metric == self._history.metric else None)
+        order = order or self._history.mode
+        if order is None:
+            raise ConfigurationError(f'{what} needs a mode, and TuneConfig has none: pass mode="min" or mode="max".')
+        return chosen, order
+
+    def _scores(self, metric: str, mode: str, scope: str) -> Iterator[tuple[Result, float]]:
+        if scope == "last":
+            for result in self._results:
+                value = number_at(result.metrics, metric)
+                if value is not None:
+                    yield result, value
+            return
+        values = self._values_of(metric)
+        for result in self._results:
+            column = values.get(result.trial_id)
+            if column:
+                yield result, score_of(column, mode, scope)
+
+    def _values_of(self, metric: str) -> dict[str, array[float]]:
+        """Return each trial's values of a metric, in order, from one pass over the journal."""
+        known = self._values.get(metric)
+        if known is None:
+            known = self._values[metric] = {}
+            for trial, row in self._history.all_rows():
+                value = value_in(trial, row, metric)
+                if value is not None:
+                    known.setdefault(trial.id, array("d")).append(value)
+        return known
+
+    def _best_rows(self, metric: str, mode: str) -> list[tuple[TrialHistory, Reported]]:
+        best: dict[str, tuple[float, Reported]] = {}
+        for trial, row in self._history.all_rows():
+            value = value_in(trial, row, metric)
+            if value is None:
+                continue
+            known = best.get(trial.id)
+            if known is None or better(value, known[0], mode):
+                best[trial.id] = (value, row)
+        if not best:
+            raise NoBestTrialError(self._why_none(metric, filtered=False))
+        return [(trial, best[trial.id][1]) for trial in self._history.trials.values() if trial.id in best]
+
+    def _config_of(self, trial: TrialHistory, attempt: AttemptHistory) -> Mapping[str, Any]:
+        if self._load_objects is not None and has_objects(attempt.config):
+            return decode_config(attempt.config, self._load_objects(trial.directory))
+        return trial.decoded_config(attempt)
+
+    def _reported(self) -> str:
+        names: dict[str, None] = {}
+        for trial in self._history.trials.values():
+            row = trial.last_row()
+            if row is not None:
+                names.update(dict.fromkeys(flatten(row.metrics)))
+        return ", ".join(sorted(names)) or "nothing"
+
+    def _why_none(self, metric: str, filtered: bool) -> str:
+        if not self._history.trials:
+            return f"There is no best trial by {metric!r}: the experiment at {self._path} has no trials."
+        hint = " Pass filter_nan_and_inf=False to also consider NaN and infinities." if filtered else ""
+        finite = "a finite number" if filtered else "a number"
+        return (
+            f"There is no best trial by {metric!r}: none of the {len(self)} trials reported {finite} under that name. "
+            f"Reported: {self._reported()}.{hint}"
+        )
+
+    def __repr__(self) -> str:
+        shown = ",\n".join(repr(result) for result in self._results[:20])
+        more = f",\n... and {len(self) - 20} more" if len(self) > 20 else ""
+        inner = f"{shown}{more}".replace("\n", "\n  ")
+        return f"ResultGrid<[\n  {inner}\n]>"
+
+
+def score_of(values: array[float], mode: str, scope: str) -> float:
+    """Return the one number that stands for a trial's values under `scope`."""
+    if scope == "all":
+        numbers = [value for value in values if not math.isnan(value)]
+        if not numbers:
+            return math.nan
+        return max(numbers) if mode == "max" else min(numbers)
+    chosen = values if scope == "avg" else values[-5:] if scope == "last-5-avg" else values[-10:]
+    return sum(chosen) / len(chosen)
+
+
+_FILLED_IN: dict[str, Callable[[TrialHistory, Reported], float]] = {
+    "training_iteration": lambda _, row: row.iteration,
+    "time_total_s": lambda _, row: row.time_total_s,
+    "time_this_iter_s": lambda _, row: row.time_this_iter_s,
+    "time_since_restore": lambda _, row: row.time_since_restore_s,
+    "timestamp": lambda _, row: int(row.at),
+    "iterations_since_restore": lambda trial, row: row.iteration - trial.attempt_of(row).iteration,
+}
+
+
+def value_in(trial: TrialHistory, row: Reported, metric: str) -> float | None:
+    """Return the number a row has under `metric`, without making the whole row; None if there is none."""
+    filled_in = _FILLED_IN.get(metric)
+    if filled_in is not None:
+        return float(filled_in(trial, row))
+    value = row.metrics.get(metric)
+    if type(value) is float or type(value) is int:
+        return float(value)
+    metrics = from_data(row.metrics)
+    assert isinstance(metrics, dict)
+    return number_at(metrics, metric)
