@@ -31,6 +31,10 @@ from perdure.journal.base import START
 from perdure.journal.file import FileJournal, FileJournalReader
 from perdure.judge import Judge, check_resources
 from perdure.loggers.base import LoggerCallback
+from perdure.loggers.csv import CSVLoggerCallback
+from perdure.loggers.follower import LoggerFollower
+from perdure.loggers.json import JsonLoggerCallback
+from perdure.loggers.tensorboard import TBXLoggerCallback
 from perdure.naming import Namer
 from perdure.recovery import Recovered, adopt, recover, requeue, same_host
 from perdure.reporting.base import RunInfo
@@ -192,9 +196,9 @@ class Session:
         self.scheduler = create_scheduler(chosen) if isinstance(chosen, str) else chosen or FIFOScheduler()
         self.scheduler.set_search_properties(tune.metric, tune.mode)
         self.stopper = resolve_stopper(run.stop)
-        everybody = list(run.callbacks or ())
-        self.loggers = [callback for callback in everybody if isinstance(callback, LoggerCallback)]
-        self.callbacks = CallbackList([callback for callback in everybody if callback not in self.loggers])
+        loggers = [callback for callback in run.callbacks or () if isinstance(callback, LoggerCallback)]
+        self.loggers = _with_default_loggers(loggers)
+        self.callbacks = CallbackList([callback for callback in run.callbacks or () if callback not in loggers])
         self.checkpoints = CheckpointManager(self.path, wake=self.executor.wake)
         self.stack.callback(self.checkpoints.close)
         self.judge = Judge(
@@ -346,7 +350,16 @@ class Session:
         )
         self.display.start(info, state=state)
         self.stack.callback(lambda: self.display.close(state.stopping or ""))
-        self.runner.observers = (*self.runner.observers, self.display)
+        follower = LoggerFollower(
+            self.path,
+            FileJournalReader(self.path),
+            self.loggers,
+            on_problem=lambda text: self.display.output("loggers", text),
+            load_objects=self._load_objects,
+        )
+        follower.start()
+        self.stack.callback(follower.close)
+        self.runner.observers = (self.display, follower)
         self.callbacks.setup(
             stop=definition.run_config.stop,
             num_samples=definition.tune_config.num_samples,
@@ -374,6 +387,14 @@ def make_executor(choice: Executor | str) -> Executor:
 
         return InlineExecutor()
     raise ConfigurationError(f'RunConfig(executor={choice!r}): use "local", "inline", or an Executor object.')
+
+
+def _with_default_loggers(chosen: list[LoggerCallback]) -> list[LoggerCallback]:
+    """Add the loggers that every experiment has, where the user has not chosen one of their kind."""
+    if os.environ.get("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS") == "1":
+        return chosen
+    kinds = (JsonLoggerCallback, CSVLoggerCallback, TBXLoggerCallback)
+    return [*chosen, *(kind() for kind in kinds if not any(isinstance(logger, kind) for logger in chosen))]
 
 
 def _log_files(choice: bool | str | tuple[str, str]) -> tuple[str, str] | None:

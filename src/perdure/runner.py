@@ -137,6 +137,7 @@ class Runner:
         self._batch: list[AnyEvent] = []
         self._effects: list[Callable[[], None]] = []
         self._held: list[tuple[AttemptKey, Verdict]] = []
+        self._deleting: set[Source] = set()
         self._heard: dict[str, float] = {}
         self._kill_at: dict[AttemptKey, float] = {}
         self._started_at = clock()
@@ -410,11 +411,12 @@ class Runner:
 
     def _delete(self, source: Source) -> Callable[[], None]:
         directory = self.settings.path / self.state.trials[source.trial].directory / f"checkpoint_{source.number:06d}"
+        self._deleting.add(source)
         return lambda: self.checkpoints.delete(source, directory)
 
     def _finish(self, command: Finish) -> bool:
-        if command.finished and self.checkpoints.backlog.count:
-            return False  # the last checkpoints are still on their way to the disk
+        if command.finished and (self.checkpoints.backlog.count or self._deleting):
+            return False  # the last checkpoints are still on their way to the disk, or off it
         self.over = command
         return False
 
@@ -441,6 +443,7 @@ class Runner:
         durable: list[Source] = []
         deleted: list[Source] = []
         for done in self.checkpoints.poll():
+            self._deleting.discard(done.source)
             match done:
                 case Durable():
                     durable.append(done.source)

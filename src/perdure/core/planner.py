@@ -23,7 +23,7 @@ def plan(state: State, *, may_suggest: bool = True) -> list[Command]:
         state.agenda.stop.clear()
     commands += _keep_house(state)
     if state.stopping is not None:
-        if not state.live:
+        if not state.live and not commands:  # what is planned here may have to be followed up
             commands.append(Finish(finished=not state.unfinished))
         return commands
     head = next(iter(state.ahead), None) or next(iter(state.pending), None)
@@ -33,7 +33,7 @@ def plan(state: State, *, may_suggest: bool = True) -> list[Command]:
     elif not state.search_ended:
         if may_suggest and _any_room(state):
             commands.append(Suggest())
-    elif not state.live:
+    elif not state.live and not commands:
         commands.append(Finish(finished=not state.unfinished))
     return commands
 

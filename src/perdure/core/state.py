@@ -169,6 +169,8 @@ def shrink(state: State, trial: Trial) -> None:
     Its checkpoints stay listed until none waits to be made durable or retired; then only those do that a clone still
     needs, and the latest.
     """
+    if state.keep_finished:
+        return
     trial.config = None
     trial.searched = None
     trial.resources = None
