@@ -72,8 +72,6 @@ def test_closures_lambdas_partials_and_bound_methods_come_back(tmp_path):
 
 # --- what cannot be pickled is named
 
-lock = threading.Lock()
-
 
 def captured_directly():
     inner = threading.Lock()
@@ -99,9 +97,10 @@ def captured_in_an_object():
 
 
 def in_a_default():
-    def train_func(config, guard=threading.Lock()):
+    def train_func(config, guard=None):
         return 1
 
+    train_func.__defaults__ = (threading.Lock(),)
     return train_func
 
 
@@ -167,7 +166,7 @@ def test_the_leaf_of_a_config_that_cannot_be_pickled_is_named(tmp_path):
 
 def test_a_file_that_is_no_trainable_says_so(tmp_path):
     (tmp_path / "trainable.pkl").write_bytes(b"nonsense")
-    with pytest.raises(TrainableError, match="trainable.pkl"):
+    with pytest.raises(TrainableError, match=r"trainable\.pkl"):
         load_trainable(tmp_path / "trainable.pkl")
     with pytest.raises(FileNotFoundError):
         load_trainable(tmp_path / "not there")
@@ -190,10 +189,6 @@ print(found, *inodes)
 @pytest.fixture
 def numpy():
     return pytest.importorskip("numpy")
-
-
-def add_up(config, data):
-    return int(data["images"].sum()) + len(data["labels"])
 
 
 @pytest.fixture
@@ -251,10 +246,10 @@ def test_the_directory_may_be_moved(dumped, tmp_path_factory):
 def test_a_parameter_whose_file_was_cut_or_lost_is_named(dumped):
     (path,) = dumped.glob("parameter-*")
     os.truncate(path, MB)
-    with pytest.raises(TrainableError, match="'data'.*bytes instead of"):
+    with pytest.raises(TrainableError, match=r"'data'.*bytes instead of"):
         load_trainable(dumped / "trainable.pkl")
     path.unlink()
-    with pytest.raises(TrainableError, match="'data'.*with_parameters"):
+    with pytest.raises(TrainableError, match=r"'data'.*with_parameters"):
         load_trainable(dumped / "trainable.pkl")
 
 

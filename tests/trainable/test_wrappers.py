@@ -240,7 +240,7 @@ def test_registered_names_are_resolved_and_others_are_listed():
     register_trainable("digits", train)
     assert resolve_trainable("digits") is train
     assert resolve_trainable(Trains) is Trains
-    with pytest.raises(TrainableError, match="'digit'.*digits"):
+    with pytest.raises(TrainableError, match=r"'digit'.*digits"):
         resolve_trainable("digit")
     with pytest.raises(TrainableError):
         register_trainable("bad", 5)

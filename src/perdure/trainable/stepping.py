@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from perdure.core.events import Outcome
@@ -33,8 +35,11 @@ class KeptInstance:
     def __init__(self) -> None:
         self._instance: Trainable | None = None
 
-    def take(self, class_: type[Trainable], config: dict[str, Any]) -> Trainable | None:
-        """Return the kept instance, reset to `config`; None if there is none that could be."""
+    def take(self, class_: type[Trainable], config: dict[str, Any], tell: Callable[[str], object]) -> Trainable | None:
+        """Return the kept instance, reset to `config`; None if there is none that could be.
+
+        `tell` is told of an error in the `cleanup` of one that could not.
+        """
         instance, self._instance = self._instance, None
         if instance is None:
             return None
@@ -43,7 +48,7 @@ class KeptInstance:
             fits = type(instance) is class_ and bool(instance.reset(config))
         finally:
             if not fits:
-                instance.stop()
+                _clean_up(instance, tell)
         return instance if fits else None
 
     def keep(self, instance: Trainable) -> None:
@@ -51,10 +56,13 @@ class KeptInstance:
         self._instance = instance
 
     def close(self) -> None:
-        """Clean the kept instance up; to be called when the process runs no more attempts."""
+        """Clean the kept instance up; to be called when the process runs no more attempts.
+
+        An error in `cleanup` is written to stderr: there is no trial left to tell it of.
+        """
         instance, self._instance = self._instance, None
         if instance is not None:
-            instance.stop()
+            _clean_up(instance, lambda text: sys.stderr.write(f"{text}\n"))
 
 
 def run_class(
@@ -67,17 +75,17 @@ def run_class(
     Raises:
         BaseException: whatever the user's methods raise.
     """
-    instance = (kept.take(class_, config) if kept else None) or class_(config=config)
+    instance = (kept.take(class_, config, session.notice) if kept else None) or class_(config=config)
     try:
         _restore(instance, session)
         _train(instance, session)
     except BaseException:
-        _clean_up(instance, session)
+        _clean_up(instance, session.notice)
         raise
     if kept:
         kept.keep(instance)
     else:
-        _clean_up(instance, session)
+        _clean_up(instance, session.notice)
 
 
 def _restore(instance: Trainable, session: Session) -> None:
@@ -127,8 +135,8 @@ def _save(instance: Trainable, session: Session) -> str | None:
     return directory
 
 
-def _clean_up(instance: Trainable, session: Session) -> None:
+def _clean_up(instance: Trainable, tell: Callable[[str], object]) -> None:
     try:
         instance.stop()
     except Exception:
-        session.notice(f"{type(instance).__name__}.cleanup() raised.\n{traceback.format_exc()}")
+        tell(f"{type(instance).__name__}.cleanup() raised.\n{traceback.format_exc()}")
