@@ -142,7 +142,7 @@ class Checkpoint(metaclass=_CheckpointType):
                 f"{file_path} is not JSON: {error}. Store it anew with set_metadata."
             ) from error
         if not isinstance(metadata, dict):
-            raise CheckpointCorruptError(f"{file_path} does not hold a JSON object; store it anew.")
+            raise CheckpointCorruptError(f"{file_path} does not hold a JSON object. Store it anew.")
         return metadata
 
     def set_metadata(self, metadata: dict[str, Any]) -> None:

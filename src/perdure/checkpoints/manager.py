@@ -12,21 +12,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal, Union
 
 from perdure.checkpoints.durability import complete_digests, sync_checkpoint
-from perdure.checkpoints.manifest import SMALL
+from perdure.checkpoints.manifest import SMALL, missing
 from perdure.checkpoints.pace import Pace
 from perdure.checkpoints.patience import DELAYS_S
-from perdure.checkpoints.recovery import find_committed as find_committed
-from perdure.checkpoints.recovery import sweep as sweep
+from perdure.checkpoints.recovery import find_committed, sweep
 from perdure.core.events import Source
 from perdure.errors import CheckpointError, StorageError
 from perdure.storage.faults import fault_point
 from perdure.storage.layout import MANIFEST
 from perdure.storage.removal import remove_file, remove_tree
 from perdure.storage.sync import sync_filesystem
+
+__all__ = ["Backlog", "CheckpointManager", "Deleted", "Done", "Durable", "Failed", "find_committed", "sweep"]
 
 GROUP = 4
 """From so many small checkpoints on, one flush of the file system is cheaper than syncing each."""
@@ -54,7 +54,7 @@ class Deleted:
 
 @dataclasses.dataclass(frozen=True)
 class Failed:
-    """It could not be done, and will not be tried again unless asked for."""
+    """It could not be done. Asking again tries again, but for an fsync that failed: that one is final."""
 
     source: Source
     what: Literal["made durable", "deleted"]
@@ -113,12 +113,13 @@ class CheckpointManager:
         """Waiting and in progress, oldest first; a job leaves when its outcome is known."""
         self._nbytes = 0
         self._to_delete: dict[Source, str] = {}
-        self._deleting: Source | None = None
         self._done: deque[Done] = deque()
         self._draining = 0
         self._stop = threading.Event()
         self._hurry = threading.Event()
         """Set to end a rest."""
+        self._unwritten: dict[Source, OSError] = {}
+        """Those whose fsync failed: another one would succeed without having written what the kernel dropped."""
         self._threads: dict[str, threading.Thread] = {}
         self._pace = Pace(hurry=self._in_a_hurry, rest=self._hurry.wait)
 
@@ -217,11 +218,11 @@ class CheckpointManager:
         if not ready:
             return
         if len(ready) >= GROUP and self._flush(ready):
-            self._finish([(job, Durable(job.source)) for job in ready])
+            outcomes: list[tuple[_Job, Done]] = [(job, Durable(job.source)) for job in ready]
         else:
-            for job in ready:
-                self._finish([(job, self._sync(job))])
+            outcomes = [(job, self._sync(job)) for job in ready]
         fault_point("durable.synced")
+        self._finish(outcomes)
 
     def _prepare(self, job: _Job) -> bool:
         """Complete the digests. False: there is nothing further to do for this job."""
@@ -229,16 +230,18 @@ class CheckpointManager:
         for delay_s in (*DELAYS_S, None):
             if job.cancelled or self._stop.is_set():
                 return False
+            if (error := self._unwritten.get(job.source)) is not None:
+                break
             try:
                 self._digest(job)
-            except CheckpointError as failure:
-                error = failure
+            except StorageError as failure:
+                error = failure  # damaged, or tried several times already
                 break
+            except _CancelledError:
+                return False
             except OSError as failure:
                 error = failure
-                if isinstance(failure, StorageError) or delay_s is None:
-                    break  # a StorageError has been tried several times already
-                self._stop.wait(delay_s)
+                self._stop.wait(delay_s or 0)
             else:
                 return True
         if error is not None:
@@ -247,7 +250,8 @@ class CheckpointManager:
 
     def _digest(self, job: _Job) -> None:
         if job.digested:
-            os.stat(os.path.join(job.folder, MANIFEST))
+            if not os.path.exists(os.path.join(job.folder, MANIFEST)):
+                raise missing(job.folder)
             return
         self._pace.begin()
         complete_digests(job.folder, lambda *chunk: self._after_chunk(job, *chunk))
@@ -272,6 +276,7 @@ class CheckpointManager:
         try:
             sync_checkpoint(job.folder)
         except OSError as error:
+            self._unwritten[job.source] = error
             return Failed(job.source, "made durable", error)
         return Durable(job.source)
 

@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from perdure.checkpoints import digests, durability, manager, patience
+from perdure.checkpoints.manager import Backlog, CheckpointManager, Done
+from perdure.checkpoints.manifest import SMALL, verify_checkpoint
+from perdure.checkpoints.transfer import Saver
+from perdure.core.events import CheckpointInfo, Source
+from perdure.errors import CheckpointCorruptError, CheckpointMissingError
+
+from .conftest import Files, names
+
+Folder = Callable[[Files], Path]
+LARGE = {"large": os.urandom(SMALL + 1), "small": b"1"}
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (patience, manager):
+        monkeypatch.setattr(module, "DELAYS_S", (0.0, 0.0, 0.0))
+
+
+@pytest.fixture
+def woken() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def managed(trial: Path, woken: threading.Event) -> Iterator[CheckpointManager]:
+    managed = CheckpointManager(trial.parent, wake=woken.set)
+    yield managed
+    managed.close()
+
+
+@pytest.fixture
+def committed(saver: Saver, folder: Folder) -> Callable[[Files], CheckpointInfo]:
+    def commit(files: Files) -> CheckpointInfo:
+        return saver.commit(folder(files), row={}, iteration=1, time_total_s=0.0)
+
+    return commit
+
+
+def source(number: int) -> Source:
+    return Source(trial="t1", number=number)
+
+
+def outcomes(managed: CheckpointManager) -> list[Done]:
+    assert managed.drain(30)
+    return managed.poll()
+
+
+def test_a_checkpoint_becomes_durable_and_verifiable(
+    managed: CheckpointManager, trial: Path, committed: Callable[[Files], CheckpointInfo], woken: threading.Event
+) -> None:
+    info = committed(LARGE)
+    managed.make_durable(source(0), trial / info.directory, info.nbytes)
+    assert woken.wait(30), "the loop is told without asking"
+    assert [(done.kind, done.source) for done in managed.poll()] == [("durable", source(0))]
+    assert managed.poll() == []
+    verify_checkpoint(trial / info.directory, trusted=False)
+
+
+def test_what_the_manifest_digests_needs_no_digests_file(
+    managed: CheckpointManager, trial: Path, committed: Callable[[Files], CheckpointInfo]
+) -> None:
+    for known in (False, True):
+        info = committed({"a": b"1"})
+        managed.make_durable(source(info.number), trial / info.directory, info.nbytes, digested=known)
+        assert [done.kind for done in outcomes(managed)] == ["durable"]
+        assert names(trial / info.directory) == [".perdure.json", "a"]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="names descriptors through /proc")
+def test_everything_up_to_the_experiment_is_synced_before_it_is_told(
+    managed: CheckpointManager,
+    trial: Path,
+    committed: Callable[[Files], CheckpointInfo],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def recording(descriptor: int) -> None:
+        assert managed.poll() == []
+        synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recording)
+    info = committed(LARGE)
+    managed.make_durable(source(0), trial / info.directory, info.nbytes)
+    assert [done.kind for done in outcomes(managed)] == ["durable"]
+    assert sorted(synced[:4]) == [".perdure-digests.json", ".perdure.json", "large", "small"]
+    assert synced[4:] == ["checkpoint_000000", "trial", "experiment"]
+
+
+def test_many_small_ones_share_one_flush(
+    managed: CheckpointManager,
+    trial: Path,
+    committed: Callable[[Files], CheckpointInfo],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flushes: list[str] = []
+    fsyncs: list[int] = []
+
+    def flush(path: str) -> bool:
+        flushes.append(path)
+        return True
+
+    monkeypatch.setattr(manager, "sync_filesystem", flush)
+    monkeypatch.setattr(os, "fsync", fsyncs.append)
+    monkeypatch.setattr(manager, "GATHER_S", 60.0)  # ended by the drain
+    infos = [committed({"a": b"1"}) for _ in range(20)]
+    for info in infos:
+        managed.make_durable(source(info.number), trial / info.directory, info.nbytes, digested=info.digested)
+    assert {done.source.number for done in outcomes(managed) if done.kind == "durable"} == set(range(20))
+    assert flushes == [str(trial.parent)]
+    assert fsyncs == []
+
+
+def test_a_flush_that_fails_is_settled_one_by_one(
+    managed: CheckpointManager,
+    trial: Path,
+    committed: Callable[[Files], CheckpointInfo],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def flush(_: str) -> bool:
+        raise OSError(errno.EIO, "somebody's write failed")
+
+    def sync(folder: str) -> None:
+        if folder.endswith("2"):
+            raise OSError(errno.EIO, "disk failed")
+
+    monkeypatch.setattr(manager, "sync_filesystem", flush)
+    monkeypatch.setattr(manager, "sync_checkpoint", sync)
+    monkeypatch.setattr(manager, "GATHER_S", 60.0)
+    for _ in range(6):
+        info = committed({"a": b"1"})
+        managed.make_durable(source(info.number), trial / info.directory, info.nbytes)
+    assert {done.source.number: done.kind for done in outcomes(managed)} == {
+        number: "failed" if number == 2 else "durable" for number in range(6)
+    }
+
+
+def test_a_failed_fsync_is_final(
+    managed: CheckpointManager,
+    trial: Path,
+    committed: Callable[[Files], CheckpointInfo],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The kernel may have dropped the pages, so that a second fsync would succeed without their being written."""
+
+    def fail(_: str) -> None:
+        raise OSError(errno.EIO, "disk failed")
+
+    info = committed({"a": b"1"})
+    with monkeypatch.context() as patch:
+        patch.setattr(manager, "sync_checkpoint", fail)
+        managed.make_durable(source(0), trial / info.directory, 1)
+        (first,) = outcomes(managed)
+    managed.make_durable(source(0), trial / info.directory, 1)
+    (second,) = outcomes(managed)
+    for done in (first, second):
+        assert done.kind == "failed"
+        assert (done.what, done.corrupt, str(done.error)) == ("made durable", False, "[Errno 5] disk failed")
+    assert managed.backlog.count == 0
+
+
+def test_a_passing_read_error_is_retried_and_a_lasting_one_told(
+    managed: CheckpointManager,
+    trial: Path,
+    committed: Callable[[Files], CheckpointInfo],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left = [3]
+    digest_file = durability.digest_file
+
+    def flaky(*arguments: object) -> str:
+        if left[0] > 0:
+            left[0] -= 1
+            raise OSError(errno.EIO, "passing")
+        return digest_file(*arguments)
+
+    monkeypatch.setattr(durability, "digest_file", flaky)
+    info = committed(LARGE)
+    managed.make_durable(source(0), trial / info.directory, info.nbytes)
+    assert [done.kind for done in outcomes(managed)] == ["durable"]
+    left[0] = 1000
+    info = committed(LARGE)
+    managed.make_durable(source(1), trial / info.directory, info.nbytes)
+    (done,) = outcomes(managed)
+    assert (done.kind, done.corrupt) == ("failed", False)
+    left[0] = 0
+    managed.make_durable(source(1), trial / info.directory, info.nbytes)
+    assert [done.kind for done in outcomes(managed)] == ["durable"], "asked again, it is tried again"
+
+
+def test_a_checkpoint_that_is_not_what_was_committed_is_told(
+    managed: CheckpointManager, trial: Path, committed: Callable[[Files], CheckpointInfo]
+) -> None:
+    cut, gone, emptied = (committed(LARGE) for _ in range(3))
+    os.truncate(trial / cut.directory / "large", 7)
+    (trial / gone.directory / ".perdure.json").unlink()
+    (trial / emptied.directory / "small").unlink()
+    for info in (cut, gone, emptied):
+        managed.make_durable(source(info.number), trial / info.directory, info.nbytes)
+    failed = {done.source.number: done for done in outcomes(managed)}
+    assert {number: type(done.error) for number, done in failed.items()} == {
+        0: CheckpointCorruptError,
+        1: CheckpointMissingError,
+        2: CheckpointMissingError,
+    }
+    assert all(done.corrupt for done in failed.values())
+    assert "large has 7 bytes" in str(failed[0].error)
+
+
+def test_deletion_leaves_nothing_and_gone_counts_as_deleted(
+    managed: CheckpointManager, trial: Path, committed: Callable[[Files], CheckpointInfo]
+) -> None:
+    info = committed(LARGE)
+    managed.delete(source(0), trial / info.directory)
+    managed.delete(source(1), trial / "checkpoint_000001")
+    assert [(done.kind, done.source.number) for done in outcomes(managed)] == [("deleted", 0), ("deleted", 1)]
+    assert names(trial) == []
+
+
+def test_deletion_is_retried_then_told(
+    managed: CheckpointManager,
+    trial: Path,
+    committed: Callable[[Files], CheckpointInfo],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left = [3]
+    remove_tree = manager.remove_tree
+
+    def flaky(folder: str) -> bool:
+        if left[0] > 0:
+            left[0] -= 1
+            raise OSError(errno.EIO, "passing")
+        return remove_tree(folder)
+
+    monkeypatch.setattr(manager, "remove_tree", flaky)
+    info = committed(LARGE)
+    managed.delete(source(0), trial / info.directory)
+    assert [done.kind for done in outcomes(managed)] == ["deleted"]
+    left[0] = 1000
+    info = committed(LARGE)
+    managed.delete(source(1), trial / info.directory)
+    (done,) = outcomes(managed)
+    assert (done.kind, done.what, str(done.error)) == ("failed", "deleted", "[Errno 5] passing")
+
+
+def test_what_is_deleted_need_not_become_durable(
+    managed: CheckpointManager,
+    trial: Path,
+    committed: Callable[[Files], CheckpointInfo],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(manager, "GATHER_S", 60.0)
+    info = committed(LARGE)
+    managed.make_durable(source(0), trial / info.directory, info.nbytes)
+    managed.delete(source(0), trial / info.directory)
+    assert managed.backlog.count == 0
+    assert [done.kind for done in outcomes(managed)] == ["deleted"]
+
+
+def test_a_deletion_stops_the_reading_of_what_it_deletes(
+    managed: CheckpointManager,
+    trial: Path,
+    committed: Callable[[Files], CheckpointInfo],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reading, deleted = threading.Event(), threading.Event()
+    monkeypatch.setattr(digests, "CHUNK", 64 << 10)
+
+    def hold(descriptor: int, offset: int, nbytes: int) -> None:
+        reading.set()
+        assert deleted.wait(30)
+
+    monkeypatch.setattr(managed, "_pace", type("Hold", (), {"__call__": staticmethod(hold), "begin": lambda _: None})())
+    info = committed(LARGE)
+    managed.make_durable(source(0), trial / info.directory, info.nbytes)
+    assert reading.wait(30)
+    managed.delete(source(0), trial / info.directory)
+    deleted.set()
+    assert [done.kind for done in outcomes(managed)] == ["deleted"]
+    assert names(trial) == []
+
+
+def test_the_backlog_says_how_far_behind_the_disk_is(
+    trial: Path, committed: Callable[[Files], CheckpointInfo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(manager, "GATHER_S", 60.0)
+    managed = CheckpointManager(trial.parent, wake=lambda: None, clock=lambda: now[0])
+    assert managed.backlog == Backlog(0, 0, 0.0)
+    one, two = committed({"a": b"12345"}), committed({"a": b"123"})
+    managed.make_durable(source(0), trial / one.directory, one.nbytes)
+    now[0] = 107.0
+    managed.make_durable(source(1), trial / two.directory, two.nbytes)
+    managed.make_durable(source(1), trial / two.directory, two.nbytes)
+    assert managed.backlog == Backlog(2, 8, 7.0)
+    assert [done.source.number for done in outcomes(managed)] == [0, 1]
+    assert managed.backlog == Backlog(0, 0, 0.0)
+    managed.close()
+
+
+def test_drain_gives_up_when_its_time_is_over(
+    managed: CheckpointManager,
+    trial: Path,
+    committed: Callable[[Files], CheckpointInfo],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(manager, "sync_checkpoint", lambda _: release.wait(30))
+    info = committed({"a": b"1"})
+    managed.make_durable(source(0), trial / info.directory, 1)
+    assert not managed.drain(0.05)
+    assert managed.backlog.count == 1
+    release.set()
+    assert managed.drain(30)
+
+
+def test_closing_ends_the_threads_and_what_was_due_stays_due(
+    trial: Path, committed: Callable[[Files], CheckpointInfo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager, "GATHER_S", 60.0)
+    before = threading.active_count()
+    managed = CheckpointManager(trial.parent, wake=lambda: None)
+    info = committed(LARGE)
+    managed.make_durable(source(0), trial / info.directory, info.nbytes)
+    managed.close()
+    assert threading.active_count() == before
+    assert managed.poll() == []
+    verify_checkpoint(trial / info.directory, trusted=True)
+
+
+def test_reading_rests_between_chunks_until_there_is_a_hurry() -> None:
+    now, rests, hurry = [0.0], [], [False]
+    pace = manager.Pace(hurry=lambda: hurry[0], rest=rests.append, clock=lambda: now[0])
+    with open(os.devnull, "rb") as file:
+        for _ in range(2):
+            pace.begin()
+            now[0] += 0.5
+            pace(file.fileno(), 0, 1)
+            hurry[0] = True
+    assert rests == [1.5]
