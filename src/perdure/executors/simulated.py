@@ -189,6 +189,9 @@ class SimulatedExecutor:
         agenda = self._agenda
         while agenda:
             instant = agenda[0][0]
+            if agenda[0][2].over:
+                heapq.heappop(agenda)
+                continue
             if instant > until:
                 break
             self._now = instant

@@ -1,0 +1,8 @@
+from perdure.executors.base import Executor
+from perdure.executors.local import LocalExecutor
+from perdure.testing.executor import ExecutorTests
+
+
+class TestTemplate(ExecutorTests):
+    def make(self) -> Executor:
+        return LocalExecutor(cpus=4)
