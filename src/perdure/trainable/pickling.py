@@ -80,11 +80,12 @@ def dump_objects(objects: dict[str, object], path: str | os.PathLike[str], *, wh
     try:
         data: bytes = cloudpickle.dumps(objects, protocol=PROTOCOL)
     except Exception as error:
-        for place, value in objects.items():
-            reason = explain_unpicklable(value, f"{what}[{place!r}]")
-            if reason:
-                raise TrainableError(_unpicklable(f"the {what}", reason)) from error
-        raise TrainableError(_unpicklable(f"the {what}", str(error))) from error
+        named = (explain_unpicklable(value, f"{what}[{place!r}]") for place, value in objects.items())
+        reason = next(filter(None, named), str(error))
+        raise TrainableError(
+            f"Cannot pickle a part of the {what} that is no plain data, and has to be kept in {os.fspath(path)} for "
+            f"trials and restores: {reason}. Nothing was written. Use a function or class that builds it instead."
+        ) from error
     write_atomic(os.fspath(path), data, sync=True)
     return xxhash.xxh3_128_hexdigest(data)
 
@@ -121,15 +122,11 @@ def _pickled_with_parameters(trainable: object, directory: Path) -> bytes:
         raise
     except Exception as error:
         reason = explain_unpicklable(trainable, _described(trainable)) or f"{_described(trainable)}: {error}"
-        raise TrainableError(_unpicklable("the trainable", reason)) from error
+        raise TrainableError(
+            f"Cannot pickle the trainable, which is how trials in other processes get it: {reason}. Nothing was "
+            "started. Make that part inside the function (or in setup()) instead of outside."
+        ) from error
     return stream.getvalue()
-
-
-def _unpicklable(whole: str, reason: str) -> str:
-    return (
-        f"Cannot pickle {whole}, which is how trials in other processes get it: {reason}. Nothing was started. Make "
-        "that part inside the function (or in setup()) instead of outside."
-    )
 
 
 # --- which part cannot be pickled -------------------------------------------------------------------------------------
