@@ -6,12 +6,12 @@ import math
 import os
 import subprocess
 import sys
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from perdure.errors import JournalVersionError, MetricError, StorageError
 from perdure.journal.values import decode_config, encode_config, from_data, has_objects, to_data
@@ -128,7 +128,9 @@ class Level(enum.IntEnum):
     LOW = 1
 
 
-Pair = collections.namedtuple("Pair", "a b")
+class Pair(NamedTuple):
+    a: int
+    b: int
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ Pair = collections.namedtuple("Pair", "a b")
         (np.float64("nan"), math.nan),
         (np.int64(7), 7),
         (np.uint8(7), 7),
-        (np.bool_(True), True),  # noqa: FBT003
+        (np.bool_(True), True),
         (np.str_("x"), "x"),
         (np.array(3), 3),
         (np.array([[1.0, 2.0]]), [[1.0, 2.0]]),
@@ -218,7 +220,8 @@ def test_where_begins_the_message() -> None:
 
 
 def test_config_leaves_that_are_no_data_are_named_by_path() -> None:
-    data, objects = encode_config({"model": {"opt": Thing, "lr": np.float64(0.1)}, "a/b": [Thing], "phase": Phase.TRAIN})
+    config = {"model": {"opt": Thing, "lr": np.float64(0.1)}, "a/b": [Thing], "phase": Phase.TRAIN}
+    data, objects = encode_config(config)
     assert sorted(objects) == ["a~1b/0", "model/opt", "phase"]
     assert data["model"] == {"opt": {"$py": repr(Thing)}, "lr": 0.1}
     assert objects["phase"] is Phase.TRAIN

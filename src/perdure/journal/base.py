@@ -36,11 +36,26 @@ class JournalWriter(Protocol):
         """Of the record appended last."""
         ...
 
+    def stage(self, event: AnyEvent) -> AnyEvent:
+        """Add `event` to the batch that `commit` will write, and return it as decoded from what will be written."""
+        ...
+
+    def commit(self) -> None:
+        """Write all that was staged with one write. When it returns it survives the death of any process.
+
+        What was staged stays so where this raises, so that it can be tried again.
+
+        Raises:
+            ClaimLostError: another driver has taken over. Nothing of the batch counts.
+            StorageFullError: no space; nothing of the batch stays in the file.
+        """
+        ...
+
     def append(self, events: Sequence[AnyEvent]) -> list[AnyEvent]:
-        """Write all of `events` with one write, and return them as decoded from what was written.
+        """Stage and commit at once: write `events` with one write, and return them as decoded from what was written.
 
         When it returns they survive the death of any process. The state is folded from the returned events, so
-        that a replay cannot differ from it.
+        that a replay cannot differ from it. Where it raises, `events` are not staged either.
 
         Raises:
             ClaimLostError: another driver has taken over. Nothing that was passed counts.
@@ -53,7 +68,7 @@ class JournalWriter(Protocol):
         ...
 
     def close(self) -> None:
-        """Sync, and give the claim back."""
+        """Sync, and give the claim back. What was staged and not committed is dropped."""
         ...
 
 

@@ -4,7 +4,7 @@ JSON as it is; where JSON lacks a value, one tag stands for it:
 
     {"$float": "nan" | "inf" | "-inf"}       {"$tuple": [...]}
     {"$int": "0x..."}  beyond 64 bits        {"$bytes": base64}
-    {"$map": [[key, value], ...]}            a dictionary with another key than a string, or with one that begins with "$"
+    {"$map": [[key, value], ...]}            a dictionary with other keys than strings, or with one that begins with "$"
     {"$str": base64}                         a string that is not Unicode (lone surrogates)
     {"$py": repr}                            a leaf of a configuration that is not data: the object is in `params.pkl`
 
@@ -68,7 +68,7 @@ def encode_config(config: Mapping[str, object]) -> tuple[Data, dict[str, object]
         return config, {}
     objects: dict[str, object] = {}
     data = _leaf(dict(config), (), objects)
-    assert isinstance(data, dict)  # noqa: S101 - an empty path is never an object
+    assert isinstance(data, dict)
     return data, objects
 
 
@@ -292,7 +292,7 @@ def from_data(data: object, objects: Objects | None = None) -> object:
 def decode_config(data: Data, objects: Objects) -> dict[str, object]:
     """Return the configuration that `encode_config` was given."""
     config = _value(data, (), objects)
-    assert isinstance(config, dict)  # noqa: S101
+    assert isinstance(config, dict)
     return config
 
 
@@ -319,7 +319,7 @@ def _value(data: object, path: Path, objects: Objects | None) -> object:
 
 
 def _items(data: object, path: Path, objects: Objects | None) -> list[object]:
-    assert isinstance(data, list)  # noqa: S101
+    assert isinstance(data, list)
     return [_value(item, (*path, str(index)), objects) for index, item in enumerate(data)]
 
 
@@ -336,7 +336,7 @@ def _tagged(tag: str, content: object, path: Path, objects: Objects | None) -> o
         case "$str":
             return base64.b64decode(str(content)).decode("utf-8", "surrogatepass")
         case "$map":
-            assert isinstance(content, list)  # noqa: S101
+            assert isinstance(content, list)
             return {
                 _value(key, (), None): _value(item, (*path, f"#{index}"), objects)
                 for index, (key, item) in enumerate(content)

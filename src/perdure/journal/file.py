@@ -1,0 +1,478 @@
+"""The journal on a disk: one writer that appends to its epoch's file, and any number of readers.
+
+`append` is one `write`; what it acknowledged survives the death of any process. A background thread syncs the file
+at least every second and then replaces `journal.head`. See docs/design/001-journal-format.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from perdure.core.events import AnyEvent
+from perdure.errors import (
+    ClaimLostError,
+    ConfigurationError,
+    JournalCorruptError,
+    StorageError,
+    StorageFullError,
+)
+from perdure.journal import codec, epochs, recovery
+from perdure.journal.base import START, Position
+from perdure.journal.claim import Claim
+from perdure.journal.epochs import Hasher, Head, Segment
+from perdure.journal.recovery import CutReport, Damage, repair_journal, verify_journal
+
+__all__ = ["CutReport", "Damage", "FileJournal", "FileJournalReader", "repair_journal", "verify_journal"]
+
+_CHUNK = 1 << 20
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class _Written(NamedTuple):
+    """What has been acknowledged. Replaced as a whole, so that another thread never sees half of an append."""
+
+    sequence: int
+    offset: int
+    hasher: Hasher
+    """Of the file up to `offset`; never updated, only copied."""
+    staged: list[bytes]
+    """Lines that are to follow. In here so that an interrupt cannot come between writing and forgetting them."""
+
+
+class FileJournal:
+    """Takes the experiment in `directory` and writes its journal. One thread may append; `sync` may come from any.
+
+    Args:
+        directory: The experiment's; made if it is not there.
+        strict: Every append also waits until its bytes have reached the disk.
+        sync_interval_s: How often at least what is new is synced in the background.
+        lease_s: A driver on another host may take over when this one has not renewed its claim for so long.
+
+    Raises:
+        ExperimentLockedError: another driver is running the experiment.
+        JournalCorruptError: acknowledged records are damaged; names file, line and byte. Nothing was changed.
+        JournalVersionError: the journal was written by a newer perdure.
+        StorageFullError: no space.
+        StorageError: the directory cannot be written to.
+    """
+
+    cut: CutReport | None
+    """What the last driver was writing when it died, and is not history."""
+    notes: tuple[str, ...]
+    """What a person should know about the state the journal was found in."""
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        strict: bool = False,
+        sync_interval_s: float = 1.0,
+        lease_s: float = 30.0,
+    ) -> None:
+        if not (sync_interval_s > 0 and lease_s > 0):
+            raise ConfigurationError(
+                f"FileJournal(sync_interval_s={sync_interval_s!r}, lease_s={lease_s!r}): use seconds above 0."
+            )
+        self.directory = Path(os.path.abspath(directory))
+        self._strict = strict
+        self._failure: StorageError | None = None
+        self._uncertain = False
+        self._closed = False
+        self._synced = 0
+        self._sync_lock = threading.Lock()
+        self._stop = threading.Event()
+        try:
+            _make_directory(self.directory)
+            self._claim = Claim(self.directory, lease_s=lease_s)
+            try:
+                self._open()
+            except BaseException:
+                self._claim.release()
+                raise
+        except OSError as error:
+            raise _opening_failed(self.directory, error) from error
+        self._pause_s = min(sync_interval_s, lease_s / 6)
+        self._thread = threading.Thread(target=self._run, name="perdure-journal-sync", daemon=True)
+        self._thread.start()
+
+    def _open(self) -> None:
+        epochs.sweep_temporaries(self.directory)
+        found = recovery.inspect(self.directory, tick=self._claim.check)
+        recovery.raise_if_refused(found)
+        header, sequence = recovery.header_after(found)
+        self._claim.check()
+        self._epoch = found.newest + 1
+        self._descriptor, line = epochs.create_epoch(self.directory, self._epoch, header, sequence)
+        self._claim.descriptors.append(self._descriptor)
+        hasher = epochs.new_hasher()
+        hasher.update(line)
+        self._written = _Written(sequence, len(line), hasher, [])
+        self._successor = str(epochs.epoch_path(self.directory, self._epoch + 1))
+        self.cut = recovery.cut_of(found)
+        self.notes = tuple(found.notes)
+
+    @property
+    def epoch(self) -> int:
+        """The number of this driver."""
+        return self._epoch
+
+    @property
+    def position(self) -> Position:
+        """Of the record appended last; the end of the header before the first."""
+        return Position(self._epoch, self._written.sequence, self._written.offset)
+
+    # --- writing
+
+    def stage(self, event: AnyEvent) -> AnyEvent:
+        """Add `event` to the batch that `commit` will write, and return it as decoded from what will be written.
+
+        Raises:
+            InternalError: the event is not data. It was not staged.
+        """
+        written = self._written
+        line, decoded = codec.encode_and_decode(event, self._epoch, written.sequence + len(written.staged) + 1)
+        written.staged.append(line)
+        return decoded
+
+    def append(self, events: Sequence[AnyEvent]) -> list[AnyEvent]:
+        """Stage and commit at once: write all of `events` with one write, and return them as decoded from it.
+
+        Raises:
+            InternalError: an event is not data. Nothing was written.
+            StorageError: as `commit`.
+        """
+        staged = self._written.staged
+        before = len(staged)
+        try:
+            decoded = [self.stage(event) for event in events]
+            self.commit()
+        except BaseException:
+            del staged[before:]
+            raise
+        return decoded
+
+    def commit(self) -> None:
+        """Write all that was staged with one write. When it returns it survives the death of any process.
+
+        Raises:
+            ClaimLostError: another driver has taken over, or may have while this one was halted. Nothing was written.
+            StorageFullError: no space; nothing of the batch stays in the file, and `commit` may be tried again.
+            StorageError: the storage fails; the journal cannot be used any more.
+        """
+        written = self._written
+        block = b"".join(written.staged)
+        if self._uncertain:
+            self._withdraw()
+        hasher = written.hasher.copy()
+        hasher.update(block)
+        self._check()  # last thing before the write: what comes between them is the window that remains
+        if not block:
+            return
+        self._uncertain = True
+        try:
+            self._write(block)
+            if self._strict:
+                self._sync_file()
+        except OSError as error:
+            self._undo(error)
+        self._written = _Written(written.sequence + len(written.staged), written.offset + len(block), hasher, [])
+        self._uncertain = False
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            self._claim.check()
+            if os.access(self._successor, os.F_OK):
+                raise ClaimLostError(f"another driver has created {os.path.basename(self._successor)}")
+        except ClaimLostError as error:
+            self._failure = _lost(self.directory, error)
+            raise self._failure from error
+
+    def _write(self, block: bytes) -> None:
+        count = os.write(self._descriptor, block)
+        if count < len(block):  # a disk that is nearly full, or a signal in a very large batch
+            rest = memoryview(block)
+            while count < len(block):
+                count += os.write(self._descriptor, rest[count:])
+
+    def _undo(self, error: OSError) -> None:
+        """Take back what of a batch was written, none of which was acknowledged, and say why."""
+        try:
+            self._withdraw()
+        except OSError as second:
+            self._failure = StorageError(
+                f"Writing to the journal in {self.directory} failed ({error}), and what was written could not be taken "
+                f"back ({second}). The driver stops; resume the experiment when the storage works again."
+            )
+            raise self._failure from error
+        if error.errno in _FULL:
+            raise StorageFullError(
+                f"There is no space for the journal in {self.directory} ({error}). Nothing of the last batch stays in "
+                "it, and all before it is kept. Make space, then resume the experiment."
+            ) from error
+        self._failure = StorageError(
+            f"Writing to the journal in {self.directory} failed: {error}. All that was acknowledged before is kept. "
+            "Resume the experiment when the storage works again."
+        )
+        raise self._failure from error
+
+    def _withdraw(self) -> None:
+        """Cut our own file back to what was acknowledged: a write failed, or an interrupt came in the middle of one."""
+        os.ftruncate(self._descriptor, self._written.offset)
+        self._uncertain = False
+
+    # --- syncing
+
+    def sync(self) -> None:
+        """Return when everything appended so far has reached the disk.
+
+        Raises:
+            StorageError: it cannot; the kernel may have dropped the bytes, so nothing can be appended any more.
+        """
+        self._check()
+        self._sync()
+
+    def _sync(self) -> None:
+        # This lock is never taken by append: a slow disk delays nobody who reports.
+        with self._sync_lock:
+            written = self._written
+            if written.offset == self._synced:
+                return
+            self._sync_file()
+            self._synced = written.offset
+            head = Head(
+                epoch=self._epoch, sequence=written.sequence, offset=written.offset, hash=written.hasher.hexdigest()
+            )
+            try:
+                # A driver that was halted here must not take the head back from its successor.
+                if not os.access(self._successor, os.F_OK):
+                    epochs.write_head(self.directory, head)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                self._synced = 0  # the old head is still true; try again next time
+
+    def _sync_file(self) -> None:
+        try:
+            epochs.fdatasync(self._descriptor)
+        except OSError as error:
+            # Trying again proves nothing: the kernel marks pages it failed to write as clean.
+            self._failure = StorageError(
+                f"The disk refused what was written to the journal in {self.directory}: {error}. The driver stops, "
+                "since it cannot know what was kept. Resume the experiment when the storage works again."
+            )
+            raise self._failure from error
+
+    def _run(self) -> None:
+        """Body of the background thread."""
+        while True:
+            try:
+                self._sync()
+                if self._claim.renewal_due:
+                    self._claim.renew()
+            except ClaimLostError as error:
+                self._failure = self._failure or _lost(self.directory, error)
+                return
+            except OSError as error:
+                self._failure = self._failure or StorageError(
+                    f"The journal in {self.directory} cannot be kept safe: {error}. The driver stops; resume the "
+                    "experiment when the storage works again."
+                )
+                return
+            if self._stop.wait(self._pause_s):
+                return
+
+    # --- ending
+
+    def close(self) -> None:
+        """Sync, and give the claim back. A no-op the second time, and in a forked child."""
+        if self._closed or self._descriptor not in self._claim.descriptors:
+            return
+        self._closed = True
+        self._stop.set()
+        self._thread.join()
+        try:
+            if self._failure is None:
+                if self._uncertain:
+                    self._withdraw()
+                self._check()
+                self._sync()
+        finally:
+            self._failure = self._failure or ClaimLostError(
+                f"The journal in {self.directory} has been closed; nothing was written."
+            )
+            self._claim.descriptors.remove(self._descriptor)
+            os.close(self._descriptor)
+            self._claim.release()
+
+    def __enter__(self) -> FileJournal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _make_directory(directory: Path) -> None:
+    if directory.is_dir():
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    epochs.sync_directory(directory.parent)
+
+
+def _lost(directory: Path, error: ClaimLostError) -> ClaimLostError:
+    return ClaimLostError(
+        f"This driver no longer owns the experiment in {directory}: {error}. It wrote nothing more and stops. If no "
+        "other driver is running (`perdure ls` names it), resume the experiment."
+    )
+
+
+def _opening_failed(directory: Path, error: OSError) -> OSError:
+    if isinstance(error, StorageError):
+        return error
+    if error.errno in _FULL:
+        return StorageFullError(f"There is no space for a journal in {directory} ({error}). Make some and start again.")
+    return StorageError(
+        f"The journal in {directory} cannot be opened: {error}. Nothing was started. Check that the path is a "
+        "directory that you may write to."
+    )
+
+
+class FileJournalReader:
+    """Reads the journal of the experiment in `directory`, while a driver writes it or after. Changes nothing.
+
+    Going on from a position costs what is new, not what is there.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self.directory = Path(directory)
+        self._segments: tuple[Segment, ...] = ()
+        self._newest = 0
+
+    def read(self, after: Position = START) -> Iterator[tuple[Position, AnyEvent]]:
+        """Yield the valid records that follow `after`, up to what has been written by now.
+
+        A torn last line is not there yet: it is not yielded, and a later call may yield it whole.
+
+        Raises:
+            JournalCorruptError: acknowledged records are damaged; names file, line and byte.
+            JournalVersionError: the journal was written by a newer perdure.
+            StorageError: `after` is no longer part of history (its driver had lost the claim): read again from START.
+        """
+        segments = self._history()
+        first = _first_segment(segments, after, self.directory)
+        sequence = after.sequence if after.offset else -1
+        for segment in segments[first:]:
+            offset = after.offset if segment.epoch == after.epoch and after.offset else segment.start
+            if offset == segment.start and sequence not in (-1, segment.sequence):
+                raise self._corrupt(segment, 0, f"it goes on from record {segment.sequence}, not from {sequence}")
+            sequence = segment.sequence if offset == segment.start else sequence
+            records = self._segment(segment, offset, sequence)
+            sequence = yield from _following(records, after.sequence) if not after.offset else records
+
+    def _history(self) -> tuple[Segment, ...]:
+        """Return the chain of epochs; a directory listing only where there is an epoch that was not known yet."""
+        if not self._newest or epochs.epoch_path(self.directory, self._newest + 1).exists():
+            found = recovery.walk(self.directory)
+            recovery.raise_if_refused(found)
+            self._segments = tuple(found.segments)
+            # An epoch whose header is not whole yet may get one: look again next time.
+            is_settled = bool(self._segments) and self._segments[-1].epoch == found.newest
+            self._newest = found.newest if is_settled else 0
+        return self._segments
+
+    def _segment(self, segment: Segment, offset: int, sequence: int) -> Generator[tuple[Position, AnyEvent], None, int]:
+        """Yield the records of one epoch after (`offset`, `sequence`); return the number of the last one."""
+        suspect = -1
+        while True:
+            offset, sequence, problem = yield from _records(segment, offset, sequence)
+            if segment.limit is not None:
+                if problem or offset < segment.limit:
+                    raise self._corrupt(segment, offset, problem or "the file ends here, before its successor begins")
+                return sequence
+            if offset == suspect:
+                raise self._corrupt(segment, offset, problem or "the file ends here, and more had reached the disk")
+            if not self._should_go_on(segment, offset, problem):
+                return sequence
+            suspect = offset  # it had been written by now, so it must be there when read once more
+
+    def _should_go_on(self, segment: Segment, offset: int, problem: str) -> bool:
+        """Whether the record at `offset`, of the last epoch, has long been written: then it is not torn but damaged."""
+        head = epochs.read_head(self.directory)
+        if head is not None:
+            return head.epoch == segment.epoch and head.offset > offset
+        return bool(problem) and _has_valid_line(segment.path, offset)
+
+    def _corrupt(self, segment: Segment, offset: int, what: str) -> JournalCorruptError:
+        line = recovery.line_number(segment.path, offset)
+        return JournalCorruptError(
+            f"{segment.path}, line {line}, byte {offset}: {what}. The records before it were read, nothing was "
+            "changed. See `perdure verify` for all that is damaged."
+        )
+
+
+def _first_segment(segments: Sequence[Segment], after: Position, directory: Path) -> int:
+    """Return the index of the segment in which reading goes on."""
+    if after.epoch == 0:
+        return 0
+    for index, segment in enumerate(segments):
+        if segment.epoch == after.epoch and (segment.limit is None or after.offset <= segment.limit):
+            return index
+    raise StorageError(
+        f"{after} is no longer part of the journal in {directory}: the driver that wrote it had lost the experiment, "
+        "or the journal was repaired. Read it again from the start."
+    )
+
+
+def _following(
+    records: Generator[tuple[Position, AnyEvent], None, int], sequence: int
+) -> Generator[tuple[Position, AnyEvent], None, int]:
+    """Leave out the records up to `sequence`, for a position that does not say at which byte it stands."""
+    while True:
+        try:
+            item = next(records)
+        except StopIteration as stop:
+            return int(stop.value)
+        if item[0].sequence > sequence:
+            yield item
+
+
+def _records(
+    segment: Segment, offset: int, sequence: int
+) -> Generator[tuple[Position, AnyEvent], None, tuple[int, int, str]]:
+    """Yield valid records up to the end or the first bad one; return (byte, number) reached and what is bad there."""
+    limit = segment.limit if segment.limit is not None else 2**63
+    epoch, decode = segment.epoch, codec.decode
+    with segment.path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        rest = b""
+        while chunk := file.read(max(0, min(_CHUNK, limit - offset - len(rest)))):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                try:
+                    found_epoch, number, event = decode(line)
+                except JournalCorruptError as error:
+                    return offset, sequence, str(error)
+                if number != sequence + 1 or found_epoch != epoch:
+                    return offset, sequence, _out_of_order(found_epoch, number, epoch, sequence + 1)
+                offset += len(line) + 1
+                sequence = number
+                yield Position(epoch, number, offset), event
+    return offset, sequence, "it is not a whole record" if rest else ""
+
+
+def _out_of_order(found_epoch: int, number: int, epoch: int, due: int) -> str:
+    return f"it is record {number} of epoch {found_epoch} where record {due} of epoch {epoch} was due"
+
+
+def _has_valid_line(path: Path, offset: int) -> bool:
+    """Whether a whole record follows the bad one at `offset`."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        file.readline()
+        return any(codec.is_sealed(line) for line in file)
