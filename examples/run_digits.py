@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
@@ -73,6 +72,13 @@ def show(title):
     console.print(table)
 
 
+def epochs_trained():
+    """Epochs trained by each of the two runs. A row that the second found in a checkpoint is the first one's work."""
+    rows = [(at.epoch, row) for at, row in FileJournalReader(EXPERIMENT).read() if isinstance(row, Reported)]
+    after = sum(epoch == 2 and not row.adopted for epoch, row in rows)
+    return len(rows) - after, after
+
+
 def main():
     shutil.rmtree(STORAGE, ignore_errors=True)
 
@@ -86,17 +92,15 @@ def main():
         sys.exit("The second run failed.")
     show("All trials")
 
-    runs = Counter(
-        position.epoch for position, event in FileJournalReader(EXPERIMENT).read() if isinstance(event, Reported)
-    )
-    console.print(f"Epochs trained before the kill: {runs[1]}; after it: {runs[2]}; asked for: {EXPECTED}.")
-    console.print(f"Resuming saved {EXPECTED - runs[2]} epochs; {runs[1] + runs[2] - EXPECTED} were trained twice.")
+    before, after = epochs_trained()
+    console.print(f"Epochs trained before the kill: {before}; after it: {after}; asked for: {EXPECTED}.")
+    console.print(f"Resuming saved {EXPECTED - after} epochs; {before + after - EXPECTED} were trained twice.")
 
     best = tune.ResultGrid(read_experiment(EXPERIMENT), path=EXPERIMENT).get_best_result("accuracy", "max", scope="all")
     checkpoint = best.get_best_checkpoint("accuracy", "max")
     model, epoch = pickle.loads(Path(checkpoint.path, "model.pkl").read_bytes())
     accuracy = model.score(*digits.load_data()["test"])
-    console.print(f"Best checkpoint: {Path(checkpoint.path).relative_to(HERE.parent)} (epoch {epoch})")
+    console.print(f"Best checkpoint (epoch {epoch}): {Path(checkpoint.path).relative_to(HERE.parent)}", soft_wrap=True)
     console.print(f"Accuracy on digits that no trial has seen: {accuracy:.3f}")
 
 

@@ -100,7 +100,11 @@ _TRAINABLE = same(
     is_actor=_INTERNAL,
     train_buffered=_INTERNAL,
 )
-_TUNER = same("perdure.tuner:Tuner")
+_TUNER = Row(
+    status=Status.SAME,
+    home="perdure.tuner:Tuner",
+    without={"restore.trainable": "may be left out: the one stored with the experiment is taken."},
+)
 _TUNE_CONFIG = same("perdure.config:TuneConfig", "Adds seed.", chdir_to_trial_dir="deprecated in Ray; None by default.")
 _RESUME_CONFIG = same("perdure.config:ResumeConfig")
 _RESULT_GRID = Row(
@@ -113,8 +117,19 @@ _BASIC_VARIANT = Row(
     without={"*": f"Its methods are those of a Searcher. {_INTERNAL}"},
 )
 _GRID_SEARCH = same("perdure.search_space:grid_search")
-_FIFO = same("perdure.schedulers.fifo:FIFOScheduler")
-_TRIAL_SCHEDULER = same("perdure.schedulers.base:TrialScheduler")
+_CONTROLLER = {
+    f"{hook}.tune_controller": "called `controller`: a view with get_trials() and get_live_trials()."
+    for hook in (
+        "choose_trial_to_run",
+        "on_trial_add",
+        "on_trial_complete",
+        "on_trial_error",
+        "on_trial_remove",
+        "on_trial_result",
+    )
+}
+_FIFO = Row(status=Status.SAME, home="perdure.schedulers.fifo:FIFOScheduler", without=_CONTROLLER)
+_TRIAL_SCHEDULER = Row(status=Status.SAME, home="perdure.schedulers.base:TrialScheduler", without=_CONTROLLER)
 _STOPPER = same("perdure.stoppers.base:Stopper")
 _REPORTER = same("perdure.reporting.base:ProgressReporter")
 _CLI_REPORTER = same("perdure.reporting.reporters:CLIReporter")
@@ -205,9 +220,11 @@ SURFACE: dict[str, dict[str, Row]] = {
     ),
     "tune.logger": {
         "CSVLoggerCallback": same("perdure.loggers.csv:CSVLoggerCallback"),
-        "JsonLoggerCallback": same("perdure.loggers.json:JsonLoggerCallback"),
+        "JsonLoggerCallback": same("perdure.loggers.json:JsonLoggerCallback", update_config=_INTERNAL),
         "LoggerCallback": same("perdure.loggers.base:LoggerCallback"),
-        "TBXLoggerCallback": same("perdure.loggers.tensorboard:TBXLoggerCallback"),
+        "TBXLoggerCallback": same(
+            "perdure.loggers.tensorboard:TBXLoggerCallback", VALID_HPARAMS=_INTERNAL, VALID_NP_HPARAMS=_INTERNAL
+        ),
         "pretty_print": absent("Print the result's dictionary with pprint."),
     },
     "tune.logger.aim": {"AimLoggerCallback": planned(_TRACKER)},
@@ -284,7 +301,11 @@ SURFACE: dict[str, dict[str, Row]] = {
     "tune.stopper": {
         "CombinedStopper": same("perdure.stoppers.combined:CombinedStopper"),
         "ExperimentPlateauStopper": same("perdure.stoppers.experiment_plateau:ExperimentPlateauStopper"),
-        "FunctionStopper": same("perdure.stoppers.function:FunctionStopper"),
+        "FunctionStopper": Row(
+            status=Status.SAME,
+            home="perdure.stoppers.function:FunctionStopper",
+            without={"is_valid_function.fn": _INTERNAL},
+        ),
         "MaximumIterationStopper": same("perdure.stoppers.maximum_iteration:MaximumIterationStopper"),
         "NoopStopper": same("perdure.stoppers.noop:NoopStopper"),
         "Stopper": _STOPPER,
