@@ -1,0 +1,114 @@
+"""`perdure ls PATH`: the experiments under a storage path, or the trials of one experiment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from perdure.cli.reading import Experiment
+    from perdure.cli.writing import Page
+    from perdure.core.events import Data
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument(
+        "path",
+        nargs="?",
+        help="a storage path, or an experiment (default: $PERDURE_STORAGE_PATH, else ~/perdure_results)",
+        metavar="PATH",
+    )
+    parser.add_argument("--status", type=str.upper, help="only trials of this status", metavar="STATUS")
+    parser.add_argument("--limit", type=int, help="at most so many lines", metavar="N")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List."""
+    from perdure.cli.reading import find_experiments, is_experiment, open_experiment
+
+    given = arguments.path or os.environ.get("PERDURE_STORAGE_PATH") or "~/perdure_results"
+    path = Path(given).expanduser().absolute()
+    if is_experiment(path):
+        _list_trials(open_experiment(path), arguments)
+    else:
+        _list_experiments(path, find_experiments(path)[: arguments.limit], arguments)
+    return 0
+
+
+def _list_experiments(path: Path, found: list[Path], arguments: argparse.Namespace) -> None:
+    from perdure.cli.reading import experiment_json, open_experiment
+    from perdure.cli.writing import Page, write_json
+    from perdure.errors import StorageError
+
+    read: list[Experiment] = []
+    unread: list[tuple[Path, str]] = []
+    for directory in found:
+        try:
+            read.append(open_experiment(directory))
+        except StorageError as error:
+            unread.append((directory, str(error)))
+    if arguments.json:
+        broken: list[Data] = [{"path": str(directory), "error": what} for directory, what in unread]
+        write_json({"path": str(path), "experiments": [experiment_json(each) for each in read], "unreadable": broken})
+        return
+    page = Page()
+    if not found:
+        page.line(f"No experiments in {path}.")
+        return
+    _experiment_table(page, read)
+    for directory, what in unread:
+        page.line(f"{directory.name}: cannot be read: {what}")
+
+
+def _experiment_table(page: Page, experiments: list[Experiment]) -> None:
+    from perdure.cli.reading import best_of
+    from perdure.cli.writing import column, when
+    from perdure.reporting.formats import value_text
+    from perdure.reporting.tally import metric_of
+
+    best = []
+    for experiment in experiments:
+        line = best_of(experiment.lines())
+        metric = experiment.history.metric
+        best.append("" if line is None or metric is None else f"{metric} {value_text(metric_of(line, metric))}")
+    counts = [experiment.counts for experiment in experiments]
+    page.table(
+        [
+            column("experiment", [experiment.path.name for experiment in experiments]),
+            column("condition", [experiment.condition for experiment in experiments]),
+            column("trials", [str(len(experiment.history.trials)) for experiment in experiments], right=True),
+            column("ended", [_number(count["TERMINATED"]) for count in counts], right=True, worth=5),
+            column("errors", [_number(count["ERROR"]) for count in counts], right=True, worth=6),
+            column("best", best, worth=7),
+            column("last written", [when(experiment.history.updated_at) for experiment in experiments], worth=4),
+        ]
+    )
+
+
+def _number(count: int) -> str:
+    return str(count) if count else ""
+
+
+def _list_trials(experiment: Experiment, arguments: argparse.Namespace) -> None:
+    from perdure.cli.reading import trial_json
+    from perdure.cli.tables import trial_table
+    from perdure.cli.writing import Page, write_json
+    from perdure.core.state import Status
+    from perdure.errors import UserError
+
+    wanted = arguments.status
+    if wanted is not None and wanted not in Status.__members__:
+        raise UserError(f"There is no status {wanted}; use one of {', '.join(Status.__members__)}.")
+    trials = [trial for trial in experiment.history.trials.values() if wanted in (None, trial.status.value)]
+    trials = trials[: arguments.limit]
+    if arguments.json:
+        write_json({"path": str(experiment.path), "trials": [trial_json(experiment, trial) for trial in trials]})
+        return
+    page = Page()
+    if not trials:
+        page.line(f"No such trials in {experiment.path}.")
+        return
+    trial_table(page, experiment, [experiment.line(trial) for trial in trials])

@@ -1,0 +1,85 @@
+"""The `perdure` command: what it understands, and how it fails."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+import perdure
+from perdure.cli import ls, repair, show, verify
+from perdure.errors import ExperimentNotFoundError, PerdureError, UserError
+
+OK = 0
+PROBLEMS = 1
+USAGE = 2
+INTERRUPTED = 130
+OUTPUT_CLOSED = 141
+
+EPILOG = """\
+exit codes:
+  0    all is well
+  1    problems were found, or something could not be read or done
+  2    the command line is wrong, or there is no such experiment or trial
+  130  interrupted with Ctrl-C
+  141  whoever read the output stopped reading
+
+Every command takes --json; the shapes are in docs/reference/cli.md. No command unpickles anything.
+"""
+
+_COMMANDS = (
+    ("ls", "list the experiments under a storage path, or the trials of one experiment", ls),
+    ("show", "show an experiment, or one trial of it", show),
+    ("verify", "check the journal and every checkpoint of an experiment", verify),
+    ("repair", "give up what follows a damaged place in the journal", repair),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: the process's own) and return its exit code."""
+    arguments = make_parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()
+        return OUTPUT_CLOSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except PerdureError as error:
+        print(f"perdure: {error}", file=sys.stderr)
+        return USAGE if isinstance(error, (ExperimentNotFoundError, UserError)) else PROBLEMS
+    except OSError as error:
+        print(f"perdure: {error}", file=sys.stderr)
+        return PROBLEMS
+    return code
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="perdure",
+        description="Look at hyperparameter-tuning experiments: running, finished, moved or damaged ones.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"perdure {perdure.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, summary, module in _COMMANDS:
+        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        module.configure(command)
+        command.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def _silence_stdout() -> None:
+    """Keep the interpreter from complaining, at its end, about the output that nobody reads."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError, AttributeError):
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)

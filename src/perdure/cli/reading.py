@@ -1,0 +1,246 @@
+"""Experiments as commands see them: found on the disk, read from the journal, told in words and in JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from pathlib import Path
+
+from perdure.core.events import CheckpointInfo, Data, ErrorInfo
+from perdure.core.state import Status
+from perdure.errors import ExperimentNotFoundError, UserError
+from perdure.history import ExperimentHistory, TrialHistory, read_experiment
+from perdure.journal.claim import ClaimInfo, read_claim
+from perdure.reporting.frame import STATUS_STYLES
+from perdure.reporting.tally import TrialLine, metric_of
+
+INTERRUPTED = "INTERRUPTED"
+"""What a RUNNING trial is called when no driver is alive to run it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One experiment, read."""
+
+    path: Path
+    history: ExperimentHistory
+    claim: ClaimInfo | None
+
+    @property
+    def alive(self) -> bool:
+        """Whether a driver runs it now."""
+        return self.claim is not None and self.claim.alive
+
+    @property
+    def condition(self) -> str:
+        """One of "running", "finished" and "interrupted" (a restore would go on with it)."""
+        if self.alive:
+            return "running"
+        return "finished" if self.history.state.finished else "interrupted"
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a restore would find something to do that no driver is doing."""
+        return self.condition == "interrupted"
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Trials by status; every status is there."""
+        return {status.value: self.history.state.counts.get(status.value, 0) for status in Status}
+
+    @property
+    def how_to_resume(self) -> str:
+        """One line of Python that goes on with it."""
+        return f'Tuner.restore("{self.path}", trainable).fit()'
+
+    def status_word(self, status: Status) -> str:
+        """Return a trial's status as it is shown: nothing runs without a driver."""
+        return INTERRUPTED if status is Status.RUNNING and not self.alive else str(status.value)
+
+    def status_style(self, status: Status) -> str:
+        """Return the style a status is shown in."""
+        return "yellow" if status is Status.RUNNING and not self.alive else STATUS_STYLES[status]
+
+    def lines(self) -> list[TrialLine]:
+        """Return every trial as a row of a table, in the order they were created."""
+        return [self.line(trial) for trial in self.history.trials.values()]
+
+    def line(self, trial: TrialHistory) -> TrialLine:
+        """Return one trial as a row of a table."""
+        last = trial.last_row()
+        line = TrialLine(
+            id=trial.id,
+            number=trial.number,
+            name=trial.name,
+            searched=trial.searched,
+            status=trial.status,
+            failures=trial.failures,
+        )
+        if last is not None:
+            line.iteration, line.time_s, line.metrics = last.iteration, last.time_total_s, last.metrics
+        metric = self.history.metric
+        value = None if metric is None else metric_of(line, metric)
+        if isinstance(value, (int, float)) and math.isfinite(value):
+            line.score = -float(value) if self.history.mode == "min" else float(value)
+        return line
+
+    def metric_names(self) -> list[str]:
+        """Return the metrics of the trials' last rows, the optimised one first."""
+        names: dict[str, None] = {}
+        if self.history.metric is not None:
+            names[self.history.metric] = None
+        for trial in self.history.trials.values():
+            last = trial.last_row()
+            if last is not None:
+                names.update(dict.fromkeys(last.metrics))
+        return list(names)
+
+
+def best_of(lines: list[TrialLine]) -> TrialLine | None:
+    """Return the trial whose last value of the metric is the best."""
+    scored = [(line.score, -line.number, line) for line in lines if line.score is not None]
+    return max(scored, key=lambda entry: entry[:2])[2] if scored else None
+
+
+def open_experiment(path: str | os.PathLike[str]) -> Experiment:
+    """Read the experiment at `path`.
+
+    Raises:
+        ExperimentNotFoundError: there is none; the message says what is there instead.
+        JournalCorruptError, JournalVersionError: as `read_experiment`.
+    """
+    directory = Path(path).expanduser().absolute()
+    if directory.is_dir() and not is_experiment(directory):
+        inside = find_experiments(directory)
+        if inside:
+            names = ", ".join(found.name for found in inside[:5]) + (", ..." if len(inside) > 5 else "")
+            raise ExperimentNotFoundError(f"{directory} is no experiment, but holds some: {names}. Name one of them.")
+    history = read_experiment(directory)
+    return Experiment(directory, history, read_claim(directory))
+
+
+def is_experiment(directory: Path) -> bool:
+    """Return whether there is a journal in `directory`."""
+    return any(directory.glob("journal-*.jsonl"))
+
+
+def find_experiments(directory: Path) -> list[Path]:
+    """Return the experiments in a storage path, by name."""
+    try:
+        inside = sorted(entry for entry in directory.iterdir() if entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        raise ExperimentNotFoundError(f"There is no directory {directory}.") from None
+    return [entry for entry in inside if is_experiment(entry)]
+
+
+def find_trial(experiment: Experiment, text: str) -> TrialHistory:
+    """Return the trial that `text` names: by id, name, directory or number, or by a part of its name.
+
+    Raises:
+        UserError: no trial is called so, or several are.
+    """
+    trials = list(experiment.history.trials.values())
+    exact = [trial for trial in trials if text in (trial.id, trial.name, trial.directory, str(trial.number))]
+    found = exact or [trial for trial in trials if text in trial.name or text in trial.directory]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        some = ", ".join(trial.name for trial in trials[:3])
+        raise UserError(f"No trial of {experiment.path} is called {text!r}. There are {len(trials)}: {some}, ...")
+    some = ", ".join(trial.name for trial in found[:3])
+    raise UserError(f"{len(found)} trials are called like {text!r}: {some}, ... Name one.")
+
+
+# --- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def experiment_json(experiment: Experiment) -> Data:
+    """Return what --json says of an experiment."""
+    history = experiment.history
+    best = best_of(experiment.lines())
+    return {
+        "name": history.name,
+        "path": str(experiment.path),
+        "condition": experiment.condition,
+        "driver": driver_json(experiment.claim),
+        "trainable": history.state.trainable,
+        "metric": history.metric,
+        "mode": history.mode,
+        "created_at": history.created_at,
+        "updated_at": history.updated_at,
+        "ran_s": history.state.ran_before_s + history.state.ran_s,
+        "trials": len(history.trials),
+        "counts": experiment.counts,
+        "best": None if best is None else best_json(best, history),
+        "resume": experiment.how_to_resume if experiment.resumable else None,
+    }
+
+
+def best_json(best: TrialLine, history: ExperimentHistory) -> Data:
+    """Return what --json says of the best trial."""
+    metric = history.metric
+    assert metric is not None
+    return {
+        "trial": best.id,
+        "name": best.name,
+        "value": metric_of(best, metric),
+        "iteration": best.iteration,
+        "searched": best.searched,
+    }
+
+
+def driver_json(claim: ClaimInfo | None) -> Data | None:
+    """Return what --json says of the driver that runs an experiment, or ran it last."""
+    if claim is None:
+        return None
+    return {"alive": claim.alive, "host": claim.host, "pid": claim.pid, "started_at": claim.started_at}
+
+
+def trial_json(experiment: Experiment, trial: TrialHistory) -> Data:
+    """Return what --json says of a trial in a list."""
+    line = experiment.line(trial)
+    return {
+        "trial": trial.id,
+        "number": trial.number,
+        "name": trial.name,
+        "path": str(experiment.path / trial.directory),
+        "status": trial.status.value,
+        "interrupted": trial.status is Status.RUNNING and not experiment.alive,
+        "iteration": line.iteration,
+        "time_total_s": line.time_s,
+        "metrics": line.metrics,
+        "searched": trial.searched,
+        "failures": trial.failures,
+        "checkpoints": len(trial.checkpoints),
+        "error": None if trial.status is not Status.ERROR else error_json(trial.error),
+    }
+
+
+def error_json(error: ErrorInfo | None) -> Data | None:
+    """Return what --json says of an error."""
+    if error is None:
+        return None
+    return {
+        "kind": error.kind,
+        "message": error.message,
+        "traceback": error.traceback,
+        "signal": error.signal,
+        "exit_code": error.exit_code,
+    }
+
+
+def checkpoint_json(experiment: Experiment, trial: TrialHistory, info: CheckpointInfo) -> Data:
+    """Return what --json says of a checkpoint."""
+    core = experiment.history.state.trials[trial.id]
+    return {
+        "number": info.number,
+        "path": str(experiment.path / trial.directory / info.directory),
+        "iteration": info.iteration,
+        "segment": info.segment,
+        "attempt": info.attempt,
+        "nbytes": info.nbytes,
+        "score": info.score,
+        "durable": info.number not in core.undurable,
+        "pinned": info.number in core.pinned,
+    }

@@ -1,0 +1,298 @@
+"""`perdure show EXPERIMENT [TRIAL]`: everything there is to know about an experiment, or about one trial."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from perdure.cli.reading import Experiment
+    from perdure.cli.writing import Page
+    from perdure.history import AttemptHistory, TrialHistory
+
+_ROWS = 30
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("experiment", help="the experiment's directory", metavar="EXPERIMENT")
+    parser.add_argument("trial", nargs="?", help="a trial's id, name, number, or a part of its name", metavar="TRIAL")
+    parser.add_argument("--all", action="store_true", help="list every trial, however many there are")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show."""
+    from perdure.cli.reading import find_trial, open_experiment
+    from perdure.cli.writing import Page, write_json
+
+    experiment = open_experiment(arguments.experiment)
+    if arguments.trial is not None:
+        trial = find_trial(experiment, arguments.trial)
+        if arguments.json:
+            write_json(_trial_document(experiment, trial))
+        else:
+            _show_trial(Page(), experiment, trial)
+    elif arguments.json:
+        write_json(_experiment_document(experiment))
+    else:
+        _show_experiment(Page(), experiment, everything=arguments.all)
+    return 0
+
+
+# --- an experiment --------------------------------------------------------------------------------------------------
+
+
+def _experiment_document(experiment: Experiment) -> dict[str, object]:
+    from perdure.cli.reading import experiment_json, trial_json
+
+    trials = [trial_json(experiment, trial) for trial in experiment.history.trials.values()]
+    return {"experiment": experiment_json(experiment), "trials": trials}
+
+
+def _show_experiment(page: Page, experiment: Experiment, *, everything: bool) -> None:
+    from perdure.reporting.frame import Span
+
+    history = experiment.history
+    page.line(Span(history.name, "bold"), Span(f"  {experiment.path}", "dim"))
+    _show_condition(page, experiment)
+    _show_best(page, experiment)
+    _show_trials(page, experiment, everything=everything)
+    _show_checkpoints(page, experiment)
+    _show_errors(page, experiment)
+    if experiment.resumable:
+        page.line()
+        page.line("To go on with it: ", Span(experiment.how_to_resume, "bold"))
+
+
+def _show_condition(page: Page, experiment: Experiment) -> None:
+    from perdure.cli.writing import when
+    from perdure.core.state import Status
+    from perdure.reporting.formats import duration, plural
+    from perdure.reporting.frame import Span
+
+    history, claim = experiment.history, experiment.claim
+    words: list[Span | str] = [Span(experiment.condition, "bold"), f", {plural(len(history.trials), 'trial')}"]
+    separator = ": "
+    for status in Status:
+        count = history.state.counts.get(status.value, 0)
+        if count:
+            words += [separator, Span(f"{count} {experiment.status_word(status)}", experiment.status_style(status))]
+            separator = ", "
+    page.line(*words)
+    if claim is not None and claim.alive:
+        page.line(f"driver alive on {claim.host}, pid {claim.pid}, since {when(claim.started_at)}")
+    elif claim is not None:
+        how = "given back" if claim.released else "died"
+        page.line(f"no driver alive (the last one, pid {claim.pid} on {claim.host}, {how})")
+    else:
+        page.line("no driver alive")
+    ran_s = history.state.ran_before_s + history.state.ran_s
+    page.line(
+        f"created {when(history.created_at)}, last written {when(history.updated_at)}, "
+        f"ran {duration(ran_s)} in {plural(history.state.epoch, 'session')}, trainable {history.state.trainable}"
+    )
+
+
+def _show_best(page: Page, experiment: Experiment) -> None:
+    from perdure.cli.reading import best_of
+    from perdure.reporting.formats import value_text
+    from perdure.reporting.frame import Span, searched_text
+    from perdure.reporting.tally import metric_of
+
+    metric = experiment.history.metric
+    best = best_of(experiment.lines())
+    if best is None or metric is None:
+        return
+    page.line(
+        "best ",
+        Span(f"{metric} {value_text(metric_of(best, metric))}", "bold green"),
+        f": {best.name} at iteration {best.iteration}",
+        Span(f" ({searched_text(best.searched)})" if best.searched else "", "dim"),
+    )
+    latest = experiment.history.trials[best.id].latest_checkpoint
+    if latest is not None:
+        directory = experiment.history.trials[best.id].directory
+        page.line(f"its latest checkpoint: {experiment.path / directory / latest.directory}")
+
+
+def _show_trials(page: Page, experiment: Experiment, *, everything: bool) -> None:
+    from perdure.cli.tables import trial_table
+    from perdure.reporting.frame import Span
+
+    lines = experiment.lines()
+    if not lines:
+        return
+    page.line()
+    shown = lines
+    if not everything and len(lines) > _ROWS:
+        active = [line for line in lines if not line.status.finished]
+        ended = [line for line in lines if line.status.finished]
+        ended.sort(key=lambda line: (line.score is None, -(line.score or 0.0), line.number))
+        shown = sorted((active + ended)[:_ROWS], key=lambda line: line.number)
+    trial_table(page, experiment, shown)
+    if len(shown) < len(lines):
+        page.line(Span(f"... {len(lines) - len(shown)} more trials; --all lists them", "dim"))
+
+
+def _show_checkpoints(page: Page, experiment: Experiment) -> None:
+    from perdure.reporting.formats import nbytes_text, plural
+
+    infos = [info for trial in experiment.history.trials.values() for info in trial.checkpoints.values()]
+    if infos:
+        page.line()
+        total = sum(info.nbytes for info in infos)
+        count = sum(bool(trial.checkpoints) for trial in experiment.history.trials.values())
+        page.line(f"{plural(len(infos), 'checkpoint')} of {plural(count, 'trial')}, {nbytes_text(total)} in all")
+
+
+def _show_errors(page: Page, experiment: Experiment) -> None:
+    """Write each distinct failure once, the user's traceback first."""
+    from perdure.core.events import ErrorInfo
+    from perdure.core.state import Status
+    from perdure.reporting.frame import Span, exception_line
+    from perdure.reporting.tally import failure_key
+
+    groups: dict[object, tuple[ErrorInfo, list[TrialHistory]]] = {}
+    for trial in experiment.history.trials.values():
+        if trial.status is Status.ERROR and trial.error is not None:
+            groups.setdefault(failure_key(trial.error), (trial.error, []))[1].append(trial)
+    for error, trials in groups.values():
+        page.line()
+        if error.traceback:
+            _show_traceback(page, error.traceback)
+        else:
+            page.line(Span(exception_line(error.kind, error.message), "red"))
+        more = f" and {len(trials) - 1} more the same way" if len(trials) > 1 else ""
+        page.line(f"  failed {trials[0].name}{more} ({experiment.path / trials[0].directory / 'error.txt'})")
+
+
+def _show_traceback(page: Page, traceback: str) -> None:
+    from perdure.reporting.formats import one_line
+    from perdure.reporting.frame import Span
+
+    for text in traceback.rstrip().splitlines():
+        page.line(Span(one_line(text), "" if text.startswith((" ", "Traceback")) else "red"))
+
+
+# --- a trial --------------------------------------------------------------------------------------------------------
+
+
+def _trial_document(experiment: Experiment, trial: TrialHistory) -> dict[str, object]:
+    from perdure.cli.reading import checkpoint_json, trial_json
+
+    return {
+        "experiment": str(experiment.path),
+        "trial": {
+            **trial_json(experiment, trial),
+            "config": trial.config,
+            "resources": trial.resources,
+            "rows": trial.row_count,
+            "rows_superseded": trial.rows_superseded,
+            "attempts": [_attempt_document(attempt) for attempt in trial.attempts],
+            "checkpoints": [checkpoint_json(experiment, trial, info) for info in trial.checkpoints.values()],
+        },
+    }
+
+
+def _attempt_document(attempt: AttemptHistory) -> dict[str, object]:
+    from perdure.cli.reading import error_json
+
+    start = attempt.start
+    return {
+        "number": attempt.number,
+        "segment": attempt.segment,
+        "from": None if start is None else {"trial": start.trial, "checkpoint": start.number},
+        "host": attempt.host,
+        "pid": attempt.pid,
+        "started_at": attempt.started_at,
+        "ended_at": attempt.ended_at,
+        "outcome": None if attempt.outcome is None else attempt.outcome.value,
+        "error": error_json(attempt.error),
+    }
+
+
+def _show_trial(page: Page, experiment: Experiment, trial: TrialHistory) -> None:
+    from perdure.cli.tables import checkpoint_table
+    from perdure.reporting.formats import duration, plural, value_text
+    from perdure.reporting.frame import Span
+
+    line = experiment.line(trial)
+    status = Span(experiment.status_word(trial.status), experiment.status_style(trial.status))
+    page.line(Span(trial.name, "bold"), Span(f"  {experiment.path / trial.directory}", "dim"))
+    superseded = f", {trial.rows_superseded} rolled back" if trial.rows_superseded else ""
+    page.line(
+        status,
+        f" at iteration {line.iteration} after {duration(line.time_s)}, {plural(trial.row_count, 'row')}{superseded}",
+    )
+    page.line()
+    _show_values(page, "config", trial.config)
+    _show_values(page, "last result", line.metrics)
+    if trial.checkpoints:
+        checkpoint_table(page, experiment, trial)
+        page.line()
+    _show_attempts(page, trial)
+    if trial.error is not None:
+        page.line()
+        if trial.error.traceback:
+            _show_traceback(page, trial.error.traceback)
+        else:
+            page.line(Span(value_text(f"{trial.error.kind}: {trial.error.message}"), "red"))
+
+
+def _show_values(page: Page, title: str, values: dict[str, object]) -> None:
+    from perdure.history import flatten
+    from perdure.reporting.formats import value_text
+    from perdure.reporting.frame import Span
+
+    if not values:
+        return
+    flat = flatten(_untagged(values))
+    width = max(len(name) for name in flat) if flat else 0
+    page.line(Span(title, "bold"))
+    for name, value in flat.items():
+        page.line(f"  {name.ljust(width)}  {value_text(value)}")
+    page.line()
+
+
+def _untagged(values: dict[str, object]) -> dict[str, object]:
+    """Return values with tagged ones as the text they stand for, so that flattening leaves them whole."""
+    from perdure.reporting.formats import value_text
+
+    shown: dict[str, object] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            tagged = len(value) == 1 and next(iter(value)).startswith("$")
+            shown[name] = value_text(value) if tagged else _untagged(value)
+        else:
+            shown[name] = value
+    return shown
+
+
+def _show_attempts(page: Page, trial: TrialHistory) -> None:
+    from perdure.cli.writing import column, when
+    from perdure.reporting.frame import exception_line
+
+    attempts = trial.attempts
+    if not attempts:
+        return
+    starts = []
+    for attempt in attempts:
+        start = attempt.start
+        donor = f" of {start.trial}" if start is not None and start.trial != trial.id else ""
+        starts.append("scratch" if start is None else f"checkpoint {start.number}{donor}")
+    errors = [attempt.error for attempt in attempts]
+    page.table(
+        [
+            column("attempt", [str(attempt.number) for attempt in attempts], right=True),
+            column("from", starts),
+            column("outcome", ["" if attempt.outcome is None else attempt.outcome.value for attempt in attempts]),
+            column("started", [when(attempt.started_at) for attempt in attempts], worth=4),
+            column("ended", [when(attempt.ended_at) for attempt in attempts], worth=3),
+            column("process", [f"{attempt.pid} on {attempt.host}" for attempt in attempts], worth=2),
+            column(
+                "error",
+                ["" if error is None else exception_line(error.kind, error.message) for error in errors],
+                worth=5,
+            ),
+        ]
+    )
