@@ -46,7 +46,8 @@ def main():
     )
     results = tuner.fit()
     best = results.get_best_result()
-    print(f"{len(results)} trials; lowest point {best.metrics['height']:.4f} at {best.metrics['at']:.4f}, {best.config}")
+    print(f"{len(results)} trials; lowest point {best.metrics['height']:.4f} at {best.metrics['at']:.4f}")
+    print(f"found with {best.config}")
     for checkpoint, metrics in best.best_checkpoints:
         print(f"  {Path(checkpoint.path).name}: {metrics['height']:.4f} after {metrics['training_iteration']} steps")
 

@@ -82,7 +82,7 @@ def epochs_trained():
 def main():
     shutil.rmtree(STORAGE, ignore_errors=True)
 
-    console.rule(f"Tuning {digits.SAMPLES} networks for {digits.EPOCHS} epochs each; the driver will be killed half way")
+    console.rule(f"Tuning {digits.SAMPLES} networks, {digits.EPOCHS} epochs each; the driver will be killed half way")
     kill_half_way()
     console.rule("Killed: SIGKILL to the driver. This is what is on the disk")
     show(str(EXPERIMENT.relative_to(HERE.parent)))

@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING
 from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
-    from perdure.checkpoint import Checkpoint as Checkpoint
-    from perdure.config import (
-        CheckpointConfig as CheckpointConfig,
-        FailureConfig as FailureConfig,
-        RunConfig as RunConfig,
-        SyncConfig as SyncConfig,
-    )
-    from perdure.result import Result as Result
+    from perdure.checkpoint import Checkpoint
+    from perdure.config import CheckpointConfig, FailureConfig, RunConfig, SyncConfig
+    from perdure.result import Result
     from perdure.trainable.session import (
         TuneContext as TrainContext,
-        checkpoint_dir as checkpoint_dir,
-        get_checkpoint as get_checkpoint,
-        get_context as get_context,
-        report as report,
+    )
+    from perdure.trainable.session import (
+        checkpoint_dir,
+        get_checkpoint,
+        get_context,
+        report,
     )
 else:
     __getattr__, __dir__ = lazy_names(__name__)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
-    from perdure.callbacks import Callback as Callback
+    from perdure.callbacks import Callback
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
-    from perdure.reporting.base import ProgressReporter as ProgressReporter
-    from perdure.reporting.reporters import (
-        CLIReporter as CLIReporter,
-        JupyterNotebookReporter as JupyterNotebookReporter,
-    )
+    from perdure.reporting.base import ProgressReporter
+    from perdure.reporting.reporters import CLIReporter, JupyterNotebookReporter
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 

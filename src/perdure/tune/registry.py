@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
-    from perdure.trainable.registry import register_trainable as register_trainable
+    from perdure.trainable.registry import register_trainable
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 

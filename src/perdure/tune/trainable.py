@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
-    from perdure.trainable.base import Trainable as Trainable
-    from perdure.trainable.wrappers import with_parameters as with_parameters
+    from perdure.trainable.base import Trainable
+    from perdure.trainable.wrappers import with_parameters
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
-    from perdure.config import ResumeConfig as ResumeConfig, TuneConfig as TuneConfig
+    from perdure.config import ResumeConfig, TuneConfig
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 

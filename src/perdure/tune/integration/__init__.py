@@ -8,11 +8,11 @@ from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
     from perdure.tune.integration import (
-        keras as keras,
-        lightgbm as lightgbm,
-        pytorch_lightning as pytorch_lightning,
-        ray_train as ray_train,
-        xgboost as xgboost,
+        keras,
+        lightgbm,
+        pytorch_lightning,
+        ray_train,
+        xgboost,
     )
 else:
     __getattr__, __dir__ = lazy_names(__name__)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
-    from perdure.loggers.base import LoggerCallback as LoggerCallback
-    from perdure.loggers.csv import CSVLoggerCallback as CSVLoggerCallback
-    from perdure.loggers.json import JsonLoggerCallback as JsonLoggerCallback
-    from perdure.loggers.tensorboard import TBXLoggerCallback as TBXLoggerCallback
+    from perdure.loggers.base import LoggerCallback
+    from perdure.loggers.csv import CSVLoggerCallback
+    from perdure.loggers.json import JsonLoggerCallback
+    from perdure.loggers.tensorboard import TBXLoggerCallback
     from perdure.tune.logger import (
-        aim as aim,
-        comet as comet,
-        mlflow as mlflow,
-        wandb as wandb,
+        aim,
+        comet,
+        mlflow,
+        wandb,
     )
 else:
     __getattr__, __dir__ = lazy_names(__name__)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
-    from perdure.schedulers import create_scheduler as create_scheduler
-    from perdure.schedulers.base import TrialScheduler as TrialScheduler
-    from perdure.schedulers.fifo import FIFOScheduler as FIFOScheduler
+    from perdure.schedulers import create_scheduler
+    from perdure.schedulers.base import TrialScheduler
+    from perdure.schedulers.fifo import FIFOScheduler
     from perdure.tune.schedulers import (
-        pb2 as pb2,
-        resource_changing_scheduler as resource_changing_scheduler,
-        trial_scheduler as trial_scheduler,
+        pb2,
+        resource_changing_scheduler,
+        trial_scheduler,
     )
 else:
     __getattr__, __dir__ = lazy_names(__name__)

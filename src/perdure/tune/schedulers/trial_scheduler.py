@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
-    from perdure.schedulers.base import TrialScheduler as TrialScheduler
-    from perdure.schedulers.fifo import FIFOScheduler as FIFOScheduler
+    from perdure.schedulers.base import TrialScheduler
+    from perdure.schedulers.fifo import FIFOScheduler
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 

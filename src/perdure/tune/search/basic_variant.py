@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
-    from perdure.searchers.basic_variant import BasicVariantGenerator as BasicVariantGenerator
+    from perdure.searchers.basic_variant import BasicVariantGenerator
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
-    from perdure.searchers.concurrency import ConcurrencyLimiter as ConcurrencyLimiter
+    from perdure.searchers.concurrency import ConcurrencyLimiter
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
-    from perdure.searchers.repeater import Repeater as Repeater
+    from perdure.searchers.repeater import Repeater
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 

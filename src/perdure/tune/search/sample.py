@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
-    from perdure.search_space import Categorical as Categorical, Domain as Domain, Float as Float, Integer as Integer
+    from perdure.search_space import Categorical, Domain, Float, Integer
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 
