@@ -113,7 +113,7 @@ def test_names_that_windows_keeps_for_itself(name):
     assert not WINDOWS_REFUSES.search(safe_filename(name))
 
 
-# --- the user's own names -----------------------------------------------------------------------------------------------
+# --- the user's own names ---------------------------------------------------------------------------------------------
 
 
 def test_the_users_names_are_used():

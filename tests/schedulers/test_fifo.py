@@ -88,7 +88,7 @@ def test_what_a_scheduler_may_answer(answer, decision):
 
 @pytest.mark.parametrize("answer", [None, True, "continue!", Judgement("maybe"), []])
 def test_any_other_answer_names_scheduler_and_trial(answer):
-    with pytest.raises(PluginError, match="FIFOScheduler.on_trial_result returned .* for trial t7"):
+    with pytest.raises(PluginError, match=r"FIFOScheduler.on_trial_result returned .* for trial t7"):
         judgement(FIFOScheduler(), "t7", answer)
 
 

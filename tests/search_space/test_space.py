@@ -2,7 +2,8 @@ import copy
 import itertools
 import random
 import threading
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -30,7 +31,7 @@ def combinations(tree):
     return [space.variant(number, random.Random).config for number in range(space.grid_size)]
 
 
-# --- grids ------------------------------------------------------------------------------------------------------------
+# --- grids ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_first_grid_by_name_changes_fastest():
@@ -87,7 +88,7 @@ def test_grids_may_be_written_as_dicts_or_as_domains():
 
 
 def test_an_empty_grid_is_named():
-    with pytest.raises(ConfigurationError, match="'n/a'.*empty"):
+    with pytest.raises(ConfigurationError, match=r"'n/a'.*empty"):
         Space({"n": {"a": {"grid_search": []}}})
 
 
@@ -104,7 +105,7 @@ def test_a_huge_grid_is_not_listed():
     assert list(space.variant(10**30 - 1, random.Random).config.values()) == [9] * 30
 
 
-# --- drawing ----------------------------------------------------------------------------------------------------------
+# --- drawing --------------------------------------------------------------------------------------------------------
 
 
 def test_lists_and_tuples_are_searched_too():
@@ -148,7 +149,7 @@ def test_a_parameter_does_not_change_when_another_is_added():
     assert resolve({"0": uniform(0, 1), "a": uniform(0, 1), "z": choice([1, 2])}).config["a"] == alone
 
 
-# --- functions --------------------------------------------------------------------------------------------------------
+# --- functions ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_a_function_that_raises_is_named_and_its_error_kept():
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     with pytest.raises(ConfigurationError, match="KeyError: 'lr'"):
         resolve({"a": sample_from(lambda c: c["lr"])})
-    with pytest.raises(ConfigurationError, match="has no 'lr' .it has a, b."):
+    with pytest.raises(ConfigurationError, match=r"has no 'lr' .it has a, b."):
         resolve({"a": sample_from(lambda c: c.lr), "b": 1})
 
 
@@ -240,7 +241,7 @@ def test_what_a_function_draws_is_reproducible_and_disturbs_nobody():
     assert resolve(tree, seed=1).config != first
 
 
-# --- copies -----------------------------------------------------------------------------------------------------------
+# --- copies ---------------------------------------------------------------------------------------------------------
 
 
 class Settings:
@@ -248,7 +249,9 @@ class Settings:
         self.values = [1]
 
 
-Point = namedtuple("Point", "x y")
+class Point(NamedTuple):
+    x: object
+    y: object
 
 
 def test_no_trial_shares_anything_with_the_space_or_another_trial():
@@ -284,7 +287,7 @@ def test_what_cannot_be_copied_is_passed_on():
     assert resolve({"lock": lock}).config["lock"] is lock
 
 
-# --- the space itself -------------------------------------------------------------------------------------------------
+# --- the space itself -----------------------------------------------------------------------------------------------
 
 
 def test_a_space_must_be_a_dict():

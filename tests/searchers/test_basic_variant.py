@@ -83,7 +83,7 @@ def test_a_point_with_an_unknown_key_is_refused():
         driver(SPACE, 1, BasicVariantGenerator([3]))
 
 
-# --- a pure function of the space, the seed and the number --------------------------------------------------------------
+# --- a pure function of the space, the seed and the number ------------------------------------------------------------
 
 
 @given(seed=st.integers(0, 2**40), samples=st.integers(1, 6), constant=st.booleans(), points=st.integers(0, 3))
@@ -156,7 +156,7 @@ def test_an_empty_space_gives_one_empty_configuration_per_sample():
     assert configs(driver(None, 2)) == [{}, {}]
 
 
-# --- limits -------------------------------------------------------------------------------------------------------------
+# --- limits -----------------------------------------------------------------------------------------------------------
 
 
 def test_only_so_many_trials_are_unfinished_at_a_time():

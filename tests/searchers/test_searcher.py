@@ -86,7 +86,7 @@ def past(*events):
     return [make[kind](trial=trial, **rest) for kind, trial, rest in events]
 
 
-# --- suggestions --------------------------------------------------------------------------------------------------------
+# --- suggestions ------------------------------------------------------------------------------------------------------
 
 
 def test_constants_are_merged_into_what_is_suggested():
@@ -160,7 +160,7 @@ def test_no_trial_shares_its_configuration_with_the_searcher():
 @pytest.mark.parametrize("open_value", [grid_search([1, 2]), sample_from(lambda: 1)])
 def test_grids_and_functions_next_to_a_searcher_are_refused(open_value):
     search = driver(Counting(), {"x": uniform(0, 1), "g": open_value})
-    with pytest.raises(ConfigurationError, match="no value for 'g'. grid_search and sample_from are for random"):
+    with pytest.raises(ConfigurationError, match=r"no value for 'g'. grid_search and sample_from are for random"):
         search.next("t")
 
 
@@ -173,7 +173,7 @@ def test_a_searcher_that_handles_a_grid_by_itself_may():
 
 
 def test_a_space_that_the_searcher_does_not_take_is_refused():
-    with pytest.raises(ConfigurationError, match="did not take the search space.*leaves open: x, n/y"):
+    with pytest.raises(ConfigurationError, match=r"did not take the search space.*leaves open: x, n/y"):
         driver(Counting(own_space=True), {"x": uniform(0, 1), "n": {"y": choice([1])}})
     assert driver(Counting(own_space=True), {"c": 1}).next("t").config == {"c": 1, "x": 0}
 
@@ -192,7 +192,7 @@ def test_what_a_searcher_raises_is_shown_with_its_own_error():
             raise KeyError("gone")
 
     search = driver(Broken())
-    with pytest.raises(PluginError, match="Broken.suggest raised ZeroDivisionError: boom") as caught:
+    with pytest.raises(PluginError, match=r"Broken.suggest raised ZeroDivisionError: boom") as caught:
         search.next("t")
     assert caught.value.__cause__.__traceback__ is not None
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
@@ -218,7 +218,7 @@ def test_metric_and_mode_must_go_together():
     assert driver(Counting(metric=["a", "b"], mode=["min", "min"])).metrics == ("a", "b")
 
 
-# --- over a restore -----------------------------------------------------------------------------------------------------
+# --- over a restore ---------------------------------------------------------------------------------------------------
 
 
 def session(search):
@@ -326,7 +326,7 @@ def test_users_save_and_restore_by_hand(tmp_path):
         other.restore_from_dir(str(tmp_path / "nowhere"))
 
 
-# --- wrappers -----------------------------------------------------------------------------------------------------------
+# --- wrappers ---------------------------------------------------------------------------------------------------------
 
 
 def test_only_so_many_trials_are_unfinished_at_a_time():
@@ -375,7 +375,7 @@ def test_a_limit_below_one_is_refused(limit):
 
 
 def test_random_search_limits_itself():
-    with pytest.raises(ConfigurationError, match="BasicVariantGenerator.max_concurrent"):
+    with pytest.raises(ConfigurationError, match=r"BasicVariantGenerator.max_concurrent"):
         ConcurrencyLimiter(BasicVariantGenerator(), max_concurrent=1)
 
 
@@ -397,7 +397,7 @@ def test_repeating_less_than_once_is_refused():
         Repeater(Counting(), repeat=0)
 
 
-# --- trials from elsewhere ----------------------------------------------------------------------------------------------
+# --- trials from elsewhere --------------------------------------------------------------------------------------------
 
 
 def test_finished_trials_can_be_handed_to_a_searcher():

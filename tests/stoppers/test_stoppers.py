@@ -1,7 +1,7 @@
-import datetime
 import json
 import logging
 import pickle
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -24,7 +24,7 @@ def answers(stopper, values, metric="m", trial="t"):
     return [stopper(trial, {metric: value}) for value in values]
 
 
-# --- thresholds ---------------------------------------------------------------------------------------------------------
+# --- thresholds -------------------------------------------------------------------------------------------------------
 
 
 def test_a_dict_stops_at_any_threshold():
@@ -63,11 +63,11 @@ def test_booleans_and_numpy_numbers_are_thresholds():
 
 @pytest.mark.parametrize("threshold", ["0.9", None, [1], float("nan")])
 def test_a_threshold_that_is_no_number_is_refused(threshold):
-    with pytest.raises(ConfigurationError, match="'acc'.*a threshold is a number"):
+    with pytest.raises(ConfigurationError, match=r"'acc'.*a threshold is a number"):
         resolve_stopper({"acc": threshold})
 
 
-# --- what users write as `stop` -----------------------------------------------------------------------------------------
+# --- what users write as `stop` ---------------------------------------------------------------------------------------
 
 
 def test_every_spelling_of_a_stop_rule():
@@ -93,7 +93,7 @@ def test_something_like_a_stopper_is_refused_because_it_would_not_be_asked():
         def stop_all(self):
             return True
 
-    with pytest.raises(ConfigurationError, match="has stop_all.. but is no instance of a Stopper"):
+    with pytest.raises(ConfigurationError, match=r"has stop_all.. but is no instance of a Stopper"):
         resolve_stopper(Mine())
 
 
@@ -128,7 +128,7 @@ def test_what_a_function_raises_comes_out():
         resolve_stopper(lambda trial_id, result: result["loss"] > 1)("t", {})
 
 
-# --- the stoppers -------------------------------------------------------------------------------------------------------
+# --- the stoppers -----------------------------------------------------------------------------------------------------
 
 
 def test_maximum_iteration_counts_the_rows_of_each_trial():
@@ -140,7 +140,7 @@ def test_maximum_iteration_counts_the_rows_of_each_trial():
 def test_a_timeout_counts_running_time_only(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(timeout.time, "monotonic", lambda: now[0])
-    stopper = TimeoutStopper(datetime.timedelta(seconds=10))
+    stopper = TimeoutStopper(timedelta(seconds=10))
     assert not stopper.stop_all()
     now[0] += 6
     assert not stopper.stop_all()
@@ -206,7 +206,7 @@ def test_a_value_that_is_no_number_is_not_among_the_best():
 
 
 def test_an_experiment_metric_that_is_not_reported_is_an_error():
-    with pytest.raises(MetricError, match="Trial t did not report 'm'.*it reported: loss"):
+    with pytest.raises(MetricError, match=r"Trial t did not report 'm'.*it reported: loss"):
         ExperimentPlateauStopper("m")("t", {"loss": 1})
 
 
@@ -225,7 +225,7 @@ def test_combined_stops_what_any_stops():
         CombinedStopper({"m": 1})
 
 
-# --- what they remember -------------------------------------------------------------------------------------------------
+# --- what they remember -----------------------------------------------------------------------------------------------
 
 
 def built_in():
