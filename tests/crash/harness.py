@@ -1,0 +1,118 @@
+"""Starting the workload as a process of its own, killing it and what belongs to it, and reading what is left."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from perdure.core.events import Data
+from perdure.history import ExperimentHistory, TrialHistory, read_experiment
+from perdure.journal.values import from_data
+from tests.crash.workload import NAME, expected_rows
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(storage: Path, api: str, **options: object) -> subprocess.Popen[bytes]:
+    """Start the workload's driver; what it prints goes to a file beside the storage."""
+    command = [sys.executable, "-m", "tests.crash.workload", str(storage), api]
+    command += [f"{name}={value}" for name, value in options.items()]
+    with output_of(storage).open("ab") as output:
+        return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+
+
+def output_of(storage: Path) -> Path:
+    """Return the file that the drivers of this storage print to."""
+    return storage.parent / f"{storage.name}.log"
+
+
+def wait_for_end(driver: subprocess.Popen[bytes], storage: Path) -> ExperimentHistory:
+    """Wait until the driver has come to its end, and return the history."""
+    assert driver.wait(timeout=60) == 0, output_of(storage).read_text()
+    return read_experiment(storage / NAME)
+
+
+def finish(storage: Path, api: str, **options: object) -> ExperimentHistory:
+    """Run the workload to its end and return its history."""
+    return wait_for_end(start(storage, api, **options), storage)
+
+
+def rows_reported(storage: Path) -> int:
+    """Return how many rows are in the journal now; 0 while there is none."""
+    try:
+        history = read_experiment(storage / NAME)
+    except FileNotFoundError:
+        return 0
+    return sum(trial.row_count for trial in history.trials.values())
+
+
+def wait_until(condition: Callable[[], bool], *, timeout_s: float = 30.0) -> None:
+    """Wait until `condition` holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.005)
+
+
+def workers(storage: Path) -> list[int]:
+    """Return the pids of the live attempts, as the journal names them."""
+    history = read_experiment(storage / NAME)
+    live = [trial.live for trial in history.state.trials.values() if trial.live is not None]
+    return [attempt.pid for attempt in live if attempt.pid]
+
+
+def family(driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Return every process that the driver started, directly or not."""
+    return psutil.Process(driver.pid).children(recursive=True)
+
+
+def kill(pid: int) -> None:
+    """SIGKILL a process that may be gone."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def assert_gone(processes: list[psutil.Process], *, within_s: float = 2.0) -> None:
+    """Every one of these processes ends within the time."""
+    _, alive = psutil.wait_procs(processes, timeout=within_s)
+    left = [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert not left, f"left behind: {left}"
+
+
+def values(trial: TrialHistory) -> list[tuple[int, int]]:
+    """Return (step, value) of each row of the trial's view."""
+    return [(int(str(row.metrics["step"])), int(str(row.metrics["value"]))) for row in trial.rows()]
+
+
+def assert_whole(history: ExperimentHistory, *, samples: int = 4, steps: int = 12) -> None:
+    """Every trial ended, with every row once, in order and right, in the journal and in the files made from it."""
+    assert len(history.trials) == samples
+    for trial in history.trials.values():
+        assert trial.status.value == "TERMINATED", (trial.id, trial.status, trial.error)
+        expected = expected_rows(_factor(trial.config), steps)
+        assert values(trial) == expected, trial.id
+        directory = Path(history.path, trial.directory)
+        lines = [json.loads(line) for line in (directory / "result.json").read_text().splitlines()]
+        assert [(line["step"], line["value"]) for line in lines] == expected, trial.id
+        with (directory / "progress.csv").open(newline="") as file:
+            table = [(int(line["step"]), int(line["value"])) for line in csv.DictReader(file)]
+        assert table == expected, trial.id
+        assert [line["training_iteration"] for line in lines] == list(range(1, steps + 1))
+        assert not list(directory.glob(".staging-*"))
+
+
+def _factor(config: Data) -> int:
+    plain = from_data(config)
+    assert isinstance(plain, dict)
+    return int(plain["factor"])
