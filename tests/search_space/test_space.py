@@ -225,6 +225,11 @@ def test_a_function_may_return_a_space_or_a_part_of_the_configuration():
         resolve({"a": sample_from(lambda: grid_search([1]))})
 
 
+def test_asking_whether_there_is_a_parameter_does_not_ask_for_its_value():
+    tree = {"a": sample_from(lambda c: "b" in c), "b": sample_from(lambda c: "lr" in c or c["a"])}
+    assert resolve(tree).config == {"a": True, "b": True}
+
+
 def test_a_parameter_named_config_is_seen():
     assert resolve({"config": choice([3]), "a": sample_from(lambda c: c["config"])}).config["a"] == 3
 

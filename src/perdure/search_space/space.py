@@ -242,6 +242,9 @@ class ConfigView(Mapping[str, Any]):
             known = ", ".join(map(str, self._node)) or "nothing"
             raise AttributeError(f"the configuration has no {name!r} (it has {known})") from None
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._node  # without resolving it
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._node)
 
