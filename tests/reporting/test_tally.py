@@ -32,7 +32,7 @@ def test_counts_running_and_best(story):
     assert (shown.count(Status.RUNNING), shown.count(Status.PENDING), shown.total) == (2, 1, 5)
     assert [line.name for line in shown.running] == ["train_t0", "train_t1"]
     assert shown.running[0].metrics == {"accuracy": 0.4}
-    assert (shown.best.name, shown.best.value, shown.best.iteration) == ("train_t0", 0.5, 1)
+    assert (shown.best.name, shown.best.value, shown.best.iteration) == ("train_t0", 0.4, 2)
     assert shown.used == {"CPU": 2.0}
 
 

@@ -33,12 +33,11 @@ def run(arguments: argparse.Namespace) -> int:
     path = Path(given).expanduser().absolute()
     if is_experiment(path):
         _list_trials(open_experiment(path), arguments)
-    else:
-        _list_experiments(path, find_experiments(path)[: arguments.limit], arguments)
-    return 0
+        return 0
+    return _list_experiments(path, find_experiments(path)[: arguments.limit], arguments)
 
 
-def _list_experiments(path: Path, found: list[Path], arguments: argparse.Namespace) -> None:
+def _list_experiments(path: Path, found: list[Path], arguments: argparse.Namespace) -> int:
     from perdure.cli.reading import experiment_json, open_experiment
     from perdure.cli.writing import Page, write_json
     from perdure.errors import StorageError
@@ -53,27 +52,24 @@ def _list_experiments(path: Path, found: list[Path], arguments: argparse.Namespa
     if arguments.json:
         broken: list[Data] = [{"path": str(directory), "error": what} for directory, what in unread]
         write_json({"path": str(path), "experiments": [experiment_json(each) for each in read], "unreadable": broken})
-        return
+        return int(bool(unread))
     page = Page()
     if not found:
         page.line(f"No experiments in {path}.")
-        return
     _experiment_table(page, read)
     for directory, what in unread:
         page.line(f"{directory.name}: cannot be read: {what}")
+    return int(bool(unread))
 
 
 def _experiment_table(page: Page, experiments: list[Experiment]) -> None:
-    from perdure.cli.reading import best_of
     from perdure.cli.writing import column, when
-    from perdure.reporting.formats import value_text
-    from perdure.reporting.tally import metric_of
+    from perdure.reporting.formats import number
 
     best = []
     for experiment in experiments:
-        line = best_of(experiment.lines())
-        metric = experiment.history.metric
-        best.append("" if line is None or metric is None else f"{metric} {value_text(metric_of(line, metric))}")
+        first = experiment.best()
+        best.append("" if first is None else f"{experiment.history.metric} {number(first.value)}")
     counts = [experiment.counts for experiment in experiments]
     page.table(
         [

@@ -13,7 +13,7 @@ from perdure.errors import ExperimentNotFoundError, UserError
 from perdure.history import ExperimentHistory, TrialHistory, read_experiment
 from perdure.journal.claim import ClaimInfo, read_claim
 from perdure.reporting.frame import STATUS_STYLES
-from perdure.reporting.tally import TrialLine, metric_of
+from perdure.reporting.tally import Best, TrialLine, best_of, leaves, metric_of
 
 INTERRUPTED = "INTERRUPTED"
 """What a RUNNING trial is called when no driver is alive to run it."""
@@ -48,6 +48,11 @@ class Experiment:
     def counts(self) -> dict[str, int]:
         """Trials by status; every status is there."""
         return {status.value: self.history.state.counts.get(status.value, 0) for status in Status}
+
+    @property
+    def how_to_retry(self) -> str:
+        """One line of Python that runs its failed trials again."""
+        return f'Tuner.restore("{self.path}", trainable, resume_errored=True).fit()'
 
     @property
     def how_to_resume(self) -> str:
@@ -85,6 +90,10 @@ class Experiment:
             line.score = -float(value) if self.history.mode == "min" else float(value)
         return line
 
+    def best(self) -> Best | None:
+        """Return the trial whose last value of the metric is the best."""
+        return best_of(self.lines(), -1.0 if self.history.mode == "min" else 1.0)
+
     def metric_names(self) -> list[str]:
         """Return the metrics of the trials' last rows, the optimised one first."""
         names: dict[str, None] = {}
@@ -93,14 +102,8 @@ class Experiment:
         for trial in self.history.trials.values():
             last = trial.last_row()
             if last is not None:
-                names.update(dict.fromkeys(last.metrics))
+                names.update(dict.fromkeys(leaves(last.metrics)))
         return list(names)
-
-
-def best_of(lines: list[TrialLine]) -> TrialLine | None:
-    """Return the trial whose last value of the metric is the best."""
-    scored = [(line.score, -line.number, line) for line in lines if line.score is not None]
-    return max(scored, key=lambda entry: entry[:2])[2] if scored else None
 
 
 def open_experiment(path: str | os.PathLike[str]) -> Experiment:
@@ -158,7 +161,7 @@ def find_trial(experiment: Experiment, text: str) -> TrialHistory:
 def experiment_json(experiment: Experiment) -> Data:
     """Return what --json says of an experiment."""
     history = experiment.history
-    best = best_of(experiment.lines())
+    best = experiment.best()
     return {
         "name": history.name,
         "path": str(experiment.path),
@@ -172,21 +175,8 @@ def experiment_json(experiment: Experiment) -> Data:
         "ran_s": history.state.ran_before_s + history.state.ran_s,
         "trials": len(history.trials),
         "counts": experiment.counts,
-        "best": None if best is None else best_json(best, history),
+        "best": None if best is None else dataclasses.asdict(best),
         "resume": experiment.how_to_resume if experiment.resumable else None,
-    }
-
-
-def best_json(best: TrialLine, history: ExperimentHistory) -> Data:
-    """Return what --json says of the best trial."""
-    metric = history.metric
-    assert metric is not None
-    return {
-        "trial": best.id,
-        "name": best.name,
-        "value": metric_of(best, metric),
-        "iteration": best.iteration,
-        "searched": best.searched,
     }
 
 

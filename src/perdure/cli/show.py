@@ -62,6 +62,9 @@ def _show_experiment(page: Page, experiment: Experiment, *, everything: bool) ->
     if experiment.resumable:
         page.line()
         page.line("To go on with it: ", Span(experiment.how_to_resume, "bold"))
+    elif experiment.counts["ERROR"] and not experiment.alive:
+        page.line()
+        page.line("To run the failed ones again: ", Span(experiment.how_to_retry, "bold"))
 
 
 def _show_condition(page: Page, experiment: Experiment) -> None:
@@ -94,25 +97,21 @@ def _show_condition(page: Page, experiment: Experiment) -> None:
 
 
 def _show_best(page: Page, experiment: Experiment) -> None:
-    from perdure.cli.reading import best_of
-    from perdure.reporting.formats import value_text
+    from perdure.reporting.formats import number
     from perdure.reporting.frame import Span, searched_text
-    from perdure.reporting.tally import metric_of
 
-    metric = experiment.history.metric
-    best = best_of(experiment.lines())
-    if best is None or metric is None:
+    best = experiment.best()
+    if best is None:
         return
     page.line(
         "best ",
-        Span(f"{metric} {value_text(metric_of(best, metric))}", "bold green"),
+        Span(f"{experiment.history.metric} {number(best.value)}", "bold green"),
         f": {best.name} at iteration {best.iteration}",
         Span(f" ({searched_text(best.searched)})" if best.searched else "", "dim"),
     )
-    latest = experiment.history.trials[best.id].latest_checkpoint
-    if latest is not None:
-        directory = experiment.history.trials[best.id].directory
-        page.line(f"its latest checkpoint: {experiment.path / directory / latest.directory}")
+    trial = experiment.history.trials[best.trial]
+    if trial.latest_checkpoint is not None:
+        page.line(f"its latest checkpoint: {experiment.path / trial.directory / trial.latest_checkpoint.directory}")
 
 
 def _show_trials(page: Page, experiment: Experiment, *, everything: bool) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perdure.cli.reading import best_of
 from perdure.cli.writing import column
 from perdure.reporting.formats import duration, nbytes_text, value_text
 from perdure.reporting.frame import Column
-from perdure.reporting.tally import metric_of
+from perdure.reporting.tally import best_of, metric_of
 
 if TYPE_CHECKING:
     from perdure.cli.reading import Experiment
@@ -22,7 +21,7 @@ _METRICS = 3
 def trial_table(page: Page, experiment: Experiment, lines: list[TrialLine]) -> None:
     """Write a table of trials, the best one in bold."""
     best = best_of(lines)
-    highlighted = None if best is None else lines.index(best)
+    highlighted = next((n for n, line in enumerate(lines) if best is not None and line.id == best.trial), None)
     trials = [experiment.history.trials[line.id] for line in lines]
     metric = experiment.history.metric
     statuses = Column(

@@ -101,6 +101,9 @@ def outcome(snapshot: Snapshot, info: RunInfo, options: TableOptions, *, session
         how = info.how_to_resume or f'Tuner.restore("{info.path}", trainable).fit()'
         left = f"{plural(snapshot.unfinished, 'trial')} left; " if snapshot.unfinished else ""
         lines.append([Span(f"To go on ({left}finished ones are kept): " if left else "To go on: "), Span(how, "bold")])
+    elif snapshot.count(Status.ERROR):
+        retry = f'Tuner.restore("{info.path}", trainable, resume_errored=True).fit()'
+        lines.append([Span("To run the failed ones again: "), Span(retry, "bold")])
     return lines
 
 

@@ -14,7 +14,7 @@ import itertools
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set as AbstractSet
 from typing import Any, ClassVar, Union
 
 from perdure.core import transitions
@@ -43,6 +43,7 @@ KEPT = 50
 """Finished trials remembered by rank, and again by time of ending."""
 _NEWS_KEPT = 2000
 _DISTINCT_FAILURES = 200
+_NAMES_KEPT = 16
 
 
 @dataclasses.dataclass(slots=True)
@@ -68,10 +69,9 @@ class TrialLine:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Best:
-    """The best value of the metric that any row has held."""
+    """The trial whose last value of the metric is the best: what `get_best_result()` returns by default."""
 
     value: float
-    score: float
     trial: str
     name: str
     iteration: int
@@ -187,8 +187,8 @@ class Tally:
         self._lines: dict[str, TrialLine] = {}
         self._ranked: list[tuple[float, int, str, TrialLine]] = []
         self._recent: deque[TrialLine] = deque(maxlen=KEPT)
-        self._best: Best | None = None
         self._metric_names: dict[str, None] = {}
+        self._keys_seen: AbstractSet[str] = frozenset()
         self._failed: dict[str, tuple[TrialLine, ErrorInfo]] = {}
         self._groups: dict[object, FailureGroup] = {}
         self._ended = 0
@@ -230,6 +230,7 @@ class Tally:
         for line in self._lines.values():
             (running if line.status is Status.RUNNING else waiting).append(line)
         state = self._state
+        finished = _distinct(entry[3] for entry in sorted(self._ranked, reverse=True))
         return Snapshot(
             counts=state.counts.copy(),
             created=state.created,
@@ -238,9 +239,9 @@ class Tally:
             capacity=state.capacity.copy(),
             running=[line.copy() for line in running],
             waiting=[line.copy() for line in waiting],
-            best_finished=_distinct(entry[3] for entry in sorted(self._ranked, reverse=True)),
+            best_finished=finished,
             recent=_distinct(reversed(self._recent)),
-            best=self._best,
+            best=best_of([*running, *waiting, *finished[:1]], self._sign),
             metric_names=list(self._metric_names),
             failed=list(self._failed.values())[-KEPT:],
             groups=[dataclasses.replace(group) for group in self._groups.values()],
@@ -305,12 +306,11 @@ class Tally:
             value = metrics.get(self._metric)
             if value is None:
                 value = metric_of(line, self._metric)
-            if isinstance(value, (int, float)) and math.isfinite(value):
-                line.score = score = self._sign * value
-                if self._best is None or score > self._best.score:
-                    self._best = Best(value, score, line.id, line.name, line.iteration, line.searched)
-        if len(self._metric_names) < 16 and not metrics.keys() <= self._metric_names.keys():
-            self._metric_names.update(dict.fromkeys(metrics))
+            comparable = isinstance(value, (int, float)) and math.isfinite(value)
+            line.score = self._sign * value if comparable else None  # type: ignore[operator]
+        if metrics.keys() != self._keys_seen and len(self._metric_names) < _NAMES_KEPT:
+            self._keys_seen = metrics.keys()
+            self._metric_names.update(dict.fromkeys(leaves(metrics)))
         for action in event.actions:
             self._acted(action)
         if event.adopted and line.status is not Status.RUNNING:
@@ -420,6 +420,29 @@ class Tally:
         Noticed: _noticed,
         SearchEnded: _search_ended,
     }
+
+
+def best_of(lines: Iterable[TrialLine], sign: float = 1.0) -> Best | None:
+    """Return the best of `lines`; of equals the earliest. `sign` is that of their scores."""
+    best: TrialLine | None = None
+    for line in lines:
+        if line.score is None:
+            continue
+        if best is None or best.score is None or (line.score, -line.number) > (best.score, -best.number):
+            best = line
+    if best is None or best.score is None:
+        return None
+    return Best(sign * best.score, best.id, best.name, best.iteration, best.searched)
+
+
+def leaves(metrics: Mapping[str, object], prefix: str = "") -> Iterator[str]:
+    """Yield the names of metrics, those of nested ones joined by "/". A tagged value is a leaf."""
+    for name, value in metrics.items():
+        tagged = isinstance(value, dict) and len(value) == 1 and next(iter(value)).startswith("$")
+        if isinstance(value, dict) and value and not tagged:
+            yield from leaves(value, f"{prefix}{name}/")
+        else:
+            yield prefix + name
 
 
 def metric_of(line: TrialLine, metric: str) -> object:

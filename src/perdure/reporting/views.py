@@ -18,7 +18,7 @@ from perdure.reporting.base import ProgressReporter, RunInfo, TableOptions
 from perdure.reporting.display import TallyDisplay
 from perdure.reporting.formats import clock, resources_text
 from perdure.reporting.frame import Frame, build
-from perdure.reporting.tally import Best, News, Snapshot, TrialLine, metric_of
+from perdure.reporting.tally import News, Snapshot, TrialLine, best_of, leaves, metric_of
 from perdure.trial_view import TrialView
 
 if TYPE_CHECKING:
@@ -121,9 +121,8 @@ def snapshot_of(trials: Sequence[TrialView], options: TableOptions) -> Snapshot:
     scored = sorted((line for line in lines if line.score is not None), key=_score, reverse=True)
     names: dict[str, None] = {}
     for line in lines[:50]:
-        names.update(dict.fromkeys(line.metrics))
+        names.update(dict.fromkeys(leaves(line.metrics)))
     sign = -1.0 if options.mode == "min" else 1.0
-    best = scored[0] if scored else None
     return Snapshot(
         counts={status.value: sum(line.status is status for line in lines) for status in Status},
         created=len(lines),
@@ -134,9 +133,7 @@ def snapshot_of(trials: Sequence[TrialView], options: TableOptions) -> Snapshot:
         waiting=[line for line in lines if line.status is Status.PAUSED],
         best_finished=[line for line in scored if line.status.finished],
         recent=list(reversed(finished)),
-        best=None
-        if best is None
-        else Best(sign * _score(best), _score(best), best.id, best.name, best.iteration, best.searched),
+        best=best_of(scored, sign),
         metric_names=list(names),
         failed=[(line, ErrorInfo(kind="", message="")) for line in lines if line.status is Status.ERROR],
         groups=[],
