@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -110,7 +111,9 @@ class Experiment:
         self.tell(AttemptEnded(at=AT + 500, trial=f"ab12c_{n:05d}", attempt=1, outcome=outcome, error=error))
 
     def fail(self, n):
-        self.end(n, Outcome.FAILED, ErrorInfo(kind="ValueError", message="learning rate too large", traceback=TRACEBACK))
+        self.end(
+            n, Outcome.FAILED, ErrorInfo(kind="ValueError", message="learning rate too large", traceback=TRACEBACK)
+        )
 
     def finish(self):
         self.tell(SearchEnded(at=AT + 600), DriverStopped(at=AT + 600, finished=True, ran_s=600.0))
@@ -174,6 +177,7 @@ def perdure(capsys, monkeypatch):
     """Run a command in this process."""
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
 
     def run(*argv):
         capsys.readouterr()
@@ -184,7 +188,9 @@ def perdure(capsys, monkeypatch):
         captured = capsys.readouterr()
         return Ran(code, captured.out, captured.err)
 
-    return run
+    yield run
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from perdure.core.state import Status
 from perdure.errors import ExperimentNotFoundError, UserError
 from perdure.history import ExperimentHistory, TrialHistory, read_experiment
 from perdure.journal.claim import ClaimInfo, read_claim
+from perdure.journal.file import FileJournalReader
 from perdure.reporting.frame import STATUS_STYLES
 from perdure.reporting.tally import Best, TrialLine, best_of, leaves, metric_of
 
@@ -38,6 +39,12 @@ class Experiment:
         if self.alive:
             return "running"
         return "finished" if self.history.state.finished else "interrupted"
+
+    @property
+    def created_at(self) -> float | None:
+        """When its first record was written, in Unix seconds."""
+        first = next(iter(FileJournalReader(self.path).read()), None)
+        return None if first is None else first[1].at
 
     @property
     def resumable(self) -> bool:
@@ -170,7 +177,7 @@ def experiment_json(experiment: Experiment) -> Data:
         "trainable": history.state.trainable,
         "metric": history.metric,
         "mode": history.mode,
-        "created_at": history.created_at,
+        "created_at": experiment.created_at,
         "updated_at": history.updated_at,
         "ran_s": history.state.ran_before_s + history.state.ran_s,
         "trials": len(history.trials),

@@ -91,7 +91,7 @@ def _show_condition(page: Page, experiment: Experiment) -> None:
         page.line("no driver alive")
     ran_s = history.state.ran_before_s + history.state.ran_s
     page.line(
-        f"created {when(history.created_at)}, last written {when(history.updated_at)}, "
+        f"created {when(experiment.created_at)}, last written {when(history.updated_at)}, "
         f"ran {duration(ran_s)} in {plural(history.state.epoch, 'session')}, trainable {history.state.trainable}"
     )
 

@@ -51,7 +51,7 @@ class Page:
                 styles = [f"bold {style}".strip() for style in styles]
             self._row([column.cells[number] for column in kept], styles, kept, widths)
         if dropped:
-            self.line(Span(f"... {dropped} more columns; pipe the output to see all", "dim"))
+            self.line(Span(f"... {dropped} columns left out", "dim"))
 
     def _row(
         self, cells: Sequence[str], styles: Sequence[str], columns: Sequence[Column], widths: Sequence[int]

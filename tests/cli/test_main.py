@@ -1,0 +1,72 @@
+"""The command line as a whole."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import perdure as package
+
+
+def test_version(perdure):
+    ran = perdure("--version")
+    assert (ran.code, ran.out) == (0, f"perdure {package.__version__}\n")
+
+
+def test_help_tells_commands_and_exit_codes(perdure):
+    ran = perdure("--help")
+    assert ran.code == 0
+    for word in ("ls", "show", "verify", "repair", "exit codes:", "--json"):
+        assert word in ran.out
+
+
+@pytest.mark.parametrize("argv", [[], ["foo"], ["show"], ["ls", "--limit", "many"]])
+def test_a_wrong_command_line(perdure, argv):
+    ran = perdure(*argv)
+    assert ran.code == 2
+    assert ran.err.startswith("usage: perdure")
+
+
+def test_python_dash_m(perdure_process, finished):
+    ran = perdure_process("show", finished, "--json")
+    assert ran.returncode == 0
+    assert json.loads(ran.stdout)["experiment"]["name"] == "digits"
+    assert ran.stderr == ""
+
+
+def test_a_reader_that_leaves_is_no_error_message(finished):
+    command = f"{sys.executable} -m perdure show --json {finished} | head -c 1"
+    ran = subprocess.run(
+        ["/bin/sh", "-c", command],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin"},
+        timeout=60,
+    )
+    assert (ran.stdout, ran.stderr) == ("{", "")
+
+
+def test_colours_in_a_terminal_only(finished, capsys, monkeypatch):
+    from perdure.cli.main import main
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    main(["ls", str(finished)])
+    assert "\x1b[" not in capsys.readouterr().out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    main(["ls", str(finished)])
+    assert "\x1b[32mTERMINATED\x1b[0m" in capsys.readouterr().out
+    monkeypatch.setenv("NO_COLOR", "1")
+    main(["ls", str(finished)])
+    assert "\x1b[" not in capsys.readouterr().out
+
+
+def test_starting_loads_neither_rich_nor_any_numeric_library(finished):
+    code = (
+        "import sys\n"
+        "from perdure.cli.main import main\n"
+        f"main(['show', {str(finished)!r}])\n"
+        "heavy = {'rich', 'numpy', 'pandas', 'torch', 'cloudpickle', 'asyncio'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)}, timeout=60)

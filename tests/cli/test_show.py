@@ -1,0 +1,164 @@
+"""`perdure show`."""
+
+
+def test_a_finished_experiment(perdure, finished):
+    ran = perdure("show", finished)
+    assert ran.code == 0
+    assert ran.lines[0] == f"digits  {finished}"
+    assert ran.lines[1] == "finished, 3 trials: 2 TERMINATED, 1 ERROR"
+    assert ran.lines[2].startswith("no driver alive (the last one, pid ")
+    assert ran.lines[3] == (
+        "created 2023-11-14 22:13:20, last written 2023-11-14 22:23:20, ran 10 m 00 s in 1 session, trainable train"
+    )
+    assert ran.lines[4] == "best accuracy 0.5: train_ab12c_00001 at iteration 2 (lr=0.05)"
+    assert ran.lines[5] == f"its latest checkpoint: {finished / 'train_ab12c_00001' / 'checkpoint_000001'}"
+    assert "5 checkpoints of 2 trials, 5.0 KB in all" in ran.lines
+    start = ran.lines.index("Traceback (most recent call last):")
+    assert ran.lines[start + 3] == "ValueError: learning rate too large"
+    assert ran.lines[start + 4].startswith("  failed train_ab12c_00002")
+    assert ran.lines[-1] == (
+        f'To run the failed ones again: Tuner.restore("{finished}", trainable, resume_errored=True).fit()'
+    )
+
+
+def test_failures_of_one_kind_are_shown_once(perdure, new_experiment):
+    experiment = new_experiment()
+    for n in range(8):
+        experiment.start(n)
+        experiment.fail(n)
+    experiment.finish()
+    out = perdure("show", experiment.path).out
+    assert out.count("Traceback") == 1
+    assert "failed train_ab12c_00000 and 7 more the same way" in out
+
+
+def test_an_interrupted_experiment_says_how_to_go_on(perdure, interrupted):
+    ran = perdure("show", interrupted)
+    assert ran.lines[1] == "interrupted, 1 trial: 1 INTERRUPTED"
+    assert ran.lines[-1] == f'To go on with it: Tuner.restore("{interrupted}", trainable).fit()'
+
+
+def test_a_running_experiment_names_its_driver(perdure, new_experiment):
+    import os
+
+    experiment = new_experiment()
+    experiment.start(0)
+    ran = perdure("show", experiment.path)
+    assert ran.lines[1] == "running, 1 trial: 1 RUNNING"
+    assert f"pid {os.getpid()}, since " in ran.lines[2]
+    assert ran.lines[2].startswith("driver alive on ")
+    document = perdure("show", experiment.path, "--json").json
+    assert document["experiment"]["condition"] == "running"
+    assert document["experiment"]["driver"]["alive"] is True
+    assert document["experiment"]["resume"] is None
+
+
+def test_many_trials_are_folded_unless_all_are_asked_for(perdure, new_experiment):
+    experiment = new_experiment()
+    for n in range(45):
+        experiment.start(n)
+        experiment.report(n, 1, accuracy=n / 100)
+        experiment.end(n)
+    experiment.start(45)
+    experiment.finish()
+    ran = perdure("show", experiment.path)
+    rows = [line for line in ran.lines if line.startswith("train_")]
+    assert len(rows) == 30
+    assert rows[-1].startswith("train_ab12c_00045")  # what has not ended is always there
+    assert rows[0].startswith("train_ab12c_00016")  # and the best of those that have
+    assert "... 16 more trials; --all lists them" in ran.lines
+    assert sum(line.startswith("train_") for line in perdure("show", "--all", experiment.path).lines) == 46
+
+
+def test_a_trial(perdure, finished):
+    ran = perdure("show", finished, "ab12c_00001")
+    assert ran.lines == [
+        f"train_ab12c_00001  {finished / 'train_ab12c_00001'}",
+        "TERMINATED at iteration 2 after 1.0 s, 2 rows",
+        "",
+        "config",
+        "  lr      0.05",
+        "  epochs  3",
+        "",
+        "last result",
+        "  accuracy  0.5",
+        "  loss      0.5",
+        "",
+        "checkpoint         iter    size",
+        "---------------------------------------",
+        "checkpoint_000000     1  1.0 KB",
+        "checkpoint_000001     2  1.0 KB  latest",
+        "",
+        *ran.lines[16:18],
+        ran.lines[18],
+    ]
+    assert ran.lines[18].split()[:3] == ["1", "scratch", "finished"]
+
+
+def test_a_trial_in_json(perdure, finished):
+    trial = perdure("show", finished, "1", "--json").json["trial"]
+    assert trial["config"] == {"lr": 0.05, "epochs": 3}
+    assert trial["rows"] == 2
+    assert [attempt["outcome"] for attempt in trial["attempts"]] == ["finished"]
+    first = trial["checkpoints"][0]
+    assert first == {
+        "number": 0,
+        "path": str(finished / "train_ab12c_00001" / "checkpoint_000000"),
+        "iteration": 1,
+        "segment": 0,
+        "attempt": 1,
+        "nbytes": 1000,
+        "score": None,
+        "durable": True,
+        "pinned": False,
+    }
+
+
+def test_a_failed_trial_shows_its_traceback(perdure, finished):
+    ran = perdure("show", finished, "2")
+    assert ran.lines[-1] == "ValueError: learning rate too large"
+    assert "Traceback (most recent call last):" in ran.lines
+
+
+def test_trials_are_found_by_any_name_they_have(perdure, finished):
+    for name in ("0", "ab12c_00000", "train_ab12c_00000", "00000"):
+        assert perdure("show", finished, name).lines[0].startswith("train_ab12c_00000")
+
+
+def test_names_that_fit_none_or_several(perdure, finished):
+    ran = perdure("show", finished, "nobody")
+    assert (ran.code, ran.out) == (2, "")
+    assert "called 'nobody'" in ran.err
+    ran = perdure("show", finished, "ab12c")
+    assert ran.code == 2
+    assert "3 trials are called like 'ab12c'" in ran.err
+
+
+def test_a_moved_experiment_is_shown_where_it_is_now(perdure, finished, tmp_path):
+    moved = finished.rename(tmp_path / "moved")
+    ran = perdure("show", moved)
+    assert ran.code == 0
+    assert str(moved / "train_ab12c_00001" / "checkpoint_000001") in ran.out
+
+
+def test_what_is_no_experiment(perdure, finished, tmp_path):
+    ran = perdure("show", finished.parent)
+    assert (ran.code, ran.err) == (
+        2,
+        f"perdure: {finished.parent} is no experiment, but holds some: digits. Name one of them.\n",
+    )
+    ran = perdure("show", tmp_path / "nowhere")
+    assert ran.code == 2
+    assert ran.err.count("\n") == 1
+    assert "Traceback" not in ran.err
+
+
+def test_a_damaged_journal_is_an_error_in_one_line(perdure, finished):
+    journal = finished / "journal-000001.jsonl"
+    damaged = bytearray(journal.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    journal.write_bytes(damaged)
+    ran = perdure("show", finished)
+    assert (ran.code, ran.out) == (1, "")
+    assert "journal-000001.jsonl, line " in ran.err
+    assert ran.err.count("\n") == 1
