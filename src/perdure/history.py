@@ -231,13 +231,14 @@ class AttemptHistory:
 class RowIndex:
     """Where the rows of one trial's view stand in the journal, in the order of their keys."""
 
-    __slots__ = ("_keys", "_kept", "_offsets", "_places", "superseded")
+    __slots__ = ("_gone", "_kept", "_keys", "_offsets", "_places", "superseded")
 
-    def __init__(self, *, keep: bool) -> None:
+    def __init__(self, *, keep: bool, gone: set[int]) -> None:
         self._keys = array("q")
         self._places = array("q")
         self._offsets = array("q")
         self._kept: list[Reported] | None = [] if keep else None
+        self._gone = gone  # sequence numbers of superseded rows, of all trials
         self.superseded = 0
         """Rows that were in the view once and no longer are."""
 
@@ -261,6 +262,7 @@ class RowIndex:
         first = bisect_left(self._keys, (segment << _SEGMENT) + iteration + 1)
         dropped = len(self._keys) - first
         if dropped:
+            self._gone.update(self.sequence(i) for i in range(first, len(self._keys)))
             del self._keys[first:], self._places[first:], self._offsets[first:]
             if self._kept is not None:
                 del self._kept[first:]
@@ -296,12 +298,12 @@ class TrialHistory:
 
     __slots__ = ("_core", "_history", "attempts", "created_at", "index", "last")
 
-    def __init__(self, history: ExperimentHistory, core: Trial, *, created_at: float, keep: bool) -> None:
+    def __init__(self, history: ExperimentHistory, core: Trial, *, created_at: float, keep: bool, gone: set[int]) -> None:
         self._history = history
         self._core = core
         self.created_at = created_at
         self.attempts: list[AttemptHistory] = []
-        self.index = RowIndex(keep=keep)
+        self.index = RowIndex(keep=keep, gone=gone)
         self.last: Reported | None = None
         """The last row of the view; None before the first, and right after a rollback (see `last_row`)."""
 
@@ -486,6 +488,7 @@ class ExperimentHistory:
         self._reader = reader
         self._forgot = False
         self._folded = 0
+        self._superseded: set[int] = set()
 
     @property
     def name(self) -> str:
@@ -557,7 +560,7 @@ class ExperimentHistory:
 
     def _created(self, event: TrialCreated) -> TrialHistory:
         core = self.state.trials[event.trial]
-        trial = TrialHistory(self, core, created_at=event.at, keep=self._reader is None)
+        trial = TrialHistory(self, core, created_at=event.at, keep=self._reader is None, gone=self._superseded)
         self.trials[event.trial] = trial
         return trial
 
@@ -642,20 +645,16 @@ class ExperimentHistory:
                 for row in self.rows_of(trial):
                     yield trial, row
             return
-        cursors = {trial.id: _Cursor(trial) for trial in self.trials.values() if trial.row_count}
-        left = sum(cursor.trial.row_count for cursor in cursors.values())
+        superseded = self._superseded
+        trials = self.trials
         last = self.position.sequence
-        if not left:
-            return
         for position, event in self._reader.read(START):
-            if type(event) is Reported:
-                cursor = cursors.get(event.trial)
-                if cursor is not None and cursor.expected == position.sequence:
-                    cursor.advance()
-                    yield cursor.trial, event
-                    left -= 1
-            if not left or position.sequence >= last:
+            if position.sequence > last:
                 return
+            if type(event) is Reported and position.sequence not in superseded:
+                trial = trials.get(event.trial)
+                if trial is not None:
+                    yield trial, event
 
     def _scan_one(self, trial: TrialHistory, count: int) -> Iterator[Reported]:
         assert self._reader is not None
@@ -673,21 +672,6 @@ class ExperimentHistory:
 
 
 _DENSE = 16  # rows closer together than this are read in one pass
-
-
-class _Cursor:
-    """How far a pass over the journal has come in one trial's view."""
-
-    __slots__ = ("expected", "i", "trial")
-
-    def __init__(self, trial: TrialHistory) -> None:
-        self.trial = trial
-        self.i = 0
-        self.expected = trial.index.sequence(0)
-
-    def advance(self) -> None:
-        self.i += 1
-        self.expected = self.trial.index.sequence(self.i) if self.i < len(self.trial.index) else -1
 
 
 _FOLDS: dict[type, Callable[[ExperimentHistory, Any], TrialHistory | None]] = {

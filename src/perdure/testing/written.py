@@ -48,9 +48,7 @@ class WrittenExperiment:
         self._count = 0
         if not resumed:
             self.write(
-                ExperimentCreated(
-                    at=self.now, name=self.path.name, trainable="train", spec=spec or Spec(), version="0"
-                )
+                ExperimentCreated(at=self.now, name=self.path.name, trainable="train", spec=spec or Spec(), version="0")
             )
         self.write(DriverStarted(at=self.now, epoch=self.journal.epoch, host="here", pid=1, process_start=0.0))
 
@@ -92,7 +90,9 @@ class WrittenExperiment:
         """Return the trial's directory."""
         return self.path / f"train_{trial}"
 
-    def attempt(self, trial: str, start: Source | None = None, *, iteration: int = 0, segment: int | None = None) -> None:
+    def attempt(
+        self, trial: str, start: Source | None = None, *, iteration: int = 0, segment: int | None = None
+    ) -> None:
         """Plan and start an attempt."""
         number = self._attempts[trial] = self._attempts.get(trial, 0) + 1
         self._segments[trial] = self._segments.get(trial, 0) if segment is None else segment
@@ -159,9 +159,7 @@ class WrittenExperiment:
 
     def end(self, trial: str, outcome: Outcome = Outcome.FINISHED, error: ErrorInfo | None = None) -> None:
         """End the trial's attempt."""
-        self.write(
-            AttemptEnded(at=self.now, trial=trial, attempt=self._attempts[trial], outcome=outcome, error=error)
-        )
+        self.write(AttemptEnded(at=self.now, trial=trial, attempt=self._attempts[trial], outcome=outcome, error=error))
 
     def fail(self, trial: str, message: str = "boom") -> None:
         """End the trial's attempt with an error of the user's."""
