@@ -6,7 +6,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from perdure import train as train, tune as tune
+    from perdure import train as train
+    from perdure import tune as tune
 else:
 
     def __getattr__(name: str) -> object:

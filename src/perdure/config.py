@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import enum
 import os
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from perdure.errors import ConfigurationError
@@ -19,7 +20,6 @@ if TYPE_CHECKING:  # names for annotations only: this module imports nothing abo
     from perdure.reporting.base import ProgressReporter
     from perdure.schedulers.base import TrialScheduler
     from perdure.searchers.base import Searcher
-    from perdure.stoppers.base import Stopper
 
 Mode = Literal["min", "max"]
 StopRule = "Mapping[str, float] | Callable[[str, dict[str, Any]], bool] | Stopper | None"
@@ -176,8 +176,13 @@ class TuneConfig:
         check_mode(self.mode, what="TuneConfig.mode")
         if not isinstance(self.num_samples, int) or (self.num_samples < 1 and self.num_samples != -1):
             raise ConfigurationError(f"TuneConfig(num_samples={self.num_samples!r}): use 1 or more, or -1 for ever.")
+        if self.chdir_to_trial_dir not in (None, True, "DEPRECATED"):
+            raise ConfigurationError(
+                f"TuneConfig(chdir_to_trial_dir={self.chdir_to_trial_dir!r}) is gone, as in Ray Tune: set the "
+                "environment variable RAY_CHDIR_TO_TRIAL_DIR=0 to keep the working directory."
+            )
         limit = self.max_concurrent_trials
-        if limit is not None and (not isinstance(limit, int) or limit < 0):
+        if limit is not None and (not isinstance(limit, int) or limit < -1 or (limit == -1 and self.search_alg)):
             raise ConfigurationError(
                 f"TuneConfig(max_concurrent_trials={limit!r}): use 1 or more, or None for no limit."
             )
@@ -231,6 +236,12 @@ class RunConfig:
                 raise ConfigurationError(
                     f"RunConfig({name}={value!r}): expected a {expected.__name__}, not a {type(value).__name__}."
                 )
+        if self.sync_config is not None:
+            warnings.warn(
+                "RunConfig(sync_config=...) is accepted and ignored: perdure writes to the storage itself, so there is "
+                "nothing to sync. Remove it.",
+                stacklevel=3,
+            )
         if self.local_dir is not None:
             raise ConfigurationError("RunConfig(local_dir=...) is gone; use storage_path.")
         if self.durability not in ("default", "strict"):
