@@ -27,9 +27,9 @@ from perdure.history import (
     ExperimentHistory,
     RowOrigin,
     TrialHistory,
+    expand_row,
     flatten,
     read_experiment,
-    expand_row,
 )
 from perdure.journal.values import decode_config, from_data, has_objects
 
