@@ -40,6 +40,7 @@ from perdure.recovery import Recovered, adopt, recover, requeue, same_host
 from perdure.reporting.base import RunInfo
 from perdure.retelling import Retelling
 from perdure.runner import Runner, Settings
+from perdure.schedulers.base import configure
 from perdure.schedulers.fifo import FIFOScheduler
 from perdure.schedulers.registry import create_scheduler
 from perdure.searchers.basic_variant import BasicVariantGenerator
@@ -163,7 +164,7 @@ class Session:
 
     def _clear_away(self, recovered: Recovered) -> None:
         """Make sure that no process of an earlier attempt is alive."""
-        from perdure.executors.leftovers import kill_leftovers  # noqa: PLC0415 - for restores only
+        from perdure.executors.leftovers import kill_leftovers
 
         kill_leftovers(list(same_host(recovered.processes, hostname())), str(self.path))
 
@@ -194,7 +195,7 @@ class Session:
         )
         chosen = tune.scheduler
         self.scheduler = create_scheduler(chosen) if isinstance(chosen, str) else chosen or FIFOScheduler()
-        self.scheduler.set_search_properties(tune.metric, tune.mode)
+        configure(self.scheduler, tune.metric, tune.mode)
         self.stopper = resolve_stopper(run.stop)
         loggers = [callback for callback in run.callbacks or () if isinstance(callback, LoggerCallback)]
         self.loggers = _with_default_loggers(loggers)
@@ -255,6 +256,7 @@ class Session:
             token=next(iter(self.state.trials), None),
             trial_name_creator=tune.trial_name_creator,
             trial_dirname_creator=tune.trial_dirname_creator,
+            taken=(trial.directory for trial in self.state.trials.values()) if tune.trial_dirname_creator else (),
         )
 
     def _required_metrics(self) -> dict[str, str]:
@@ -288,7 +290,7 @@ class Session:
         (directory / "plugins.json").write_bytes(msgspec.json.encode(remembered))
         if stopper is None:
             dump_objects({"stopper": self.stopper}, directory / "stopper.pkl", what="stopper")
-        if not isinstance(self.scheduler, FIFOScheduler):
+        if self.scheduler.get_state() != {}:
             self.scheduler.save(str(directory / "scheduler.pkl"))
 
     def _restore_plugins(self, recovered: Recovered) -> None:
@@ -301,7 +303,7 @@ class Session:
         plain_search = isinstance(self.search.searcher, BasicVariantGenerator)
         if plain_search:
             self.search.replay_suggested(self.state.created, unfinished)
-        scheduler = None if isinstance(self.scheduler, FIFOScheduler) else self.scheduler
+        scheduler = None if self.scheduler.get_state() == {} else self.scheduler
         stopper = None if self.stopper.get_state() == {} else self.stopper
         if plain_search and scheduler is None and stopper is None:
             return
@@ -329,7 +331,7 @@ class Session:
     # --- running ----------------------------------------------------------------------------------------------------
 
     def _make_display(self) -> ProgressDisplay:
-        from perdure.reporting.choose import choose_display  # noqa: PLC0415 - rich is loaded only where something is shown
+        from perdure.reporting.choose import choose_display
 
         run = self.definition.run_config
         return choose_display(run.verbose, run.progress_reporter, sys.stdout)
@@ -379,11 +381,11 @@ def make_executor(choice: Executor | str) -> Executor:
     if not isinstance(choice, str):
         return choice
     if choice == "local":
-        from perdure.executors.local import LocalExecutor  # noqa: PLC0415
+        from perdure.executors.local import LocalExecutor
 
         return LocalExecutor()
     if choice == "inline":
-        from perdure.executors.inline import InlineExecutor  # noqa: PLC0415
+        from perdure.executors.inline import InlineExecutor
 
         return InlineExecutor()
     raise ConfigurationError(f'RunConfig(executor={choice!r}): use "local", "inline", or an Executor object.')
@@ -403,7 +405,7 @@ def _log_files(choice: bool | str | tuple[str, str]) -> tuple[str, str] | None:
         return ("stdout", "stderr")
     if isinstance(choice, str):
         return (choice, choice)
-    return tuple(choice) if choice else None
+    return choice or None
 
 
 def _snapshot_period() -> float | None:
@@ -418,7 +420,8 @@ def _raise_first_failure(history: ExperimentHistory) -> None:
             cause = None
             with contextlib.suppress(Exception):  # an exception that cannot be loaded here shows as its text
                 cause = pickle.loads((Path(history.path) / trial.directory / "error.pkl").read_bytes())
-            raise TrialFailedError(f"Trial {trial.id} failed.\n\n{trial.error.traceback or trial.error.message}") from cause
+            told = trial.error.traceback or trial.error.message
+            raise TrialFailedError(f"Trial {trial.id} failed.\n\n{told}") from cause
 
 
 def _remove_unused(path: Path) -> None:

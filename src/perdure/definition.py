@@ -7,7 +7,7 @@ Pickles hold what cannot be data: the trainable (`trainable.pkl`), and the searc
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -117,7 +117,7 @@ def spec_of(definition: Definition) -> Spec:
     return Spec(
         metric=tune.metric,
         mode=tune.mode,
-        max_concurrent=tune.max_concurrent_trials or 0,
+        max_concurrent=max(tune.max_concurrent_trials or 0, 0),
         time_budget_s=_seconds(tune.time_budget_s),
         max_failures=run.failure_config.max_failures,
         fail_fast=bool(run.failure_config.fail_fast),
@@ -132,7 +132,7 @@ def spec_of(definition: Definition) -> Spec:
 def _seconds(budget: object) -> float | None:
     if budget is None:
         return None
-    if isinstance(budget, datetime.timedelta):
+    if isinstance(budget, dt.timedelta):
         return budget.total_seconds()
     if isinstance(budget, bool) or not isinstance(budget, (int, float)) or budget <= 0:
         raise ConfigurationError(f"TuneConfig(time_budget_s={budget!r}): use a number of seconds, or a timedelta.")
@@ -161,13 +161,13 @@ def _storable(callbacks: Any) -> list[Any] | None:
     """Leave out callbacks that hold connections and the like: a restore is given them anew, or goes on without."""
     if not callbacks:
         return None
-    import cloudpickle  # noqa: PLC0415 - 12 ms, and most runs have no callback
+    import cloudpickle
 
     kept = []
     for callback in callbacks:
         try:
             cloudpickle.dumps(callback)
-        except Exception:  # noqa: BLE001, S112 - whatever its reason, it cannot be stored
+        except Exception:  # noqa: S112 - whatever its reason, it cannot be stored
             continue
         kept.append(callback)
     return kept

@@ -25,7 +25,8 @@ def handled(runner: Runner) -> Iterator[None]:
 
     Does nothing outside the main thread, where Python delivers no signals, or with TUNE_DISABLE_SIGINT_HANDLER=1.
     """
-    if threading.current_thread() is not threading.main_thread() or os.environ.get("TUNE_DISABLE_SIGINT_HANDLER") == "1":
+    off = os.environ.get("TUNE_DISABLE_SIGINT_HANDLER") == "1"
+    if off or threading.current_thread() is not threading.main_thread():
         yield
         return
     seen = 0

@@ -22,10 +22,10 @@ from perdure.core.events import (
     TrialCreated,
 )
 from perdure.core.state import State, Status, Trial
-from perdure.errors import ConfigurationError, MetricError, ResourceError
+from perdure.errors import MetricError, ResourceError
 from perdure.history import RowOrigin, expand_row
 from perdure.journal.values import decode_config, encode_config, from_data
-from perdure.schedulers.base import Judgement
+from perdure.schedulers.base import judgement
 from perdure.searchers.driver import FINISHED, WAIT
 from perdure.trial_view import TrialView
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from perdure.searchers.driver import SearchDriver
     from perdure.stoppers.base import Stopper
     from perdure.trainable.messages import AttemptKey, Report
-
-DECISIONS = {"CONTINUE": Decision.CONTINUE, "PAUSE": Decision.PAUSE, "STOP": Decision.STOP, "NOOP": Decision.CONTINUE}
 
 
 class Judge:
@@ -207,16 +205,7 @@ class Judge:
             self.stop_all = self.stopper.stop_all()
             return Decision.STOP, ()
         self.stop_all = self.stopper.stop_all()
-        answer = self.scheduler.on_trial_result(self, view, row)
-        if isinstance(answer, Judgement):
-            return DECISIONS[answer.decision], tuple(answer.actions)
-        try:
-            return DECISIONS[answer], ()
-        except KeyError:
-            raise ConfigurationError(
-                f"{type(self.scheduler).__name__}.on_trial_result returned {answer!r} for trial {trial.id}; "
-                f"it must return one of {', '.join(DECISIONS)}."
-            ) from None
+        return judgement(self.scheduler, trial.id, self.scheduler.on_trial_result(self, view, row))
 
     def _row(self, trial: Trial, report: Report) -> dict[str, Any]:
         origin = self._origins.get(trial.id) or self._originate(trial)
@@ -295,6 +284,7 @@ class Judge:
         self._origins.pop(trial.id, None)
         if trial.status.finished:
             self._views.pop(trial.id, None)
+            self.stopper.forget(trial.id)
         return actions or ()
 
     # --- views ------------------------------------------------------------------------------------------------------

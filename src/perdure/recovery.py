@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perdure.checkpoints.manager import find_committed, sweep
+from perdure.config import ResumeConfig, ResumeType
 from perdure.core.events import (
     Action,
     CheckpointCommitted,
@@ -28,7 +29,6 @@ from perdure.core.events import (
 )
 from perdure.core.state import State, Status, Trial
 from perdure.core.transitions import SKIPPED, apply
-from perdure.config import ResumeConfig, ResumeType
 from perdure.journal.base import START, JournalReader, Position
 from perdure.snapshots import newest
 from perdure.trainable.messages import AttemptKey, Report

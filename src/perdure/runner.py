@@ -14,12 +14,14 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from perdure.checkpoints.manager import Deleted, Durable, Failed
 from perdure.core.commands import Command, Delete, Finish, Launch, MakeDurable, Retire, StopAttempt, Suggest
 from perdure.core.events import (
+    Action,
     AnyEvent,
     AttemptEnded,
     AttemptPlanned,
@@ -57,7 +59,7 @@ from perdure.trainable.messages import (
 
 if TYPE_CHECKING:
     from perdure.checkpoints.manager import CheckpointManager
-    from perdure.executors.base import Executor, ExecutorEvent
+    from perdure.executors.base import Executor
     from perdure.executors.devices import DeviceLedger
     from perdure.journal.base import JournalWriter
     from perdure.judge import Judge
@@ -65,6 +67,8 @@ if TYPE_CHECKING:
 
 CHORES_S = 0.1
 """Seconds between looks at what nobody announces: deadlines, the time budget, finished background work."""
+TIME_UP_GRACE_S = 10.0
+"""A trial whose time is up has so many seconds to report once more, be told to stop and clean up."""
 TIME_MARK_S = 10.0
 """Seconds between journaled marks of the running time; a crash loses at most so much of the budget's count."""
 
@@ -140,6 +144,7 @@ class Runner:
         self._deleting: set[Source] = set()
         self._heard: dict[str, float] = {}
         self._kill_at: dict[AttemptKey, float] = {}
+        self._time_up_at: dict[AttemptKey, float] = {}
         self._started_at = clock()
         self._chores_at = 0.0
         self._marked_at = self._started_at
@@ -266,6 +271,7 @@ class Runner:
         assert live is not None
         self.ledger.give_back(live.devices, _gpus(trial))
         self._kill_at.pop(key, None)
+        self._time_up_at.pop(key, None)
         self._heard.pop(trial.id, None)
         self.judge.ending(trial)
         self.emit(
@@ -289,7 +295,7 @@ class Runner:
         if backed_up and (self._held or self._behind()):
             self._held.append((key, verdict))
         else:
-            self._effects.append(lambda: self.executor.reply(key, verdict))
+            self._effects.append(partial(self.executor.reply, key, verdict))
 
     def _behind(self) -> bool:
         backlog = self.checkpoints.backlog
@@ -336,8 +342,12 @@ class Runner:
             )
         )
         assignment = self._assignment(trial, attempt, segment, devices, point)
-        self._heard[trial.id] = self.clock()
-        self._effects.append(lambda: self._start(assignment))
+        now = self.clock()
+        self._heard[trial.id] = now
+        if self.settings.max_trial_time_s is not None:
+            key = AttemptKey(trial.id, attempt)
+            self._time_up_at[key] = now + max(0.0, self.settings.max_trial_time_s - trial.time_total_s)
+        self._effects.append(partial(self._start, assignment))
         return True
 
     def _start(self, assignment: Assignment) -> None:
@@ -407,12 +417,12 @@ class Runner:
         trial = self.state.trials[source.trial]
         info = trial.checkpoints[source.number]
         directory = self.settings.path / trial.directory / info.directory
-        return lambda: self.checkpoints.make_durable(source, directory, info.nbytes)
+        return partial(self.checkpoints.make_durable, source, directory, info.nbytes)
 
     def _delete(self, source: Source) -> Callable[[], None]:
         directory = self.settings.path / self.state.trials[source.trial].directory / f"checkpoint_{source.number:06d}"
         self._deleting.add(source)
-        return lambda: self.checkpoints.delete(source, directory)
+        return partial(self.checkpoints.delete, source, directory)
 
     def _finish(self, command: Finish) -> bool:
         if command.finished and (self.checkpoints.backlog.count or self._deleting):
@@ -460,19 +470,30 @@ class Runner:
     def _release_held(self) -> None:
         if self._held and not self._behind():
             held, self._held = self._held, []
-            self._effects += [lambda key=key, verdict=verdict: self.executor.reply(key, verdict) for key, verdict in held]
+            self._effects += [partial(self.executor.reply, key, verdict) for key, verdict in held]
 
     def _check_deadlines(self, now: float) -> None:
         """Kill what was told to stop and has not, and what has been silent for too long. Looks at live trials only."""
         for key in [key for key, deadline in self._kill_at.items() if now >= deadline]:
             del self._kill_at[key]
             self.executor.kill(key)
+        for key in [key for key, deadline in self._time_up_at.items() if now >= deadline]:
+            del self._time_up_at[key]
+            self._end_for_time(self.state.trials[key.trial])
         limit = self.settings.report_timeout_s
         if limit is not None:
             for trial_id, heard in list(self._heard.items()):
                 if now - heard > limit:
                     self._heard[trial_id] = now
                     self._kill_silent(self.state.trials[trial_id], limit)
+
+    def _end_for_time(self, trial: Trial) -> None:
+        limit = self.settings.max_trial_time_s
+        text = f"Trial {trial.id} has run for {limit:g} s (max_trial_time_s) and is stopped."
+        self.emit(Noticed(at=self.wall_clock(), trial=trial.id, text=text))
+        self.emit(TrialActed(at=self.wall_clock(), action=Action(trial=trial.id, decision=Decision.STOP)))
+        if trial.live is not None:
+            self._kill_at.setdefault(AttemptKey(trial.id, trial.live.attempt), self.clock() + TIME_UP_GRACE_S)
 
     def _kill_silent(self, trial: Trial, limit: float) -> None:
         if trial.live is not None:

@@ -6,14 +6,16 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from perdure.assembly import exists, run_session
 from perdure.config import ResumeConfig, ResumeType, RunConfig, TuneConfig
-from perdure.definition import Definition, define, load
+from perdure.definition import Definition, check_filesystem, define, load
 from perdure.errors import ConfigurationError, ExperimentExistsError, ExperimentNotFoundError
 from perdure.history import read_experiment
 from perdure.result import ResultGrid
+
+_Config = TypeVar("_Config")
 
 
 class Tuner:
@@ -37,13 +39,17 @@ class Tuner:
         param_space: Mapping[str, Any] | None = None,
         tune_config: TuneConfig | None = None,
         run_config: RunConfig | None = None,
+        _restored: tuple[Definition, ResumeConfig] | None = None,
     ) -> None:
+        self._resume: ResumeConfig | None = None
+        if _restored is not None:
+            self._definition, self._resume = _restored
+            return
         if trainable is None:
             raise ConfigurationError("Tuner(trainable): pass a function of one argument, or a tune.Trainable class.")
-        self._tune_config = _expect(tune_config, TuneConfig, "tune_config")
-        self._run_config = _expect(run_config, RunConfig, "run_config")
-        self._definition = define(trainable, param_space, self._tune_config, self._run_config)
-        self._resume: ResumeConfig | None = None
+        tune_config = _expect(tune_config, TuneConfig, "tune_config")
+        run_config = _expect(run_config, RunConfig, "run_config")
+        self._definition = define(trainable, param_space, tune_config, run_config)
 
     def fit(self) -> ResultGrid:
         """Run the experiment to its end, and return the results of all its trials.
@@ -95,11 +101,13 @@ class Tuner:
             resume_errored: Run trials in ERROR again from their latest checkpoint.
             restart_errored: Run trials in ERROR again from scratch.
             param_space: Replaces the stored search space, for what could not be stored with it.
+            storage_filesystem: Only this machine's own is supported yet.
 
         Raises:
             ExperimentNotFoundError: there is no experiment at `path`.
             TrainableError: `trainable` goes by another name.
         """
+        check_filesystem(storage_filesystem)
         directory = Path(path).expanduser().absolute()
         if not exists(directory):
             raise ExperimentNotFoundError(
@@ -114,11 +122,7 @@ class Tuner:
         definition = load(directory, state.pickles, trainable, state.trainable)
         if param_space is not None:
             definition = dataclasses.replace(definition, param_space=param_space)
-        tuner = cls.__new__(cls)
-        tuner._tune_config, tuner._run_config = definition.tune_config, definition.run_config
-        tuner._definition = definition
-        tuner._resume = _resume_config or ResumeConfig(unfinished=unfinished, errored=errored)
-        return tuner
+        return cls(_restored=(definition, _resume_config or ResumeConfig(unfinished=unfinished, errored=errored)))
 
     @classmethod
     def can_restore(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
@@ -146,7 +150,7 @@ class Tuner:
         return self._definition
 
 
-def _expect(value: Any, kind: type[Any], name: str) -> Any:
+def _expect(value: Any, kind: type[_Config], name: str) -> _Config:
     if value is None:
         return kind()
     if not isinstance(value, kind):

@@ -49,6 +49,11 @@ class Experiment:
     def plan(self) -> list[Command]:
         return plan(self.state)
 
+    def plan_all(self) -> list[Command]:
+        """Return what is planned once housekeeping has had its say."""
+        self.plan()
+        return self.plan()
+
     def trial(self, name: str) -> Trial:
         return self.state.trials[name]
 
@@ -100,7 +105,9 @@ class Experiment:
                 )
             )
 
-    def report(self, name: str, *, save: bool = False, owed: bool = False, score: float | None = None, **fields: object) -> None:
+    def report(
+        self, name: str, *, save: bool = False, owed: bool = False, score: float | None = None, **fields: object
+    ) -> None:
         trial = self.trial(name)
         iteration = trial.iteration + 1
         info = self.info(name, iteration=iteration, score=score) if save else None

@@ -129,7 +129,7 @@ def test_a_resumable_stop_leaves_trials_to_a_restore() -> None:
     experiment.report("a", save=True)
     experiment.end("a", Outcome.PAUSED)
     assert experiment.status("a") is Status.PENDING
-    assert experiment.plan()[-1] == Finish(finished=False)
+    assert experiment.plan_all()[-1] == Finish(finished=False)
 
 
 def test_a_final_stop_terminates_all() -> None:
@@ -139,7 +139,7 @@ def test_a_final_stop_terminates_all() -> None:
     assert experiment.status("b") is Status.TERMINATED
     experiment.report("a", decision=Decision.STOP)
     experiment.end("a", Outcome.STOPPED)
-    assert experiment.plan()[-1] == Finish(finished=True)
+    assert experiment.plan_all()[-1] == Finish(finished=True)
 
 
 def test_a_final_stop_is_carried_out_after_a_crash() -> None:
@@ -194,7 +194,7 @@ def test_a_paused_trial_waits_to_be_woken() -> None:
     experiment.report("a", save=True, decision=Decision.PAUSE)
     experiment.end("a", Outcome.PAUSED)
     experiment.apply(SearchEnded(at=0.0))
-    assert experiment.plan()[-1] == Finish(finished=False)
+    assert experiment.plan_all()[-1] == Finish(finished=False)
     experiment.apply(TrialActed(at=0.0, action=Action(trial="a", decision=Decision.CONTINUE, resume=True)))
     assert experiment.plan()[-1] == Launch("a")
 

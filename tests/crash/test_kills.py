@@ -1,4 +1,4 @@
-"""P1, P2, P4, P7, P10 with real processes: SIGKILL of driver, workers, template or all at once, then the same script."""
+"""P1, P2, P4, P7, P10 with real processes: SIGKILL of driver, workers or all at once, then the same script."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ ROUNDS = int(os.environ.get("PERDURE_CRASH_ROUNDS", "2"))
 APIS = ["function", "class"]
 
 
-def run_until(storage: Path, rows: int, api: str, **options: object) -> tuple[subprocess.Popen[bytes], list[psutil.Process]]:
+Started = tuple[subprocess.Popen[bytes], list[psutil.Process]]
+
+
+def run_until(storage: Path, rows: int, api: str, **options: object) -> Started:
     """Start the workload and wait until so many rows are journaled."""
     driver = start(storage, api, **options)
     wait_until(lambda: driver.poll() is not None or rows_reported(storage) >= rows)

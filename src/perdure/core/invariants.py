@@ -57,15 +57,17 @@ def _checkpoints(state: State) -> list[str]:
         numbers = list(trial.checkpoints)
         if numbers != sorted(numbers):
             found.append(f"Checkpoints are out of order. {story(trial)}")
-        for number in trial.undurable:
-            if number not in trial.checkpoints or f"{trial.id}/{number}" not in state.undurable:
-                found.append(f"Checkpoint {number} waits for the disk and is not listed as such. {story(trial)}")
+        found += [
+            f"Checkpoint {number} waits for the disk and is not listed as such. {story(trial)}"
+            for number in trial.undurable
+            if number not in trial.checkpoints or f"{trial.id}/{number}" not in state.undurable
+        ]
         if trial.donor is not None and key(trial.donor) not in state.in_use:
             found.append(f"The donor's checkpoint is not held. {story(trial)}")
     for name in state.in_use:
-        owner, _, number = name.rpartition("/")
+        owner, _, held = name.rpartition("/")
         if name in state.deletable:
             found.append(f"Checkpoint {name} is being read and about to be deleted.")
-        if int(number) not in state.trials[owner].checkpoints:
+        if int(held) not in state.trials[owner].checkpoints:
             found.append(f"Checkpoint {name} is being read and not there.")
     return found

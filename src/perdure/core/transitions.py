@@ -211,8 +211,7 @@ def _reported(state: State, event: Reported) -> None:
     trial.iteration = event.iteration
     trial.time_total_s = event.time_total_s
     trial.last = event
-    if event.iteration > trial.judged:
-        trial.judged = event.iteration
+    trial.judged = max(trial.judged, event.iteration)
     if event.checkpoint is not None:
         _commit(state, trial, event.checkpoint)
     if event.decision is not Decision.CONTINUE:
