@@ -157,8 +157,8 @@ class Checkpoint(metaclass=_CheckpointType):
             text = json.dumps(metadata)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
-                f"set_metadata({metadata!r}): {error}. Nothing was stored; metadata is JSON data, other objects go into "
-                "files of the checkpoint."
+                f"set_metadata({metadata!r}): {error}. Nothing was stored; metadata is JSON data, other objects go "
+                "into files of the checkpoint."
             ) from error
         try:
             write_atomic(os.path.join(self.path, METADATA), text.encode())

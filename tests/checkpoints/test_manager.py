@@ -133,19 +133,44 @@ def test_a_flush_that_fails_is_settled_one_by_one(
     def flush(_: str) -> bool:
         raise OSError(errno.EIO, "somebody's write failed")
 
-    def sync(folder: str) -> None:
-        if folder.endswith("2"):
+    def sync(directory: str) -> None:
+        if directory.endswith("2"):
             raise OSError(errno.EIO, "disk failed")
 
     monkeypatch.setattr(manager, "sync_filesystem", flush)
-    monkeypatch.setattr(manager, "sync_checkpoint", sync)
+    monkeypatch.setattr(durability, "fsync_tree", sync)
     monkeypatch.setattr(manager, "GATHER_S", 60.0)
-    for _ in range(6):
+    for _ in range(manager.GROUP):
         info = committed({"a": b"1"})
         managed.make_durable(source(info.number), trial / info.directory, info.nbytes)
     assert {done.source.number: done.kind for done in outcomes(managed)} == {
-        number: "failed" if number == 2 else "durable" for number in range(6)
+        number: "failed" if number % 10 == 2 else "durable" for number in range(manager.GROUP)
     }
+
+
+def test_a_trial_directory_that_cannot_be_synced_fails_its_checkpoints(
+    managed: CheckpointManager,
+    trial: Path,
+    committed: Callable[[Files], CheckpointInfo],
+    folder: Folder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = trial.parent / "trial-2"
+    other.mkdir()
+    elsewhere = Saver(other, trial="t2", attempt=0).commit(folder({"a": b"1"}), row={}, iteration=1, time_total_s=0.0)
+    fsync_path = durability.fsync_path
+
+    def sync(directory: str) -> None:
+        if directory == str(trial):
+            raise OSError(errno.EIO, "disk failed")
+        fsync_path(directory)
+
+    monkeypatch.setattr(durability, "fsync_path", sync)
+    monkeypatch.setattr(manager, "GATHER_S", 60.0)
+    info = committed({"a": b"1"})
+    managed.make_durable(source(0), trial / info.directory, 1)
+    managed.make_durable(Source(trial="t2", number=0), other / elsewhere.directory, 1)
+    assert {done.source.trial: done.kind for done in outcomes(managed)} == {"t1": "failed", "t2": "durable"}
 
 
 def test_a_failed_fsync_is_final(
@@ -161,7 +186,7 @@ def test_a_failed_fsync_is_final(
 
     info = committed({"a": b"1"})
     with monkeypatch.context() as patch:
-        patch.setattr(manager, "sync_checkpoint", fail)
+        patch.setattr(durability, "fsync_tree", fail)
         managed.make_durable(source(0), trial / info.directory, 1)
         (first,) = outcomes(managed)
     managed.make_durable(source(0), trial / info.directory, 1)
@@ -318,7 +343,7 @@ def test_drain_gives_up_when_its_time_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     release = threading.Event()
-    monkeypatch.setattr(manager, "sync_checkpoint", lambda _: release.wait(30))
+    monkeypatch.setattr(durability, "fsync_tree", lambda _: release.wait(30))
     info = committed({"a": b"1"})
     managed.make_durable(source(0), trial / info.directory, 1)
     assert not managed.drain(0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from perdure.checkpoints.digests import EachChunk, digest_file, write_digests
 from perdure.checkpoints.manifest import check_sizes, decode_manifest, known_digests, read_manifest_bytes
@@ -39,14 +40,24 @@ def complete_digests(folder: str, each_chunk: EachChunk | None = None) -> None:
     fault_point("durable.recorded")
 
 
-def sync_checkpoint(folder: str) -> None:
-    """Return when the checkpoint, and the way to it from the experiment's directory, have reached the disk.
+def sync_checkpoints(folders: Sequence[str]) -> dict[str, OSError]:
+    """Return when these checkpoints, and the way to them from the experiment's directory, have reached the disk.
 
-    Raises:
-        OSError: something may not have. It is not to be called again: the kernel may have dropped the pages that it
-            could not write, and a second fsync would return as if it had written them.
+    Returns:
+        By folder, why one may not have. That one is not to be tried again: the kernel may have dropped the pages that
+        it could not write, and a second fsync would return as if it had written them.
     """
-    fsync_tree(folder)
-    trial = os.path.dirname(folder)
-    fsync_path(trial)
-    fsync_path(os.path.dirname(trial))
+    failed: dict[str, OSError] = {}
+    for folder in folders:
+        try:
+            fsync_tree(folder)
+        except OSError as error:
+            failed[folder] = error
+    trials = dict.fromkeys(os.path.dirname(folder) for folder in folders)
+    for directory in [*trials, *dict.fromkeys(map(os.path.dirname, trials))]:
+        try:
+            fsync_path(directory)
+        except OSError as error:
+            above = os.path.join(directory, "")
+            failed |= {folder: error for folder in folders if folder.startswith(above)}
+    return failed

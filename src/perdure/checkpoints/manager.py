@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal, Union
 
-from perdure.checkpoints.durability import complete_digests, sync_checkpoint
+from perdure.checkpoints.durability import complete_digests, sync_checkpoints
 from perdure.checkpoints.manifest import SMALL, missing
 from perdure.checkpoints.pace import Pace
 from perdure.checkpoints.patience import DELAYS_S
@@ -28,8 +28,9 @@ from perdure.storage.sync import sync_filesystem
 
 __all__ = ["Backlog", "CheckpointManager", "Deleted", "Done", "Durable", "Failed", "find_committed", "sweep"]
 
-GROUP = 4
-"""From so many small checkpoints on, one flush of the file system is cheaper than syncing each."""
+GROUP = 16
+"""From so many small checkpoints on, the file system is flushed once instead of syncing each of them. With fewer that
+is dearer: it also writes out what is about to be deleted."""
 GATHER_S = 0.1
 """Small checkpoints are synced at most so often, to let them gather."""
 HURRY_S = 5.0
@@ -105,7 +106,7 @@ class CheckpointManager:
         wake: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._experiment_path = os.path.abspath(os.fspath(experiment_path))
+        self._experiment_path = os.path.abspath(experiment_path)
         self._wake = wake
         self._clock = clock
         self._changed = threading.Condition()
@@ -139,7 +140,7 @@ class CheckpointManager:
         with self._changed:
             if source in self._to_sync or source in self._to_delete:
                 return
-            job = _Job(source, os.fspath(directory), nbytes, digested, self._clock())
+            job = _Job(source, os.path.abspath(directory), nbytes, digested, self._clock())
             self._to_sync[source] = job
             self._nbytes += nbytes
             self._ensure_thread("sync", self._sync_loop)
@@ -220,7 +221,7 @@ class CheckpointManager:
         if len(ready) >= GROUP and self._flush(ready):
             outcomes: list[tuple[_Job, Done]] = [(job, Durable(job.source)) for job in ready]
         else:
-            outcomes = [(job, self._sync(job)) for job in ready]
+            outcomes = self._sync_each(ready)
         fault_point("durable.synced")
         self._finish(outcomes)
 
@@ -272,13 +273,16 @@ class CheckpointManager:
             # Somebody's write failed, perhaps not ours: syncing each says whose.
             return False
 
-    def _sync(self, job: _Job) -> Done:
-        try:
-            sync_checkpoint(job.folder)
-        except OSError as error:
-            self._unwritten[job.source] = error
-            return Failed(job.source, "made durable", error)
-        return Durable(job.source)
+    def _sync_each(self, jobs: list[_Job]) -> list[tuple[_Job, Done]]:
+        failed = sync_checkpoints([job.folder for job in jobs])
+        self._unwritten |= {job.source: failed[job.folder] for job in jobs if job.folder in failed and not job.cancelled}
+        return [
+            (
+                job,
+                Failed(job.source, "made durable", failed[job.folder]) if job.folder in failed else Durable(job.source),
+            )
+            for job in jobs
+        ]
 
     def _finish(self, outcomes: list[tuple[_Job, Done]]) -> None:
         with self._changed:
