@@ -11,7 +11,8 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from perdure.errors import JournalVersionError, MetricError, StorageError
 from perdure.journal.values import decode_config, encode_config, from_data, has_objects, to_data

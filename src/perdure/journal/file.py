@@ -101,7 +101,6 @@ class FileJournal:
         self._thread.start()
 
     def _open(self) -> None:
-        epochs.sweep_temporaries(self.directory)
         found = recovery.inspect(self.directory, tick=self._claim.check)
         recovery.raise_if_refused(found)
         header, sequence = recovery.header_after(found)
@@ -109,6 +108,7 @@ class FileJournal:
         self._epoch = found.newest + 1
         self._descriptor, line = epochs.create_epoch(self.directory, self._epoch, header, sequence)
         self._claim.descriptors.append(self._descriptor)
+        epochs.sweep_temporaries(self.directory)  # only now: a driver that loses its file must see why
         hasher = epochs.new_hasher()
         hasher.update(line)
         self._written = _Written(sequence, len(line), hasher, [])
@@ -255,7 +255,7 @@ class FileJournal:
                     epochs.write_head(self.directory, head)
             except OSError as error:
                 if error.errno not in _FULL:
-                    raise
+                    raise self._fail(error) from error
                 self._synced = 0  # the old head is still true; try again next time
 
     def _sync_file(self) -> None:
@@ -276,17 +276,27 @@ class FileJournal:
                 self._sync()
                 if self._claim.renewal_due:
                     self._claim.renew()
-            except ClaimLostError as error:
-                self._failure = self._failure or _lost(self.directory, error)
-                return
             except OSError as error:
-                self._failure = self._failure or StorageError(
-                    f"The journal in {self.directory} cannot be kept safe: {error}. The driver stops; resume the "
-                    "experiment when the storage works again."
-                )
+                self._fail(error)
                 return
             if self._stop.wait(self._pause_s):
                 return
+
+    def _fail(self, error: OSError) -> StorageError:
+        """Have every later append raise what is returned: the claim is lost, or else the storage fails."""
+        if self._failure is None:
+            try:
+                self._claim.renew()
+            except ClaimLostError as lost:
+                self._failure = _lost(self.directory, lost)
+            except OSError:
+                pass
+        if self._failure is None:
+            self._failure = StorageError(
+                f"The journal in {self.directory} cannot be kept safe: {error}. The driver stops; resume the "
+                "experiment when the storage works again."
+            )
+        return self._failure
 
     # --- ending
 

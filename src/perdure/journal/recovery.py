@@ -337,7 +337,7 @@ def raise_if_refused(found: Inspection) -> None:
         return
     raise JournalCorruptError(
         f"The journal in {found.directory} is damaged: {damage}. Acknowledged records are at stake, so nothing was "
-        "changed. Put the file back from a copy; or see what is lost with `perdure verify`, and give up everything from "
+        "changed. Put the file back from a copy; or see what is lost with `perdure verify`, and give up all from "
         "there on with `perdure repair --cut`."
     )
 

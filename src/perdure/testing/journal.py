@@ -223,8 +223,9 @@ class JournalTests:
             writer = self.open_writer(place)
             for number in range(1, 4):
                 writer.append([report(10 * epoch + number)])
-                for position, event in reader.read(position):
-                    seen.append(event)
+                new = list(reader.read(position))
+                seen.extend(event for _, event in new)
+                position = new[-1][0]
                 assert seen[-1] == report(10 * epoch + number)
             writer.close()
         assert seen == [report(10 * epoch + number) for epoch in range(3) for number in range(1, 4)]
