@@ -13,7 +13,7 @@ def plain(info, story, screen, clock):
         stream = kwargs.pop("stream", None) or screen()
         history = kwargs.pop("history", ())
         display = PlainDisplay(stream=stream, monotonic=clock, threaded=False, **kwargs)
-        display.start(kwargs.pop("info", info), history)
+        display.start(kwargs.pop("info", info), history, story.state if history else None)
         story.display = display
         if not history:
             display.observe(story.events)
@@ -165,7 +165,7 @@ def test_output_of_trials_is_prefixed(plain, story):
 
 def test_earlier_sessions_are_counted_not_told(plain, story, info):
     story.whole(0, 0.5)
-    display = plain(history=story.events)
+    display = plain(history=list(story.events))
     story.whole(1, 0.25)
     lines = display.lines()
     assert lines[1:] == ["[00:00] train_t1 terminated after 1 iteration, 0.5 s: accuracy 0.25"]

@@ -173,16 +173,33 @@ def test_a_clone_shows_its_new_parameters(story):
     assert tallied(story).snapshot().running[0].searched == {"lr": 0.24}
 
 
-def test_history_is_counted_in_silence(story):
+def test_earlier_sessions_are_taken_over(new_story):
+    """A trial that ended then, one that failed, one that goes on, one that waits."""
+    story = new_story().begin()
     story.whole(0, 0.5)
     story.start(1)
     story.fail(1)
+    for n in (2, 3):
+        story.start(n)
+        story.report(n, 1, accuracy=0.25 * n)
+    earlier = list(story.events)
+    now = len(story.events)
+    story.tell(DriverStarted(at=0, epoch=2, host="h", pid=2, process_start=0, capacity={"CPU": 8}))
+    story.start(2)
     tally = Tally(metric="accuracy", mode="max", state=story.state)
-    tally.replay(story.events)
+    tally.fold(story.events[now:])
+    then = Tally(metric="accuracy", mode="max")
+    then.fold(earlier)
+    tally.adopt(then)
     shown = tally.snapshot()
     assert not tally.news
-    assert (shown.best.value, shown.count(Status.ERROR)) == (0.5, 1)
-    assert len(shown.recent) == 2
+    assert [(line.id, line.metrics) for line in shown.running] == [("t2", {"accuracy": 0.5})]
+    assert [(line.id, line.status) for line in shown.waiting] == [("t3", Status.PENDING)]
+    assert (shown.best.trial, shown.best.value) == ("t3", 0.75)
+    assert [line.id for line in shown.best_finished] == ["t0"]
+    assert [line.id for line in shown.recent] == ["t1", "t0"]
+    assert [line.id for line, _ in shown.failed] == ["t1"]
+    assert shown.counts == {"PENDING": 1, "RUNNING": 1, "TERMINATED": 1, "ERROR": 1}
 
 
 def test_the_time_left_comes_from_the_trials_that_ended(story):

@@ -53,9 +53,14 @@ class ProgressDisplay(Protocol):
         ...
 
     def start(self, info: RunInfo, history: Iterable[AnyEvent] = (), state: State | None = None) -> None:
-        """Begin. `history` holds the events of earlier sessions: they are counted but not announced.
+        """Begin.
 
-        With `state`, statuses are read from it and not folded anew: events are observed after it took them in.
+        Args:
+            info: What is known before the first event.
+            history: The events of earlier sessions (and of no other), from the first on: they are counted but not
+                announced. They may be read lazily, and are gone through on another thread.
+            state: Statuses are read from it and not folded anew: events are observed after it took them in. A
+                display that is given `history` needs it.
         """
         ...
 

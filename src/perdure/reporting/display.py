@@ -51,6 +51,7 @@ class TallyDisplay(abc.ABC):
         self._threaded = threaded
         self._lock = threading.Lock()
         self._tally = Tally()
+        self._history: Iterable[AnyEvent] = ()
         self._printed: deque[tuple[str, str]] = deque(maxlen=_OUTPUT_KEPT)
         self._printed_in_all = 0
         self._painter: Painter | None = None
@@ -64,17 +65,14 @@ class TallyDisplay(abc.ABC):
     # --- called by whoever runs the experiment ----------------------------------------------------------------------
 
     def start(self, info: RunInfo, history: Iterable[AnyEvent] = (), state: State | None = None) -> None:
-        """Begin. With `state`, that is read instead of folded anew: it must be past the events when they come."""
+        """Begin. With `state`, that is read instead of folded anew: it must be past the events when they come.
+
+        `history` is gone through on the painter's thread, so it may be read from the disk as it is asked for.
+        """
         self.info = info
         self._began = self._monotonic()
-        self._tally = Tally(
-            metric=self.options.metric or info.metric,
-            mode=self.options.mode or info.mode,
-            total=self.options.total if self.options.total is not None else info.total,
-            state=state,
-            tell_rows=self.verbose >= 2,
-        )
-        self._guard(lambda: self._replay(history))
+        self._tally = self._new_tally(state, tell_rows=self.verbose >= 2)
+        self._history = history
         if self._threaded:
             self._painter = Painter(self._paint, interval_s=self.interval_s)
             self._painter.start()
@@ -122,8 +120,28 @@ class TallyDisplay(abc.ABC):
     def paint(self, news: list[News], printed: list[tuple[str, str]], *, last: bool) -> None:
         """Show what is new, and how things stand."""
 
-    def _replay(self, history: Iterable[AnyEvent]) -> None:
-        self._tally.replay(history)
+    def _new_tally(self, state: State | None, *, tell_rows: bool) -> Tally:
+        return Tally(
+            metric=self.options.metric or self.info.metric,
+            mode=self.options.mode or self.info.mode,
+            total=self.options.total if self.options.total is not None else self.info.total,
+            state=state,
+            tell_rows=tell_rows,
+        )
+
+    def _read_history(self) -> None:
+        """Count what earlier sessions did, on the painter's time: the first trials do not wait for it."""
+        history, self._history = self._history, ()
+        earlier = self._new_tally(None, tell_rows=False)
+        for event in history:
+            earlier.fold((event,))
+            self._take_earlier(event)
+        with self._lock:
+            self._tally.adopt(earlier)
+
+    def _take_earlier(self, event: AnyEvent) -> None:
+        """Take in an event of an earlier session besides the tally."""
+        return
 
     def _take(self, events: Iterable[AnyEvent]) -> None:
         """Take in events besides the tally, under its lock."""
@@ -152,6 +170,8 @@ class TallyDisplay(abc.ABC):
     _printed_lost = 0
 
     def _paint(self, last: bool) -> None:
+        if self._history:
+            self._read_history()
         with self._lock:
             tally = self._tally
             news, printed = list(tally.news), list(self._printed)

@@ -178,7 +178,6 @@ class Tally:
         state: State | None = None,
         tell_rows: bool = False,
     ) -> None:
-        self._given = state
         self._own = state is None
         self._state = State() if state is None else state
         self._metric = metric
@@ -186,7 +185,7 @@ class Tally:
         self._total = total
         self._tell_rows = tell_rows
         self._lines: dict[str, TrialLine] = {}
-        self._ranked: list[tuple[float, int, str, TrialLine]] = []
+        self._ranked: list[tuple[float, int, int, TrialLine]] = []
         self._recent: deque[TrialLine] = deque(maxlen=KEPT)
         self._metric_names: dict[str, None] = {}
         self._keys_seen: AbstractSet[str] = frozenset()
@@ -211,18 +210,37 @@ class Tally:
             if handle is not None:
                 handle(self, event)
 
-    def replay(self, history: Iterable[AnyEvent]) -> None:
-        """Take in the events of earlier sessions, in silence.
+    def adopt(self, earlier: Tally) -> None:
+        """Take over what a tally of the earlier sessions counted, as far as it still holds."""
+        for trial, line in earlier._lines.items():  # another of our own
+            self._adopt_unfinished(trial, line)
+        for entry in earlier._ranked:
+            if self._still_ended(entry[3]):
+                self._rank(entry[3])
+        self._recent.extendleft(line for line in reversed(earlier._recent) if self._still_ended(line))
+        failed = {trial: known for trial, known in earlier._failed.items() if self._still_ended(known[0])}
+        self._failed = {**failed, **self._failed}
+        for key, group in earlier._groups.items():
+            mine = self._groups.get(key)
+            if mine is not None:
+                group.count += mine.count
+            self._groups[key] = group
+        self._ended += earlier._ended
+        self._ended_s += earlier._ended_s
+        self._metric_names = {**earlier._metric_names, **self._metric_names}
 
-        They are folded into a state of the tally's own: the one that is followed is already past them, and would
-        tell of the end where the middle is meant.
-        """
-        self._state, self._own = State(), True
-        self.fold(history)
-        self.news.clear()
-        self.told = 0
-        if self._given is not None:
-            self._state, self._own = self._given, False
+    def _adopt_unfinished(self, trial: str, line: TrialLine) -> None:
+        mine = self._lines.get(trial)
+        known = self._state.trials.get(trial)
+        if mine is not None and not mine.metrics:
+            mine.metrics, mine.score = line.metrics, line.score
+        elif mine is None and known is not None and not known.status.finished:
+            line.status = known.status
+            self._lines[trial] = line
+
+    def _still_ended(self, line: TrialLine) -> bool:
+        known = self._state.trials.get(line.id)
+        return known is not None and known.status.finished and line.id not in self._lines
 
     def snapshot(self) -> Snapshot:
         """Return what there is to show. Costs what the running and paused trials cost, not the finished ones."""
@@ -350,14 +368,18 @@ class Tally:
         self._ended += 1
         self._ended_s += line.time_s
         self._recent.append(line)
-        if line.score is not None:
-            entry = (line.score, -next(self._serial), line.id, line)
-            if len(self._ranked) < KEPT:
-                heapq.heappush(self._ranked, entry)
-            else:
-                heapq.heappushpop(self._ranked, entry)
+        self._rank(line)
         if line.status is Status.TERMINATED:
             self._tell(Ended(line.copy()))
+
+    def _rank(self, line: TrialLine) -> None:
+        if line.score is None:
+            return
+        entry = (line.score, -line.number, next(self._serial), line)
+        if len(self._ranked) < KEPT:
+            heapq.heappush(self._ranked, entry)
+        else:
+            heapq.heappushpop(self._ranked, entry)
 
     def _acted(self, action: Action) -> None:
         line = self._lines.get(action.trial)

@@ -37,10 +37,9 @@ class ReporterDisplay(TallyDisplay):
         self._origins: dict[str, RowOrigin] = {}
         self._was_set_up = False
 
-    def _replay(self, history: Iterable[AnyEvent]) -> None:
-        events = list(history)
-        super()._replay(events)
-        self._take(events)
+    def _take_earlier(self, event: AnyEvent) -> None:
+        with self._lock:
+            self._take((event,))
 
     def _take(self, events: Iterable[AnyEvent]) -> None:
         for event in events:
