@@ -326,7 +326,7 @@ class Runner:
         devices = self.ledger.take(_gpus(trial))
         if devices is None:
             return False  # there is room in all, but on no single device
-        attempt, start, segment = trial.attempts + 1, source_of(trial), segment_of(trial)
+        attempt, start, segment = trial.attempts + 1, source_of(self.state, trial), segment_of(self.state, trial)
         point = None if start is None else self._restore_point(start)
         self.judge.launching(trial)
         self.emit(

@@ -81,7 +81,7 @@ class Experiment:
     def start(self, *names: str) -> None:
         for name in names:
             trial = self.trial(name)
-            source = source_of(trial)
+            source = source_of(self.state, trial)
             info = None if source is None else self.trial(source.trial).checkpoints[source.number]
             self.apply(
                 AttemptPlanned(
@@ -89,7 +89,7 @@ class Experiment:
                     trial=name,
                     attempt=trial.attempts + 1,
                     start=source,
-                    segment=segment_of(trial),
+                    segment=segment_of(self.state, trial),
                     iteration=0 if info is None else info.iteration,
                 )
             )

@@ -62,7 +62,7 @@ def test_a_retry_starts_at_the_latest_checkpoint_and_judges_no_row_twice() -> No
     experiment.report("a")
     experiment.report("a")
     experiment.end("a", Outcome.LOST)
-    assert source_of(experiment.trial("a")) == Source(trial="a", number=0)
+    assert source_of(experiment.state, experiment.trial("a")) == Source(trial="a", number=0)
     experiment.start("a")
     assert experiment.trial("a").iteration == 1
     assert experiment.trial("a").judged == 3
@@ -105,7 +105,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before() -> None:
     experiment.driver()
     experiment.start("a")
     experiment.end("a", Outcome.REJECTED, rejected=Source(trial="a", number=1))
-    assert source_of(experiment.trial("a")) == Source(trial="a", number=0)
+    assert source_of(experiment.state, experiment.trial("a")) == Source(trial="a", number=0)
     experiment.start("a")
     experiment.end("a", Outcome.REJECTED, rejected=Source(trial="a", number=0))
     assert experiment.status("a") is Status.ERROR
@@ -119,7 +119,7 @@ def test_from_scratch_only_if_told_to() -> None:
     experiment.start("a")
     experiment.end("a", Outcome.REJECTED, rejected=Source(trial="a", number=0))
     assert experiment.status("a") is Status.PENDING
-    assert source_of(experiment.trial("a")) is None
+    assert source_of(experiment.state, experiment.trial("a")) is None
 
 
 def test_a_resumable_stop_leaves_trials_to_a_restore() -> None:
@@ -184,7 +184,7 @@ def test_a_clone_that_dies_before_its_first_checkpoint_starts_at_the_donor_again
     experiment.end("clone", Outcome.PAUSED)
     experiment.start("clone")
     experiment.end("clone", Outcome.LOST)
-    assert source_of(experiment.trial("clone")) == donor
+    assert source_of(experiment.state, experiment.trial("clone")) == donor
     experiment.start("clone")
     assert experiment.trial("clone").segment == 1
 
@@ -206,7 +206,7 @@ def test_a_restore_may_run_an_errored_trial_again(from_scratch: bool) -> None:
     experiment.report("a", save=True)
     experiment.end("a", Outcome.FAILED)
     experiment.apply(TrialRequeued(at=0.0, trial="a", from_scratch=from_scratch))
-    assert (source_of(experiment.trial("a")) is None) is from_scratch
+    assert (source_of(experiment.state, experiment.trial("a")) is None) is from_scratch
     experiment.start("a")
     assert experiment.trial("a").iteration == (0 if from_scratch else 1)
 

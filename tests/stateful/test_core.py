@@ -20,7 +20,7 @@ from perdure.core.events import (
     TrialActed,
 )
 from perdure.core.planner import plan
-from perdure.core.state import State, Status, rearm
+from perdure.core.state import State, Status, is_there, rearm
 from perdure.core.transitions import apply
 from tests.core.experiment import Experiment, without_agenda
 
@@ -59,7 +59,7 @@ class CoreMachine(RuleBasedStateMachine):
                 case Launch(trial):
                     experiment.start(trial)
                     live = experiment.trial(trial).live
-                    assert live is not None
+                    assert live is not None, trial
                     if live.start is not None:
                         assert self._key(live.start) in self.on_disk, "a trial was started from deleted bytes"
                 case Retire(items):
@@ -136,7 +136,8 @@ class CoreMachine(RuleBasedStateMachine):
     @invariant()
     def what_a_clone_needs_is_there(self) -> None:
         for trial in self.experiment.state.trials.values():
-            if trial.start is not None and not trial.status.finished:
+            if is_there(self.experiment.state, trial.start) and not trial.status.finished:
+                assert trial.start is not None
                 assert self._key(trial.start) in self.on_disk
 
     @invariant()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perdure.core.state import State, Status, key
+from perdure.core.state import State, Status, is_there, key
 from perdure.core.transitions import story
 
 
@@ -62,7 +62,7 @@ def _checkpoints(state: State) -> list[str]:
             for number in trial.undurable
             if number not in trial.checkpoints or f"{trial.id}/{number}" not in state.undurable
         ]
-        if trial.donor is not None and key(trial.donor) not in state.in_use:
+        if trial.donor is not None and is_there(state, trial.donor) and key(trial.donor) not in state.in_use:
             found.append(f"The donor's checkpoint is not held. {story(trial)}")
     for name in state.in_use:
         owner, _, held = name.rpartition("/")

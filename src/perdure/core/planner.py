@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from perdure.core.commands import Command, Delete, Finish, Launch, MakeDurable, Retire, StopAttempt, Suggest
 from perdure.core.events import Source
-from perdure.core.state import State, Trial
+from perdure.core.state import State, Trial, is_there
 from perdure.core.transitions import unneeded
 
 
@@ -38,21 +38,24 @@ def plan(state: State, *, may_suggest: bool = True) -> list[Command]:
     return commands
 
 
-def source_of(trial: Trial) -> Source | None:
-    """Return the checkpoint from which the trial's next attempt starts; None is from scratch."""
+def source_of(state: State, trial: Trial) -> Source | None:
+    """Return the checkpoint from which the trial's next attempt starts; None is from scratch.
+
+    A clone whose donor's checkpoint turned out to be damaged goes on from its own latest.
+    """
     if trial.from_scratch:
         return None
-    if trial.start is not None:
+    if is_there(state, trial.start):
         return trial.start
     latest = trial.latest
-    if trial.donor is not None and (latest is None or latest.segment != trial.segment):
+    if is_there(state, trial.donor) and (latest is None or latest.segment != trial.segment):
         return trial.donor
     return None if latest is None else Source(trial=trial.id, number=latest.number)
 
 
-def segment_of(trial: Trial) -> int:
+def segment_of(state: State, trial: Trial) -> int:
     """Return the segment in which the trial's next attempt reports: a clone opens a new one."""
-    return trial.segment + 1 if trial.start is not None else trial.segment
+    return trial.segment + 1 if is_there(state, trial.start) else trial.segment
 
 
 def _keep_house(state: State) -> list[Command]:

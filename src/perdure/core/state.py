@@ -163,6 +163,11 @@ def key(source: Source) -> str:
     return f"{source.trial}/{source.number}"
 
 
+def is_there(state: State, source: Source | None) -> bool:
+    """Whether this checkpoint can be read: it was not retired, and did not turn out to be damaged."""
+    return source is not None and source.number in state.trials[source.trial].checkpoints
+
+
 def shrink(state: State, trial: Trial) -> None:
     """Drop what nobody asks of a finished trial, so that it costs less than 1 KB.
 

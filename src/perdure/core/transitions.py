@@ -62,7 +62,7 @@ from perdure.core.events import (
     TrialCreated,
     TrialRequeued,
 )
-from perdure.core.state import Attempt, State, Status, Trial, key, rearm, shrink
+from perdure.core.state import Attempt, State, Status, Trial, is_there, key, rearm, shrink
 from perdure.errors import InternalError
 
 SKIPPED = "skipped"
@@ -385,8 +385,7 @@ def _reject(state: State, trial: Trial, source: Source, error: ErrorInfo | None)
     owner.checkpoints.pop(source.number, None)
     owner.undurable = tuple(number for number in owner.undurable if number != source.number)
     state.undurable.pop(key(source), None)
-    if trial.donor == source:
-        _let_go_of_donor(state, trial)
+    state.in_use.pop(key(source), None)
     if trial.checkpoints:
         _rest(state, trial, Status.PENDING)
     elif state.spec.restart_without_checkpoint:
@@ -423,9 +422,8 @@ def _act(state: State, action: Action) -> None:
 def _clone(state: State, trial: Trial, action: Action) -> None:
     """Have `trial` go on from a donor's checkpoint, which is held until the clone has a durable one of its own."""
     _let_go_of_donor(state, trial)
-    trial.start = action.donor
-    trial.donor = action.donor
-    if action.donor is not None:
+    if action.donor is not None and is_there(state, action.donor):
+        trial.start = trial.donor = action.donor
         _hold(state, action.donor)
     if action.config is not None:
         trial.config = action.config
@@ -451,7 +449,7 @@ def _hold(state: State, source: Source) -> None:
 
 def _release(state: State, source: Source) -> None:
     name = key(source)
-    left = state.in_use.get(name, 0) - 1
+    left = state.in_use.get(name, 0) - 1  # 0 already, for one that turned out to be damaged
     if left > 0:
         state.in_use[name] = left
     else:
