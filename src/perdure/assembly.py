@@ -8,7 +8,7 @@ import pickle
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from perdure import __version__
 from perdure.callbacks import CallbackList
 from perdure.checkpoints.manager import CheckpointManager
 from perdure.config import ResumeConfig
-from perdure.core.events import DriverStarted, ExperimentCreated, Noticed, SpecChanged
+from perdure.core.events import AnyEvent, DriverStarted, ExperimentCreated, Noticed, SpecChanged
 from perdure.core.state import Status
 from perdure.definition import TRAINABLE, Definition, spec_of, store
 from perdure.errors import ConfigurationError, TrainableError, TrialFailedError
@@ -350,7 +350,7 @@ class Session:
             capacity=state.capacity,
             how_to_resume=f"Tuner.restore({str(self.path)!r}, {definition.name}).fit()",
         )
-        self.display.start(info, state=state)
+        self.display.start(info, _events_before(self.path, self.journal.epoch), state)
         self.stack.callback(lambda: self.display.close(state.stopping or ""))
         follower = LoggerFollower(
             self.path,
@@ -374,6 +374,14 @@ class Session:
         with handled(self.runner):
             self.runner.run()
         self.callbacks.on_experiment_end(self.judge.trials)
+
+
+def _events_before(path: Path, epoch: int) -> Iterator[AnyEvent]:
+    """Yield the events of the sessions before `epoch`, read as they are asked for."""
+    for position, event in FileJournalReader(path).read():
+        if position.epoch >= epoch:
+            return
+        yield event
 
 
 def make_executor(choice: Executor | str) -> Executor:
