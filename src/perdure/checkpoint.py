@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -98,6 +97,8 @@ class Checkpoint(metaclass=_CheckpointType):
         """
         self._check_exists()
         if path is None:
+            import tempfile
+
             target = tempfile.mkdtemp(prefix="checkpoint_tmp_")
         else:
             target = os.path.abspath(os.path.expanduser(os.fspath(path)))

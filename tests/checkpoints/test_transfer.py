@@ -364,6 +364,21 @@ def test_a_failed_fsync_is_no_commit(trial: Path, folder: Folder, monkeypatch: p
     assert nothing_was_saved(trial)
 
 
+def test_a_name_that_cannot_be_synced_is_no_commit(
+    trial: Path, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(directory: str) -> None:
+        raise OSError(errno.EIO, "disk failed")
+
+    saver = Saver(trial, trial="t", attempt=0, durability="strict")
+    with monkeypatch.context() as patch:
+        patch.setattr(transfer, "fsync_path", fail)
+        with pytest.raises(StorageError, match="disk failed"):
+            commit(saver, folder({"a": b"1"}))
+    assert nothing_was_saved(trial)
+    assert commit(saver, folder({"a": b"1"})).number == 0
+
+
 def test_without_kernel_copying_large_files_arrive_too(
     saver: Saver, trial: Path, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -275,7 +275,8 @@ class CheckpointManager:
 
     def _sync_each(self, jobs: list[_Job]) -> list[tuple[_Job, Done]]:
         failed = sync_checkpoints([job.folder for job in jobs])
-        self._unwritten |= {job.source: failed[job.folder] for job in jobs if job.folder in failed and not job.cancelled}
+        lost = [job for job in jobs if job.folder in failed and not job.cancelled]
+        self._unwritten |= {job.source: failed[job.folder] for job in lost}
         return [
             (
                 job,

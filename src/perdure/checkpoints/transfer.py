@@ -226,11 +226,21 @@ class Saver:
             raise
         fault_point("commit.renamed")
         if self._strict:
-            fsync_path(self._trial_path)
-            if not self._trial_path_synced:
-                fsync_path(os.path.dirname(self._trial_path))
-                self._trial_path_synced = True
+            try:
+                self._sync_name()
+            except BaseException:
+                # It may not survive a power cut, so it is not acknowledged; and then it must not be there.
+                with contextlib.suppress(OSError):
+                    remove_file(os.path.join(target, MANIFEST))
+                self._remove_quietly(target)
+                raise
         fault_point("commit.done")
+
+    def _sync_name(self) -> None:
+        fsync_path(self._trial_path)
+        if not self._trial_path_synced:
+            fsync_path(os.path.dirname(self._trial_path))
+            self._trial_path_synced = True
 
     # --- staging directories ----------------------------------------------------------------------------------------
 

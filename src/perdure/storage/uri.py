@@ -6,7 +6,6 @@ import errno
 import os
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from perdure.errors import ConfigurationError, StorageError
 from perdure.storage.base import storage_error
@@ -69,6 +68,8 @@ def _path_of_uri(uri: str, scheme: str) -> str:
             f"storage_path={uri!r}: {scheme}:// storage is not supported yet in this version of perdure. Use a local "
             "or mounted directory."
         )
+    from urllib.parse import unquote, urlsplit
+
     parts = urlsplit(uri)
     if parts.netloc not in ("", "localhost"):
         raise ConfigurationError(
