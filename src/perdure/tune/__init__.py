@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
+    from perdure.analysis import ExperimentAnalysis
     from perdure.callbacks import Callback
     from perdure.checkpoint import Checkpoint
     from perdure.config import CheckpointConfig, FailureConfig, ResumeConfig, RunConfig, SyncConfig, TuneConfig
@@ -65,6 +66,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "CheckpointConfig",
+    "ExperimentAnalysis",
     "FailureConfig",
     "JupyterNotebookReporter",
     "PlacementGroupFactory",
