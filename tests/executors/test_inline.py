@@ -40,7 +40,9 @@ def test_user_code_runs_in_this_process_and_under_the_callers_frames(executor, t
         while frame is not None:
             names.append(frame.f_code.co_name)
             frame = frame.f_back
-        report({"pid": os.getpid(), "seen": "test_user_code_runs_in_this_process_and_under_the_callers_frames" in names})
+        report(
+            {"pid": os.getpid(), "seen": "test_user_code_runs_in_this_process_and_under_the_callers_frames" in names}
+        )
 
     driver = driver_of(executor, tmp_path, trainable)
     key = driver.start()

@@ -16,7 +16,15 @@ class TestSimulatedExecutor(ExecutorTests):
 
 
 def assignment(trial="one", **fields):
-    fields = {"attempt": 1, "name": trial, "experiment": "e", "experiment_path": "/e", "path": "/e/t", "config": {}, **fields}
+    fields = {
+        "attempt": 1,
+        "name": trial,
+        "experiment": "e",
+        "experiment_path": "/e",
+        "path": "/e/t",
+        "config": {},
+        **fields,
+    }
     return Assignment(trial=trial, **fields)
 
 
@@ -82,7 +90,9 @@ def test_time_stands_still_for_a_trial_that_waits_for_its_verdict():
 
 
 def test_checkpoints_are_references_with_numbers_and_scores():
-    executor = SimulatedExecutor(steps(Step(1.0, {"acc": 0.5}, checkpoint=True, nbytes=9), Step(1.0, {"acc": 0.7}, checkpoint=True)))
+    executor = SimulatedExecutor(
+        steps(Step(1.0, {"acc": 0.5}, checkpoint=True, nbytes=9), Step(1.0, {"acc": 0.7}, checkpoint=True))
+    )
     told = run(executor, assignment(next_checkpoint=4, score_attribute="acc"))
     infos = [message.checkpoint for _, _, message in told if isinstance(message, Report)]
     assert [(info.number, info.directory, info.iteration, info.score) for info in infos] == [
@@ -109,7 +119,12 @@ def test_a_save_on_request_does_not_end_the_trial():
 def test_a_frequency_saves_with_the_report():
     executor = SimulatedExecutor(simulate)
     told = run(executor, assignment(config={"count": 4}, checkpoint_frequency=2))
-    assert [message.checkpoint is not None for _, _, message in told if isinstance(message, Report)] == [False, True, False, True]
+    assert [message.checkpoint is not None for _, _, message in told if isinstance(message, Report)] == [
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_a_rejected_checkpoint():

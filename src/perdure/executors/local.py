@@ -385,7 +385,9 @@ class LocalExecutor:
             return
         worker = self._workers.get(message.serial)
         if worker is None:
-            return  # taken back before it was made
+            if isinstance(message, Forked) and self._template is not None:
+                self._template.kill(message.serial)  # taken back while it was being made
+            return
         if isinstance(message, Forked):
             worker.pid = message.pid
         elif isinstance(message, NotForked):

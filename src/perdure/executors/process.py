@@ -34,6 +34,7 @@ ATTEMPT_VARIABLE = "PERDURE_ATTEMPT"
 REUSABLE = frozenset({Outcome.FINISHED, Outcome.STOPPED, Outcome.PAUSED, Outcome.INTERRUPTED})
 """Outcomes after which a process is as good as new. User code that raised may have left anything behind."""
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1
 _prctl: Callable[..., int] | None = getattr(ctypes.CDLL(None), "prctl", None)  # looked up before any fork
 
@@ -71,7 +72,7 @@ def ignore_interrupts() -> None:
 
     Handlers that do nothing, not SIG_IGN: the programs that user code starts then have the default again.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _INTERRUPTS:
         signal.signal(number, _do_nothing)
 
 
@@ -80,14 +81,25 @@ def _do_nothing(_number: int, _frame: object) -> None:
 
 
 def restore_interrupts_in_children() -> None:
-    """Give processes that user code forks the default SIGTERM back, so that `Process.terminate()` works on them."""
-    os.register_at_fork(after_in_child=_default_interrupts)
+    """Give processes that user code forks the default signals back, so that `Process.terminate()` works on them.
 
+    The signals are blocked while forking: one that arrives before the child has its defaults back waits for them.
+    """
+    masks: list[set[int]] = []
 
-def _default_interrupts() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is _do_nothing:
-            signal.signal(number, signal.SIG_DFL)
+    def block() -> None:
+        masks.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)))
+
+    def unblock() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.pop())
+
+    def restore() -> None:
+        for number in _INTERRUPTS:
+            if signal.getsignal(number) is _do_nothing:
+                signal.signal(number, signal.SIG_DFL)
+        unblock()
+
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=restore)
 
 
 def send_output_to(fd: int | None) -> None:

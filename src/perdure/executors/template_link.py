@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -98,17 +97,20 @@ class TemplateLink:
 
     def close(self) -> None:
         """Have the template kill its workers and leave, and wait for that."""
+        self.read()
         self._sock.close()
         for _, _, fds in self._queue:
             _close_all(fds)
         self._queue.clear()
+        if self.ready is None:  # importing, which may take long; it has no workers yet
+            self._process.kill()
         self._reap(timeout=5)
 
     def _reap(self, timeout: float) -> int:
         try:
             return self._process.wait(timeout)
-        except subprocess.TimeoutExpired:  # importing something long: it has no workers yet
-            self._process.send_signal(signal.SIGKILL)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
             return self._process.wait()
 
 
