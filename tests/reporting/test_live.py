@@ -10,6 +10,7 @@ import textwrap
 import pytest
 from rich.console import Console
 
+from perdure.core.events import SearchEnded
 from perdure.reporting.live import LiveDisplay
 
 
@@ -104,6 +105,7 @@ def test_output_is_printed_above_behind_the_trials_name(live, story):
 def test_the_outcome_stays_below_the_table(live, story):
     display = live()
     story.whole(0, 0.5)
+    story.tell(SearchEnded(at=0))
     display.close("")
     text = display.console.export_text()
     assert text.rstrip().endswith("Results are in /results/digits")

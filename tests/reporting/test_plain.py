@@ -2,7 +2,7 @@
 
 import pytest
 
-from perdure.core.events import DriverStopped, ErrorInfo, Noticed, StopRequested
+from perdure.core.events import DriverStopped, ErrorInfo, Noticed, Outcome, StopRequested
 from perdure.reporting.base import RunInfo, TableOptions
 from perdure.reporting.plain import PlainDisplay
 
@@ -118,7 +118,19 @@ def test_what_is_left_and_how_to_go_on(plain, story):
     display.close("interrupt")
     text = display.stream.getvalue()
     assert "Stopped after 0.0 s (interrupt): 2 trials, 1 running, 1 pending" in text
-    assert 'To go on (2 trials left; finished ones are kept): Tuner.restore("/results/digits", trainable).fit()' in text
+    assert 'To go on with the 20 trials left: Tuner.restore("/results/digits", trainable).fit()' in text
+
+
+def test_a_stop_for_good_offers_nothing_to_go_on_with(plain, story):
+    display = plain()
+    story.start(0)
+    story.create(1)
+    story.tell(StopRequested(at=0, reason="time_budget"))
+    story.end(0, Outcome.STOPPED)
+    display.close("time_budget")
+    text = display.stream.getvalue()
+    assert "Ended after 0.0 s (time_budget): 2 trials, 2 terminated" in text
+    assert "To go on" not in text
 
 
 def test_notices_are_written(plain, story):

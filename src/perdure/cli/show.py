@@ -90,9 +90,10 @@ def _show_condition(page: Page, experiment: Experiment) -> None:
     else:
         page.line("no driver alive")
     ran_s = history.state.ran_before_s + history.state.ran_s
+    ran = f"ran {duration(ran_s)} in " if ran_s else ""  # a short session that was killed left no mark of its time
     page.line(
         f"created {when(experiment.created_at)}, last written {when(history.updated_at)}, "
-        f"ran {duration(ran_s)} in {plural(history.state.epoch, 'session')}, trainable {history.state.trainable}"
+        f"{ran}{plural(history.state.epoch, 'session')}, trainable {history.state.trainable}"
     )
 
 

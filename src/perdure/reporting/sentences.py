@@ -89,7 +89,7 @@ def outcome(snapshot: Snapshot, info: RunInfo, options: TableOptions, *, session
         for status in (Status.TERMINATED, Status.ERROR, Status.RUNNING, Status.PAUSED, Status.PENDING)
         if snapshot.count(status)
     ]
-    verb = "Ended" if not snapshot.unfinished else "Stopped"
+    verb = "Stopped" if snapshot.left else "Ended"
     why = reason or snapshot.stopping or ""
     because = f" ({why})" if why and why != "finished" else ""
     text = f"{verb} after {duration(session_s)}{because}: {plural(snapshot.created, 'trial')}"
@@ -97,10 +97,9 @@ def outcome(snapshot: Snapshot, info: RunInfo, options: TableOptions, *, session
     if snapshot.best is not None:
         lines.append(best_line(snapshot.best, options.metric or info.metric or ""))
     lines.append([Span("Results are in "), Span(info.path, "bold")])
-    if snapshot.unfinished or (why and why != "finished"):
+    if snapshot.left:
         how = info.how_to_resume or f'Tuner.restore("{info.path}", trainable).fit()'
-        left = f"{plural(snapshot.unfinished, 'trial')} left; " if snapshot.unfinished else ""
-        lines.append([Span(f"To go on ({left}finished ones are kept): " if left else "To go on: "), Span(how, "bold")])
+        lines.append([Span(f"To go on with the {plural(snapshot.left, 'trial')} left: "), Span(how, "bold")])
     elif snapshot.count(Status.ERROR):
         retry = f'Tuner.restore("{info.path}", trainable, resume_errored=True).fit()'
         lines.append([Span("To run the failed ones again: "), Span(retry, "bold")])

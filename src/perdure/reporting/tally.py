@@ -148,6 +148,10 @@ class Snapshot:
     failed: list[tuple[TrialLine, ErrorInfo]]
     groups: list[FailureGroup]
     stopping: str | None
+    resumable: bool
+    """With `stopping`: a restore goes on where this stops."""
+    finished: bool
+    """The driver ended and left nothing to do."""
     left_s: float | None
     """Seconds until the last trial ends, guessed from the ended ones."""
 
@@ -164,6 +168,13 @@ class Snapshot:
     def unfinished(self) -> int:
         """How many of the trials created so far have not ended."""
         return self.created - self.ended
+
+    @property
+    def left(self) -> int:
+        """How many trials a restore would run: what has not ended, and what was to come."""
+        if self.finished or (self.stopping is not None and not self.resumable):
+            return 0
+        return max(self.total or 0, self.created) - self.ended
 
 
 class Tally:
@@ -265,6 +276,8 @@ class Tally:
             failed=list(self._failed.values())[-KEPT:],
             groups=[dataclasses.replace(group) for group in self._groups.values()],
             stopping=state.stopping,
+            resumable=state.resumable,
+            finished=state.finished,
             left_s=self._left_s(running),
         )
 

@@ -137,6 +137,8 @@ def snapshot_of(trials: Sequence[TrialView], options: TableOptions) -> Snapshot:
         failed=[(line, ErrorInfo(kind="", message="")) for line in lines if line.status is Status.ERROR],
         groups=[],
         stopping=None,
+        resumable=False,
+        finished=False,
         left_s=None,
     )
 
