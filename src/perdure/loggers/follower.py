@@ -33,6 +33,7 @@ from perdure.core.events import (
     AttemptStarted,
     CheckpointCommitted,
     CheckpointInfo,
+    Data,
     Decision,
     ExperimentCreated,
     Outcome,
@@ -69,10 +70,12 @@ _log = logging.getLogger(__name__)
 class _Live:
     """What the follower holds of a trial whose files are open."""
 
-    __slots__ = ("attempt", "origin", "superseded", "view")
+    __slots__ = ("attempt", "data", "origin", "superseded", "view")
 
-    def __init__(self, view: TrialView) -> None:
+    def __init__(self, view: TrialView, data: Data) -> None:
         self.view = view
+        self.data = data
+        """The configuration that `view.config` was decoded from."""
         self.attempt = -1
         self.origin: RowOrigin | None = None
         self.superseded = 0
@@ -237,8 +240,10 @@ class Follower:
         attempt = trial.attempt(event.attempt)
         view = live.view
         view.status = trial.status.value
-        if attempt is not None and attempt.config is not trial.config:
-            view.config = self._config(trial)
+        if trial.config is not live.data:
+            live.data = trial.config
+            view.config = self._decode(trial, trial.config)
+            view.has_objects = has_objects(trial.config)  # type: ignore[attr-defined]
         live.attempt = -1
         self._heed_rollback(trial, live, files, new=new)
         told = [*self._others, *files]
@@ -284,7 +289,7 @@ class Follower:
         origin = live.origin
         if origin is None or live.attempt != event.attempt:
             attempt = trial.attempt_of(event)
-            config = view.config if attempt.config is trial.config else self._decode(trial, attempt.config)
+            config = view.config if attempt.config is live.data else self._decode(trial, attempt.config)
             origin = live.origin = attempt.origin(trial.id, config)
             live.attempt = event.attempt
         row = LoggedRow(
@@ -345,17 +350,17 @@ class Follower:
         live = self._live.get(trial.id)
         if live is None:
             view = view_of(
-                trial, experiment_path=self.path, trainable=self._history.state.trainable, config=self._config(trial)
+                trial,
+                experiment_path=self.path,
+                trainable=self._history.state.trainable,
+                config=self._decode(trial, trial.config),
             )
             view.has_objects = has_objects(trial.config)  # type: ignore[attr-defined]
-            live = self._live[trial.id] = _Live(view)
+            live = self._live[trial.id] = _Live(view, trial.config)
             self._views.append(view)
         return live
 
-    def _config(self, trial: TrialHistory) -> dict[str, Any]:
-        return self._decode(trial, trial.config)
-
-    def _decode(self, trial: TrialHistory, data: dict[str, object]) -> dict[str, Any]:
+    def _decode(self, trial: TrialHistory, data: Data) -> dict[str, Any]:
         if self._load_objects is not None and has_objects(data):
             try:
                 return decode_config(data, self._load_objects(trial.directory))

@@ -65,19 +65,24 @@ class TBXLoggerCallback(FileLogger):
         return True
 
     def rebuild(self, trial: TrialView, rows: Iterable[dict[str, Any]]) -> None:
-        """Write a new file, which voids all that was logged, and remove the ones written before."""
+        """Write a new file, which voids all that was logged, and empty the one written before.
+
+        The old file stays, with nothing but its first record, for a TensorBoard that is reading it: it looks for
+        the next file only when the one it reads ends, and is stuck when that is gone.
+        """
         old = self._trials.pop(trial.trial_id, None)
         self._dirty.pop(trial.trial_id, None)
         if old is not None:
             old.discard()
-        before = sorted(glob.glob(os.path.join(glob.escape(trial.path), f"events.out.tfevents.*.{SUFFIX}*")))
+        before = sorted(glob.glob(os.path.join(glob.escape(trial.path), f"events.out.tfevents.*.{SUFFIX}")))
         now = time.time()
         file = AppendFile(self._new_path(trial, now, before), self._files)
         head = self._head(trial, now) + (tfevents.session_start(now, 0) if before else b"")
         replace_file(file.path, (head, *(self._event(row) for row in rows)))
-        for path in before:
-            if path != file.path:
-                os.unlink(path)
+        for path in before[:-1]:
+            os.unlink(path)
+        for path in before[-1:]:
+            replace_file(path, (tfevents.version_event(now),))
         self._trials[trial.trial_id] = file
 
     def flush(self) -> None:

@@ -1,0 +1,80 @@
+"""Loggers used by hand, without a follower, as tests of Ray scripts do."""
+
+import csv
+import json
+import math
+
+import pytest
+
+from perdure.loggers.csv import CSVLoggerCallback
+from perdure.loggers.files import AppendFile, OpenFiles
+from perdure.loggers.json import JsonLoggerCallback, to_json
+from perdure.trial_view import TrialView
+
+
+@pytest.fixture
+def trial(tmp_path):
+    return TrialView(trial_id="t", trial_name="train_t", path=str(tmp_path / "t"), config={"lr": 0.1})
+
+
+def test_json_by_hand(trial, tmp_path):
+    logger = JsonLoggerCallback()
+    logger.log_trial_start(trial)
+    logger.log_trial_result(0, trial, {"a": float("nan"), 3: (1, 2), "b": b"x", "config": {"f": print}})
+    logger.log_trial_end(trial)
+    row = json.loads((tmp_path / "t" / "result.json").read_text())
+    assert math.isnan(row["a"])
+    assert row["3"] == [1, 2]
+    assert "print" in row["config"]["f"]
+    assert json.loads((tmp_path / "t" / "params.json").read_text()) == {"lr": 0.1}
+
+
+def test_keys_that_json_cannot_have_are_shown():
+    assert json.loads(to_json({(1, 2): {"x": 1}})) == {"(1, 2)": {"x": 1}}
+
+
+def test_csv_goes_on_with_a_file_that_is_there(trial, tmp_path):
+    for rows in ([{"a": 1, "b": "x,y"}, {"a": 2}], [{"a": 3, "c": None}, {"c": 4}]):
+        logger = CSVLoggerCallback()
+        for row in rows:
+            logger.log_trial_result(0, trial, row)
+        logger.log_trial_end(trial)
+    with open(tmp_path / "t" / "progress.csv", newline="") as file:
+        table = list(csv.reader(file))
+    assert table == [["a", "b", "c"], ["1", "x,y", ""], ["2", "", ""], ["3", "", ""], ["", "", "4"]]
+
+
+def test_close_writes_what_waits_for_a_wider_header(trial, tmp_path, monkeypatch):
+    monkeypatch.setattr("perdure.loggers.csv.WIDEN_SHARE", 1e9)
+    logger = CSVLoggerCallback()
+    for name in "abc":
+        logger.log_trial_result(0, trial, {name: 1})
+        logger.flush()
+    with open(tmp_path / "t" / "progress.csv", newline="") as file:
+        assert next(csv.reader(file)) == ["a", "b"]  # "c" came too soon after "b"
+    logger.close()
+    with open(tmp_path / "t" / "progress.csv", newline="") as file:
+        assert list(csv.reader(file)) == [["a", "b", "c"], ["1", "", ""], ["", "1", ""], ["", "", "1"]]
+
+
+def test_what_could_not_be_written_is_written_later(tmp_path):
+    (tmp_path / "d").write_text("a file where the directory should be")
+    files = OpenFiles()
+    file = AppendFile(str(tmp_path / "d" / "f"), files)
+    file.write(b"hello")
+    with pytest.raises(OSError):
+        file.flush()
+    (tmp_path / "d").unlink()
+    file.write(b" world")
+    file.flush()
+    files.close_all()
+    assert (tmp_path / "d" / "f").read_bytes() == b"hello world"
+
+
+def test_the_files_used_last_stay_open(tmp_path):
+    files = OpenFiles(limit=2)
+    for name in "abcab":
+        files.append(str(tmp_path / name), name.encode())
+        assert len(files) <= 2
+    files.close_all()
+    assert (tmp_path / "a").read_text() == "aa"
