@@ -14,8 +14,9 @@ from perdure.checkpoint import Checkpoint
 from perdure.config import check_mode
 from perdure.errors import ConfigurationError, NoBestTrialError
 from perdure.frames import pandas
-from perdure.history import ExperimentHistory, flatten, read_experiment, view_of
+from perdure.history import ExperimentHistory, read_experiment, view_of
 from perdure.result import Result, ResultGrid
+from perdure.rows import flatten
 from perdure.trial_view import TrialView
 
 if TYPE_CHECKING:

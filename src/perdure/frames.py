@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Union
 
 from perdure.core.events import Data, Decision, Reported
-from perdure.history import AttemptHistory, TrialHistory, date_of, flatten
+from perdure.history import AttemptHistory, TrialHistory
 from perdure.journal.values import from_data
+from perdure.rows import date_of, flatten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,8 +120,8 @@ class FrameBuilder:
         count = self._count
         columns: dict[str, Any] = {}
         for name, column in self._metrics.items():
-            column = _padded(column, count)
-            columns[name] = np.array(column) if isinstance(column, array) else column
+            whole = _padded(column, count)
+            columns[name] = np.array(whole) if isinstance(whole, array) else whole
         numbers = {name: np.array(column) for name, column in self._numbers.items()}
         origin = numbers["origin"]
         facts = self._facts_of_attempts()

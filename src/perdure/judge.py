@@ -259,32 +259,33 @@ class Judge:
             self.callbacks.on_trial_save(self.iteration, self.trials, view)
             self.callbacks.on_checkpoint(self.iteration, self.trials, view, view.checkpoint)
 
-    def ending(self, trial: Trial) -> None:
-        """An attempt has ended, and the state does not know yet: the last moment to look at its row."""
-        self.view(trial)
-
-    def ended(self, trial: Trial, outcome: Outcome) -> Sequence[Action]:
-        """An attempt has ended and the trial has come to rest. Return what the scheduler does with others for it."""
+    def ended(self, trial: Trial, outcome: Outcome) -> None:
+        """An attempt has ended; the trial may go on."""
         view = self.view(trial)
         view.status = trial.status.value
         view.num_failures = trial.failures
-        actions: Sequence[Action] | None = None
-        if trial.status is Status.TERMINATED:
-            actions = self.scheduler.on_trial_complete(self, view, view.last_result)
-            self.search.on_complete(trial.id, view.last_result or None, error=False)
-            if self.callbacks:
-                self.callbacks.on_trial_complete(self.iteration, self.trials, view)
-        elif trial.status is Status.ERROR:
+        self._origins.pop(trial.id, None)
+        if self.callbacks and outcome in (Outcome.FAILED, Outcome.LOST) and not trial.status.finished:
+            self.callbacks.on_trial_recover(self.iteration, self.trials, view)
+
+    def finished(self, trial: Trial) -> Sequence[Action]:
+        """A trial has come to its end, however it did. Return what the scheduler does with others because of it."""
+        view = self.view(trial)
+        view.status = trial.status.value
+        actions: Sequence[Action] | None
+        if trial.status is Status.ERROR:
             actions = self.scheduler.on_trial_error(self, view)
             self.search.on_complete(trial.id, None, error=True)
             if self.callbacks:
                 self.callbacks.on_trial_error(self.iteration, self.trials, view)
-        elif outcome in (Outcome.FAILED, Outcome.LOST) and self.callbacks:
-            self.callbacks.on_trial_recover(self.iteration, self.trials, view)
+        else:
+            actions = self.scheduler.on_trial_complete(self, view, view.last_result)
+            self.search.on_complete(trial.id, view.last_result or None, error=False)
+            if self.callbacks:
+                self.callbacks.on_trial_complete(self.iteration, self.trials, view)
+        self._views.pop(trial.id, None)
         self._origins.pop(trial.id, None)
-        if trial.status.finished:
-            self._views.pop(trial.id, None)
-            self.stopper.forget(trial.id)
+        self.stopper.forget(trial.id)
         return actions or ()
 
     # --- views ------------------------------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perdure.checkpoints.manager import find_committed, sweep
 from perdure.config import ResumeConfig, ResumeType
 from perdure.core.events import (
     Action,
@@ -23,11 +22,10 @@ from perdure.core.events import (
     CheckpointInfo,
     Decision,
     Noticed,
-    Outcome,
     TrialActed,
     TrialRequeued,
 )
-from perdure.core.state import State, Status, Trial
+from perdure.core.state import State, Status, Trial, let_go
 from perdure.core.transitions import SKIPPED, apply
 from perdure.journal.base import START, JournalReader, Position
 from perdure.snapshots import newest
@@ -65,6 +63,8 @@ def recover(directory: Path, reader: JournalReader, end: Position, *, whole: boo
         position, state = Position(saved.epoch, saved.sequence, saved.offset), saved.state
     for _, event in reader.read(position):
         apply(state, event)
+        for trial in [state.trials[trial] for trial in state.agenda.finished]:
+            let_go(state, trial)
     live = [state.trials[trial].live for trial in state.live]
     return Recovered(
         state=state,
@@ -80,12 +80,10 @@ def adopt(runner: Runner, interrupted: tuple[str, ...]) -> None:
     for trial_id in interrupted:
         trial = runner.state.trials[trial_id]
         directory = runner.settings.path / trial.directory
-        if not directory.is_dir():
-            continue
-        for manifest in find_committed(directory):
+        for manifest in runner.checkpoints.find_committed(directory):
             _adopt(runner, trial, manifest)
         keep = {f"checkpoint_{number:06d}" for number in range(trial.next_checkpoint)}
-        sweep(directory, keep=keep)
+        runner.checkpoints.sweep(directory, keep=keep)
 
 
 def _adopt(runner: Runner, trial: Trial, manifest: Manifest) -> None:
@@ -100,9 +98,6 @@ def _adopt(runner: Runner, trial: Trial, manifest: Manifest) -> None:
     event = runner.judge.report(trial, key, _report_of(manifest, info, runner.wall_clock()), adopted=True)
     runner.emit(event)
     runner.judge.reported(trial, event)
-    if trial.status is Status.TERMINATED:
-        for action in runner.judge.ended(trial, Outcome.STOPPED):
-            runner.emit(TrialActed(at=runner.wall_clock(), action=action))
     text = f"Checkpoint {info.number} of trial {trial.id} was saved just before the crash; its row was adopted."
     runner.emit(Noticed(at=runner.wall_clock(), trial=trial.id, text=text))
 

@@ -21,17 +21,9 @@ from perdure.core.events import CheckpointInfo, Decision, ErrorInfo, Reported
 from perdure.core.state import Status
 from perdure.errors import ConfigurationError, ExperimentNotFoundError, NoBestTrialError, TrialFailedError
 from perdure.frames import frame
-from perdure.history import (
-    AUTO_FILLED,
-    AttemptHistory,
-    ExperimentHistory,
-    RowOrigin,
-    TrialHistory,
-    expand_row,
-    flatten,
-    read_experiment,
-)
+from perdure.history import AttemptHistory, ExperimentHistory, TrialHistory, read_experiment
 from perdure.journal.values import decode_config, from_data, has_objects
+from perdure.rows import AUTO_FILLED, RowOrigin, expand_row, flatten
 
 if TYPE_CHECKING:
     import pandas as pd

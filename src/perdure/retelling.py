@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from perdure.core.events import AttemptEnded, Decision, Reported, TrialCreated
+from perdure.core.events import Decision, Reported, TrialCreated
 from perdure.core.state import Status
 from perdure.history import ExperimentHistory, RowOrigin, TrialHistory, expand_row
 from perdure.journal.base import START, JournalReader, Position
@@ -60,10 +60,9 @@ class Retelling:
                         self._tell(trial, row, event)
                     if event.decision is not Decision.STOP:
                         yield PastResult(trial=trial.id, result=row)
-                case AttemptEnded() if trial is not None and trial.status.finished:
-                    yield from self._completed(trial, new)
                 case _:
                     pass
+            yield from self._endings(new)
 
     def _tell(self, trial: TrialHistory, row: dict[str, Any], event: Reported) -> None:
         stopped = self._stopper is not None and self._stopper(trial.id, row)
@@ -71,15 +70,22 @@ class Retelling:
             self._scheduler.on_trial_result(self, self._view(trial), row)
         self._view(trial).last_result = row
 
-    def _completed(self, trial: TrialHistory, new: bool) -> Iterator[Past]:
-        view = self._views.pop(trial.id, None) or self._view(trial)
+    def _endings(self, new: bool) -> Iterator[Past]:
+        finished = self._history.state.agenda.finished
+        for trial_id in list(finished):
+            del finished[trial_id]
+            yield self._completed(self._history.trials[trial_id], new)
+
+    def _completed(self, trial: TrialHistory, new: bool) -> Past:
+        view = self._view(trial)
+        self._views.pop(trial.id)
         failed = trial.status is Status.ERROR
         if new and self._scheduler is not None:
             if failed:
                 self._scheduler.on_trial_error(self, view)
             else:
                 self._scheduler.on_trial_complete(self, view, view.last_result)
-        yield PastCompletion(trial=trial.id, result=None if failed else view.last_result or None, error=failed)
+        return PastCompletion(trial=trial.id, result=None if failed else view.last_result or None, error=failed)
 
     def _row(self, trial: TrialHistory, event: Reported) -> dict[str, Any]:
         view = self._view(trial)

@@ -30,6 +30,7 @@ from perdure.core.events import (
     CheckpointsDeleted,
     CheckpointsDurable,
     CheckpointsRetired,
+    CheckpointsUnsafe,
     Decision,
     DriverStopped,
     ErrorInfo,
@@ -42,7 +43,7 @@ from perdure.core.events import (
     TrialActed,
 )
 from perdure.core.planner import plan, segment_of, source_of
-from perdure.core.state import State, Status, Trial
+from perdure.core.state import State, Status, Trial, let_go
 from perdure.core.transitions import apply
 from perdure.trainable.messages import (
     Assignment,
@@ -175,6 +176,7 @@ class Runner:
     def settle(self) -> None:
         """Decide what follows from what was taken in, write all of it down, and act on it."""
         self.do_chores()
+        self.tell_endings()
         self.follow_up()
         self.commit()
 
@@ -273,7 +275,6 @@ class Runner:
         self._kill_at.pop(key, None)
         self._time_up_at.pop(key, None)
         self._heard.pop(trial.id, None)
-        self.judge.ending(trial)
         self.emit(
             AttemptEnded(
                 at=self.wall_clock(),
@@ -285,10 +286,19 @@ class Runner:
             )
         )
         self._searcher_waits = False
-        for action in self.judge.ended(trial, outcome):
-            self.emit(TrialActed(at=self.wall_clock(), action=action))
-        if trial.status is Status.ERROR and self.state.spec.fail_fast and self.state.stopping is None:
-            self.emit(StopRequested(at=self.wall_clock(), reason="fail_fast", resumable=True))
+        self.judge.ended(trial, outcome)
+
+    def tell_endings(self) -> None:
+        """Tell plugins of the trials that have come to their end, and let these go."""
+        while self.state.agenda.finished:
+            for trial in [self.state.trials[trial] for trial in self.state.agenda.finished]:
+                actions = self.judge.finished(trial)
+                failed = trial.status is Status.ERROR
+                let_go(self.state, trial)
+                for action in actions:
+                    self.emit(TrialActed(at=self.wall_clock(), action=action))
+                if failed and self.state.spec.fail_fast and self.state.stopping is None:
+                    self.emit(StopRequested(at=self.wall_clock(), reason="fail_fast", resumable=True))
 
     def _answer(self, key: AttemptKey, verdict: Verdict, *, backed_up: bool) -> None:
         """Answer once the batch is written; and, where bytes are on their way to the disk, not too far ahead of it."""
@@ -417,7 +427,7 @@ class Runner:
         trial = self.state.trials[source.trial]
         info = trial.checkpoints[source.number]
         directory = self.settings.path / trial.directory / info.directory
-        return partial(self.checkpoints.make_durable, source, directory, info.nbytes)
+        return partial(self.checkpoints.make_durable, source, directory, info.nbytes, digested=info.digested)
 
     def _delete(self, source: Source) -> Callable[[], None]:
         directory = self.settings.path / self.state.trials[source.trial].directory / f"checkpoint_{source.number:06d}"
@@ -452,6 +462,7 @@ class Runner:
     def _collect_background_work(self) -> None:
         durable: list[Source] = []
         deleted: list[Source] = []
+        unsafe: list[Source] = []
         for done in self.checkpoints.poll():
             self._deleting.discard(done.source)
             match done:
@@ -460,10 +471,14 @@ class Runner:
                 case Deleted():
                     deleted.append(done.source)
                 case Failed():
+                    if done.what == "made durable":
+                        unsafe.append(done.source)
                     text = f"Checkpoint {done.source.number} could not be {done.what}: {done.error}"
                     self.emit(Noticed(at=self.wall_clock(), trial=done.source.trial, text=text))
         if durable:
             self.emit(CheckpointsDurable(at=self.wall_clock(), items=tuple(durable)))
+        if unsafe:
+            self.emit(CheckpointsUnsafe(at=self.wall_clock(), items=tuple(unsafe)))
         if deleted:
             self.emit(CheckpointsDeleted(at=self.wall_clock(), items=tuple(deleted)))
 

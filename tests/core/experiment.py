@@ -26,7 +26,7 @@ from perdure.core.events import (
 )
 from perdure.core.invariants import violations
 from perdure.core.planner import plan, segment_of, source_of
-from perdure.core.state import State, Status, Trial
+from perdure.core.state import State, Status, Trial, let_go
 from perdure.core.transitions import apply
 
 
@@ -36,6 +36,8 @@ class Experiment:
     def __init__(self, *, capacity: dict[str, float] | None = None, **spec: object) -> None:
         self.state = State()
         self.events: list[AnyEvent] = []
+        self.told: list[str] = []
+        """Trials whose end was told, in order."""
         self.capacity = capacity or {"CPU": 2.0}
         self.epoch = 0
         self.apply(ExperimentCreated(at=0.0, name="e", trainable="f", spec=Spec(**spec), version="0"))  # type: ignore[arg-type]
@@ -43,6 +45,7 @@ class Experiment:
 
     def apply(self, event: AnyEvent) -> None:
         apply(self.state, event)
+        self.told += [trial.id for trial in self.let_go(self.state)]
         self.events.append(event)
         assert violations(self.state) == []
 
@@ -170,7 +173,16 @@ class Experiment:
         for event in self.events:
             decoded = msgspec.json.decode(msgspec.json.encode(event), type=AnyEvent)  # type: ignore[arg-type]
             apply(state, decoded)
+            self.let_go(state)
         return state
+
+    @staticmethod
+    def let_go(state: State) -> list[Trial]:
+        """Do as the runner does with trials that have ended."""
+        trials = [state.trials[trial] for trial in state.agenda.finished]
+        for trial in trials:
+            let_go(state, trial)
+        return trials
 
 
 def without_agenda(state: State) -> bytes:

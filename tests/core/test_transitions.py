@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from perdure.core.commands import Finish, Launch, Retire, Suggest
-from perdure.core.events import Action, Decision, Outcome, SearchEnded, Source, TrialActed, TrialRequeued
+from perdure.core.commands import Finish, Launch, MakeDurable, Retire, Suggest
+from perdure.core.events import (
+    Action,
+    CheckpointsRetired,
+    CheckpointsUnsafe,
+    Decision,
+    Outcome,
+    SearchEnded,
+    Source,
+    TrialActed,
+    TrialRequeued,
+)
 from perdure.core.planner import source_of
 from perdure.core.state import Status
 from perdure.errors import InternalError
@@ -159,6 +169,7 @@ def test_a_clone_holds_its_donor_until_it_has_a_durable_checkpoint_of_its_own() 
     experiment.report("clone", save=True, actions=(action,))
     for _ in range(3):
         experiment.report("donor", save=True)
+    experiment.durable("donor", 0)
     experiment.durable("donor", 3)
     assert Source(trial="donor", number=0) not in _retired(experiment)
     experiment.end("clone", Outcome.PAUSED)
@@ -236,6 +247,34 @@ def test_a_finished_trial_costs_little() -> None:
     experiment.durable("a", *range(20))
     trial = experiment.trial("a")
     assert (trial.config, trial.last, list(trial.checkpoints)) == (None, None, [19])
+
+
+def test_a_trial_that_saves_faster_than_the_disk_still_gets_a_durable_checkpoint() -> None:
+    experiment = running(num_to_keep=1)
+    syncing: list[Source] = []
+    for _ in range(9):
+        experiment.report("a", save=True)
+        for command in experiment.plan():
+            if isinstance(command, Retire):
+                assert not set(syncing) & set(command.items), "what is being synced was thrown away"
+                experiment.apply(CheckpointsRetired(at=0.0, items=command.items))
+            if isinstance(command, MakeDurable):
+                syncing += command.items
+    assert syncing == [Source(trial="a", number=0)]
+    experiment.durable("a", 0)
+    assert [c.items for c in experiment.plan() if isinstance(c, MakeDurable)] == [(Source(trial="a", number=8),)]
+
+
+def test_what_the_disk_refused_is_never_the_only_one_kept() -> None:
+    experiment = running(num_to_keep=1)
+    experiment.report("a", save=True)
+    experiment.durable("a", 0)
+    experiment.report("a", save=True)
+    experiment.apply(CheckpointsUnsafe(at=0.0, items=(Source(trial="a", number=1),)))
+    assert _retired(experiment) == ()
+    experiment.report("a", save=True)
+    experiment.durable("a", 2)
+    assert [item.number for item in _retired(experiment)] == [0, 1]
 
 
 def test_a_replay_gives_the_same_state() -> None:

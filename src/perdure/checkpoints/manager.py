@@ -12,10 +12,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Literal, Union
 
 from perdure.checkpoints.durability import complete_digests, sync_checkpoints
-from perdure.checkpoints.manifest import SMALL, missing
+from perdure.checkpoints.manifest import SMALL, Manifest, missing
 from perdure.checkpoints.pace import Pace
 from perdure.checkpoints.patience import DELAYS_S
 from perdure.checkpoints.recovery import find_committed, sweep
@@ -170,6 +171,14 @@ class CheckpointManager:
         """What is on its way to the disk: how many, how many bytes, and for how long the oldest has waited."""
         with self._changed:
             return Backlog(len(self._to_sync), self._nbytes, self._oldest_s())
+
+    def find_committed(self, trial_path: str | os.PathLike[str]) -> list[Manifest]:
+        """Return the manifests of the committed checkpoints in a trial's directory; see `recovery.find_committed`."""
+        return find_committed(trial_path)
+
+    def sweep(self, trial_path: str | os.PathLike[str], *, keep: AbstractSet[str]) -> list[str]:
+        """Remove what was left unfinished in a trial's directory; see `recovery.sweep`."""
+        return sweep(trial_path, keep=keep)
 
     def drain(self, timeout_s: float) -> bool:
         """Work without rest until nothing is left to do, and return True; False when the time is over first."""

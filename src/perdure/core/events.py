@@ -288,6 +288,12 @@ class CheckpointsDurable(Event, frozen=True, kw_only=True, tag="checkpoints_dura
     items: tuple[Source, ...]
 
 
+class CheckpointsUnsafe(Event, frozen=True, kw_only=True, tag="checkpoints_unsafe"):
+    """The disk refused these: they can be read now, and nobody knows whether they would survive a power cut."""
+
+    items: tuple[Source, ...]
+
+
 class CheckpointsRetired(Event, frozen=True, kw_only=True, tag="checkpoints_retired"):
     """These are no longer needed. Journaled before a byte is removed."""
 
@@ -325,6 +331,7 @@ AnyEvent = Union[
     TrialRequeued,
     CheckpointCommitted,
     CheckpointsDurable,
+    CheckpointsUnsafe,
     CheckpointsRetired,
     CheckpointsDeleted,
     CheckpointPinned,

@@ -71,8 +71,6 @@ def _keep_house(state: State) -> list[Command]:
         agenda.retention.clear()
         if retired:
             commands.append(Retire(retired))
-            for source in retired:
-                agenda.durable.pop(f"{source.trial}/{source.number}", None)
     if agenda.durable:
         commands.append(MakeDurable(tuple(agenda.durable.values())))
         agenda.durable.clear()

@@ -45,7 +45,7 @@ class Attempt(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Trial(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One trial. Of a finished one the bulky fields are dropped (`shrink`); the journal has them at `created_at`."""
+    """One trial. Of a finished one the bulky fields are dropped (`let_go`); the journal has them."""
 
     id: str
     number: int
@@ -73,7 +73,9 @@ class Trial(msgspec.Struct, kw_only=True, omit_defaults=True):
     checkpoints: dict[int, CheckpointInfo] = {}
     """Whole ones that are not retired, in the order they were saved."""
     undurable: tuple[int, ...] = ()
-    """Numbers of those that have not reached the disk for certain."""
+    """Numbers of those that are on their way to the disk, oldest first."""
+    unsafe: tuple[int, ...] = ()
+    """Numbers of those that the disk refused."""
     pinned: tuple[int, ...] = ()
     next_checkpoint: int = 0
     rejected: int = 0
@@ -110,6 +112,8 @@ class Agenda(msgspec.Struct):
     retention: dict[str, None] = {}
     durable: dict[str, Source] = {}
     delete: dict[str, Source] = {}
+    finished: dict[str, None] = {}
+    """Trials that have come to their end and nobody was told yet; they are whole until then (`let_go`)."""
 
 
 class State(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -168,22 +172,26 @@ def is_there(state: State, source: Source | None) -> bool:
     return source is not None and source.number in state.trials[source.trial].checkpoints
 
 
-def shrink(state: State, trial: Trial) -> None:
-    """Drop what nobody asks of a finished trial, so that it costs less than 1 KB.
-
-    Its checkpoints stay listed until none waits to be made durable or retired; then only those do that a clone still
-    needs, and the latest.
-    """
+def let_go(state: State, trial: Trial) -> None:
+    """Drop what nobody asks of a finished trial any more, so that it costs less than 1 KB."""
+    state.agenda.finished.pop(trial.id, None)
     if state.keep_finished:
         return
     trial.config = None
     trial.searched = None
     trial.resources = None
     trial.last = None
-    trial.live = None
     trial.tag = ""
+    thin_out(state, trial)
+
+
+def thin_out(state: State, trial: Trial) -> None:
+    """Of a finished trial's checkpoints, list only the latest and those that a clone still needs.
+
+    Not before the last of them is on the disk: until then one may still have to be retired.
+    """
     latest = trial.latest
-    if latest is not None and not trial.undurable:
+    if trial.config is None and latest is not None and not trial.undurable:
         trial.checkpoints = {
             number: info
             for number, info in trial.checkpoints.items()
@@ -198,4 +206,5 @@ def rearm(state: State) -> None:
         retention=dict.fromkeys((*state.ahead, *state.pending, *state.paused, *state.live)),
         durable=dict(state.undurable),
         delete=dict(state.deletable),
+        finished=state.agenda.finished,
     )

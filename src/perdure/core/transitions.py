@@ -44,6 +44,7 @@ from perdure.core.events import (
     CheckpointsDeleted,
     CheckpointsDurable,
     CheckpointsRetired,
+    CheckpointsUnsafe,
     Decision,
     DriverStarted,
     DriverStopped,
@@ -62,7 +63,7 @@ from perdure.core.events import (
     TrialCreated,
     TrialRequeued,
 )
-from perdure.core.state import Attempt, State, Status, Trial, is_there, key, rearm, shrink
+from perdure.core.state import Attempt, State, Status, Trial, is_there, key, rearm, thin_out
 from perdure.errors import InternalError
 
 SKIPPED = "skipped"
@@ -253,6 +254,7 @@ def _trial_requeued(state: State, event: TrialRequeued) -> None:
         trial.segment += 1
         trial.judged = 0
         trial.iteration = 0
+    state.agenda.finished.pop(trial.id, None)
     if trial.status is not Status.PENDING:
         _move(state, trial, Status.PENDING)
 
@@ -270,30 +272,42 @@ def _checkpoint_committed(state: State, event: CheckpointCommitted) -> None:
 
 def _checkpoints_durable(state: State, event: CheckpointsDurable) -> None:
     for source in event.items:
-        state.undurable.pop(key(source), None)
         trial = state.trials[source.trial]
-        if source.number in trial.undurable:
-            trial.undurable = tuple(number for number in trial.undurable if number != source.number)
-            state.agenda.retention[trial.id] = None
+        _arrived(state, trial, source)
         info = trial.checkpoints.get(source.number)
         if info is not None and info.segment == trial.segment and trial.start is None:
             _let_go_of_donor(state, trial)
         if trial.status.finished and not unneeded(state, trial):
-            shrink(state, trial)
+            thin_out(state, trial)
+
+
+def _checkpoints_unsafe(state: State, event: CheckpointsUnsafe) -> None:
+    for source in event.items:
+        trial = state.trials[source.trial]
+        if source.number in trial.undurable:
+            trial.unsafe = (*trial.unsafe, source.number)
+        _arrived(state, trial, source)
+
+
+def _arrived(state: State, trial: Trial, source: Source) -> None:
+    """A checkpoint is no longer on its way to the disk: the next one of its trial may be."""
+    if source.number not in trial.undurable:
+        return
+    _drop_undurable(state, trial, source.number)
+    state.agenda.retention[trial.id] = None
+    _ask_for_oldest(state, trial)
 
 
 def _checkpoints_retired(state: State, event: CheckpointsRetired) -> None:
     for source in event.items:
         trial = state.trials[source.trial]
         trial.checkpoints.pop(source.number, None)
-        trial.undurable = tuple(number for number in trial.undurable if number != source.number)
+        _drop_undurable(state, trial, source.number)
         name = key(source)
-        state.undurable.pop(name, None)
-        state.agenda.durable.pop(name, None)
         state.deletable[name] = source
         state.agenda.delete[name] = source
-        if trial.status.finished and not trial.undurable:
-            shrink(state, trial)
+        if trial.status.finished:
+            thin_out(state, trial)
 
 
 def _checkpoints_deleted(state: State, event: CheckpointsDeleted) -> None:
@@ -330,8 +344,7 @@ def _move(state: State, trial: Trial, status: Status) -> None:
         case Status.TERMINATED | Status.ERROR:
             _let_go_of_donor(state, trial)
             state.agenda.retention[trial.id] = None
-            if not state.keep_finished:
-                shrink(state, trial)
+            state.agenda.finished[trial.id] = None
 
 
 def _come_to_rest(state: State, trial: Trial, outcome: Outcome) -> None:
@@ -383,8 +396,8 @@ def _reject(state: State, trial: Trial, source: Source, error: ErrorInfo | None)
     trial.rejected += 1
     owner = state.trials[source.trial]
     owner.checkpoints.pop(source.number, None)
-    owner.undurable = tuple(number for number in owner.undurable if number != source.number)
-    state.undurable.pop(key(source), None)
+    _drop_undurable(state, owner, source.number)
+    _ask_for_oldest(state, owner)
     state.in_use.pop(key(source), None)
     if trial.checkpoints:
         _rest(state, trial, Status.PENDING)
@@ -434,12 +447,32 @@ def _commit(state: State, trial: Trial, info: CheckpointInfo) -> None:
     trial.next_checkpoint = max(trial.next_checkpoint, info.number + 1)
     trial.undurable = (*trial.undurable, info.number)
     source = Source(trial=trial.id, number=info.number)
-    name = key(source)
-    state.undurable[name] = source
-    state.agenda.durable[name] = source
+    state.undurable[key(source)] = source
+    if state.spec.num_to_keep is None:
+        state.agenda.durable[key(source)] = source
+    elif len(trial.undurable) == 1:
+        _ask_for_oldest(state, trial)
     state.agenda.retention[trial.id] = None
     if trial.live is not None:
         _stop_reading(state, trial.live)
+
+
+def _ask_for_oldest(state: State, trial: Trial) -> None:
+    """Have the oldest checkpoint that is not on the disk brought there.
+
+    One at a time for each trial, where old ones are retired: a trial that saves faster than the disk keeps up still
+    gets a durable checkpoint now and then, and those in between never burden the disk.
+    """
+    if trial.undurable and state.spec.num_to_keep is not None:
+        source = Source(trial=trial.id, number=trial.undurable[0])
+        state.agenda.durable[key(source)] = source
+
+
+def _drop_undurable(state: State, trial: Trial, number: int) -> None:
+    trial.undurable = tuple(other for other in trial.undurable if other != number)
+    name = f"{trial.id}/{number}"
+    state.undurable.pop(name, None)
+    state.agenda.durable.pop(name, None)
 
 
 def _hold(state: State, source: Source) -> None:
@@ -489,8 +522,10 @@ def unneeded(state: State, trial: Trial) -> list[int]:
     if isinstance(policy, retention.KeepAll):
         return []
     infos = list(trial.checkpoints.values())
-    durable = trial.checkpoints.keys() - set(trial.undurable)
-    return retention.to_retire(policy, infos, durable=durable, in_use=in_use_of(state, trial))
+    durable = trial.checkpoints.keys() - {*trial.undurable, *trial.unsafe}
+    # The oldest on its way to the disk stays until it is there: it is the one that is being synced.
+    in_use = in_use_of(state, trial) | set(trial.undurable[:1])
+    return retention.to_retire(policy, infos, durable=durable, in_use=in_use)
 
 
 def story(trial: Trial) -> str:
@@ -528,6 +563,7 @@ HANDLERS: dict[type[Event], Callable[[State, Event], None]] = dict(
         _handler(TrialRequeued, _trial_requeued),
         _handler(CheckpointCommitted, _checkpoint_committed),
         _handler(CheckpointsDurable, _checkpoints_durable),
+        _handler(CheckpointsUnsafe, _checkpoints_unsafe),
         _handler(CheckpointsRetired, _checkpoints_retired),
         _handler(CheckpointsDeleted, _checkpoints_deleted),
         _handler(CheckpointPinned, _checkpoint_pinned),
