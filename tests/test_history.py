@@ -1,16 +1,14 @@
 """What a person reads of an experiment: rows once each, in order, whatever failed in between."""
 
-from perdure.core.events import Action, Decision, ErrorInfo, Outcome, Reported, Source, Spec, TrialCreated, TrialRequeued
-from perdure.core.state import Status
-from perdure.history import ExperimentHistory, RowOrigin, expand_row, flatten, read_experiment
-from perdure.journal.base import Position
-from perdure.errors import ExperimentNotFoundError
-from perdure.testing.written import WrittenExperiment
-
-import os
 import shutil
 
 import pytest
+
+from perdure.core.events import Action, Decision, Outcome, Reported, Source, Spec, TrialRequeued
+from perdure.core.state import Status
+from perdure.errors import ExperimentNotFoundError
+from perdure.history import ExperimentHistory, RowOrigin, expand_row, flatten, read_experiment
+from perdure.testing.written import WrittenExperiment
 
 
 def values(trial, name="loss"):

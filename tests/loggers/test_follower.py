@@ -38,7 +38,8 @@ def files():
 
 def follow(experiment, loggers=None, **options):
     """A follower that has followed up to now and flushed."""
-    made = Follower(experiment.path, FileJournalReader(experiment.path), files() if loggers is None else loggers, **options)
+    chosen = files() if loggers is None else loggers
+    made = Follower(experiment.path, FileJournalReader(experiment.path), chosen, **options)
     made.follow()
     made.flush()
     return made

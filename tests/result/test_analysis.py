@@ -39,7 +39,7 @@ def test_the_best(analysis):
 
 def test_all_of_them(analysis):
     ids = [trial.trial_id for trial in analysis.trials]
-    assert analysis.get_all_configs() == dict(zip(ids, [{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}]))
+    assert analysis.get_all_configs() == {ids[0]: {"lr": 0.1}, ids[1]: {"lr": 0.2}, ids[2]: {"lr": 0.3}}
     assert analysis.get_all_configs(prefix=True)[ids[0]] == {"config/lr": 0.1}
     assert [analysis.results[trial]["loss"] for trial in ids] == [2.0, 1.0, 4.0]
     assert analysis.results_df.loc[ids[1], "loss"] == 1.0

@@ -57,7 +57,8 @@ def test_a_result_has_what_rays_has(written):
     assert result.path == str(written.directory(trial))
     assert result.error is None
     assert result.checkpoint.path == os.path.join(result.path, "checkpoint_000001")
-    assert [(os.path.basename(checkpoint.path), metrics["loss"]) for checkpoint, metrics in result.best_checkpoints] == [
+    best = result.best_checkpoints
+    assert [(os.path.basename(checkpoint.path), metrics["loss"]) for checkpoint, metrics in best] == [
         ("checkpoint_000000", 2.0),
         ("checkpoint_000001", 1.0),
     ]

@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterable
 
 from perdure.core.events import ErrorInfo
-from perdure.history import AttemptHistory, date_of
+from perdure.history import AttemptHistory
 from perdure.loggers.files import replace_file
+from perdure.rows import date_of
 
 ERROR_FILE = "error.txt"
 

@@ -116,6 +116,5 @@ def replace_file(path: str, chunks: Iterable[bytes]) -> None:
     temporary = f"{path}.tmp"
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(temporary, "wb") as file:
-        for chunk in chunks:
-            file.write(chunk)
+        file.writelines(chunks)
     os.replace(temporary, path)

@@ -42,8 +42,7 @@ from perdure.core.events import (
     TrialActed,
     TrialRequeued,
 )
-from perdure.core.state import Status
-from perdure.history import ExperimentHistory, RowOrigin, TrialHistory, expand_row, is_plain, view_of
+from perdure.history import ExperimentHistory, TrialHistory, view_of
 from perdure.journal.base import START, JournalReader, Position
 from perdure.journal.values import decode_config, has_objects
 from perdure.loggers.base import FileLogger, LoggerCallback
@@ -51,6 +50,7 @@ from perdure.loggers.errors import append_error, rebuild_errors
 from perdure.loggers.files import replace_file
 from perdure.loggers.row import LoggedRow
 from perdure.loggers.tensorboard import TBXLoggerCallback
+from perdure.rows import RowOrigin, expand_row, is_plain
 from perdure.trial_view import TrialView
 
 WATERMARK_FILE = "loggers.json"
@@ -185,9 +185,7 @@ class Follower:
         return count
 
     def _touch(self, event: AnyEvent) -> None:
-        if isinstance(event, (AttemptStarted, Reported, AttemptEnded, CheckpointCommitted)):
-            self._touched[event.trial] = None
-        elif isinstance(event, TrialRequeued) and event.from_scratch:
+        if isinstance(event, (AttemptStarted, Reported, AttemptEnded, CheckpointCommitted, TrialRequeued)):
             self._touched[event.trial] = None
 
     def _reconcile(self, trial: TrialHistory) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from perdure.history import flatten
+from perdure.rows import flatten
 
 
 class LoggedRow(dict[str, Any]):

@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from perdure.history import flatten
 from perdure.loggers import tfevents
 from perdure.loggers.base import FileLogger
 from perdure.loggers.files import AppendFile, OpenFiles, replace_file
 from perdure.loggers.row import LoggedRow, flat_of
+from perdure.rows import flatten
 
 if TYPE_CHECKING:
     from perdure.trial_view import TrialView

@@ -114,7 +114,7 @@ def hparams_end(wall_time: float, *, failed: bool) -> bytes:
     return _hparams(wall_time, "_hparams_/session_end_info", _field(4, info))
 
 
-def _hparam(value: float | bool | str) -> bytes:  # noqa: PYI041 - a bool is told apart
+def _hparam(value: float | bool | str) -> bytes:
     if isinstance(value, bool):
         return _number(4, int(value))
     if isinstance(value, (int, float)):

@@ -1,4 +1,4 @@
-"""An experiment that was never run: its journal is written by hand, event by event. For tests of what reads journals."""
+"""An experiment that was never run: its journal is written by hand, event by event, to test what reads journals."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class WrittenExperiment:
 
     def go_on(self, earlier: WrittenExperiment) -> None:
         """Take over the counters of the driver before this one."""
-        self._attempts, self._segments = earlier._attempts, earlier._segments  # noqa: SLF001
-        self._count, self.now = earlier._count, earlier.now + 60  # noqa: SLF001
+        self._attempts, self._segments = earlier._attempts, earlier._segments
+        self._count, self.now = earlier._count, earlier.now + 60
 
     def crash(self) -> None:
         """End this driver without a word in the journal."""
