@@ -27,6 +27,7 @@ from perdure.core.events import (
 )
 from perdure.core.state import State, Status, Trial, let_go
 from perdure.core.transitions import SKIPPED, apply
+from perdure.errors import StorageError
 from perdure.journal.base import START, JournalReader, Position
 from perdure.snapshots import newest
 from perdure.trainable.messages import AttemptKey, Report
@@ -51,20 +52,21 @@ class Recovered:
     """Host, pid and start time of those attempts' processes."""
 
 
-def recover(directory: Path, reader: JournalReader, end: Position, *, whole: bool) -> Recovered:
+def recover(directory: Path | None, reader: JournalReader, end: Position, *, whole: bool) -> Recovered:
     """Fold the journal up to `end`, from the newest snapshot if there is one.
 
     `whole`: hold finished trials in full, because some of them may be run again.
     """
-    found = None if whole else newest(directory, end)
+    found = None if whole or directory is None else newest(directory, end)
     snapshot, position, state = None, START, State(keep_finished=whole)
     if found is not None:
-        snapshot, saved = found
-        position, state = Position(saved.epoch, saved.sequence, saved.offset), saved.state
-    for _, event in reader.read(position):
-        apply(state, event)
-        for trial in [state.trials[trial] for trial in state.agenda.finished]:
-            let_go(state, trial)
+        try:
+            snapshot, position, state = found[0], found[1].position, found[1].state
+            _fold(state, reader, position)
+        except StorageError:  # a power cut took back what it was made of
+            snapshot, position, state = None, START, State(keep_finished=whole)
+    if snapshot is None:
+        _fold(state, reader, START)
     live = [state.trials[trial].live for trial in state.live]
     return Recovered(
         state=state,
@@ -73,6 +75,14 @@ def recover(directory: Path, reader: JournalReader, end: Position, *, whole: boo
         interrupted=tuple(state.live),
         processes=tuple((it.host, it.pid, it.process_start) for it in live if it is not None and it.pid),
     )
+
+
+def _fold(state: State, reader: JournalReader, after: Position) -> None:
+    for _, event in reader.read(after):
+        apply(state, event)
+        if state.agenda.finished:
+            for trial in [state.trials[trial] for trial in state.agenda.finished]:
+                let_go(state, trial)
 
 
 def adopt(runner: Runner, interrupted: tuple[str, ...]) -> None:
@@ -126,6 +136,10 @@ def requeue(runner: Runner, resume: ResumeConfig) -> None:
         elif policy is ResumeType.SKIP and trial.status is Status.PENDING:
             action = Action(trial=trial.id, decision=Decision.PAUSE)
             runner.emit(TrialActed(at=runner.wall_clock(), action=action, request=SKIPPED))
+    runner.state.keep_finished = False
+    for trial in runner.state.trials.values():
+        if trial.status.finished:
+            let_go(runner.state, trial)
 
 
 def _policy(resume: ResumeConfig, trial: Trial) -> ResumeType:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import pickle
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -95,7 +96,18 @@ class Result:
         info = self._trial.error
         if self._trial.status is not Status.ERROR or info is None:
             return None
-        return exception_of(info, self._trial.name)
+        error = exception_of(info, self._trial.name)
+        if self._load_objects is not None:
+            error.__cause__ = self._users_exception()
+        return error
+
+    def _users_exception(self) -> BaseException | None:
+        """Return the very exception the user's code raised, where the worker could pickle it."""
+        try:
+            cause = pickle.loads((Path(self.path) / "error.pkl").read_bytes())
+        except Exception:  # a class that is not importable here raises whatever it likes
+            return None
+        return cause if isinstance(cause, BaseException) else None
 
     @property
     def checkpoint(self) -> Checkpoint | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -142,6 +143,7 @@ class Runner:
         self._batch: list[AnyEvent] = []
         self._effects: list[Callable[[], None]] = []
         self._held: list[tuple[AttemptKey, Verdict]] = []
+        self._doomed: deque[tuple[int, tuple[Source, ...]]] = deque()
         self._deleting: set[Source] = set()
         self._heard: dict[str, float] = {}
         self._kill_at: dict[AttemptKey, float] = {}
@@ -327,7 +329,7 @@ class Runner:
             case MakeDurable():
                 self._effects += [self._make_durable(source) for source in command.items]
             case Delete():
-                self._effects += [self._delete(source) for source in command.items]
+                self._doom(command.items)
             case Finish():
                 return self._finish(command)
         return True
@@ -429,13 +431,26 @@ class Runner:
         directory = self.settings.path / trial.directory / info.directory
         return partial(self.checkpoints.make_durable, source, directory, info.nbytes, digested=info.digested)
 
-    def _delete(self, source: Source) -> Callable[[], None]:
-        directory = self.settings.path / self.state.trials[source.trial].directory / f"checkpoint_{source.number:06d}"
-        self._deleting.add(source)
-        return partial(self.checkpoints.delete, source, directory)
+    def _doom(self, items: tuple[Source, ...]) -> None:
+        """Note what is to be deleted once a power cut can no longer take back that it was retired.
+
+        The journal is synced within a second. Deleting before that could leave a trial whose last synced record names
+        a checkpoint that is gone.
+        """
+        self._doomed.append((self.journal.position.sequence + len(self._batch), items))
+
+    def _delete_doomed(self) -> None:
+        synced = self.journal.synced if self._doomed else 0
+        while self._doomed and self._doomed[0][0] <= synced:
+            for source in self._doomed.popleft()[1]:
+                directory = self.settings.path / self.state.trials[source.trial].directory
+                self._deleting.add(source)
+                self.checkpoints.delete(source, directory / f"checkpoint_{source.number:06d}")
 
     def _finish(self, command: Finish) -> bool:
-        if command.finished and (self.checkpoints.backlog.count or self._deleting):
+        if command.finished and (self.checkpoints.backlog.count or self._doomed or self._deleting):
+            if self._doomed:
+                self._effects.append(self.journal.sync)
             return False  # the last checkpoints are still on their way to the disk, or off it
         self.over = command
         return False
@@ -445,6 +460,7 @@ class Runner:
     def do_chores(self) -> None:
         """Look at what has no message of its own: background work, signals, deadlines, the time budget."""
         self._collect_background_work()
+        self._delete_doomed()
         if self.interrupt is not None:
             request, self.interrupt = self.interrupt, None
             self.emit(request)

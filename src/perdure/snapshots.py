@@ -35,6 +35,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
     state: State
 
+    @property
+    def position(self) -> Position:
+        """The journal position it is the state at."""
+        return Position(self.epoch, self.sequence, self.offset)
+
 
 class Snapshots:
     """Writes and reads the snapshots of one experiment.

@@ -36,6 +36,11 @@ class JournalWriter(Protocol):
         """Of the record appended last."""
         ...
 
+    @property
+    def synced(self) -> int:
+        """Sequence number of the last record that is known to have reached the disk."""
+        ...
+
     def stage(self, event: AnyEvent) -> AnyEvent:
         """Add `event` to the batch that `commit` will write, and return it as decoded from what will be written."""
         ...

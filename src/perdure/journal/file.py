@@ -84,6 +84,7 @@ class FileJournal:
         self._uncertain = False
         self._closed = False
         self._synced = 0
+        self._synced_sequence = 0
         self._sync_lock = threading.Lock()
         self._stop = threading.Event()
         try:
@@ -127,6 +128,11 @@ class FileJournal:
         return Position(self._epoch, self._written.sequence, self._written.offset)
 
     # --- writing
+
+    @property
+    def synced(self) -> int:
+        """Sequence number of the last record that is known to have reached the disk."""
+        return self._written.sequence if self._strict else self._synced_sequence
 
     def stage(self, event: AnyEvent) -> AnyEvent:
         """Add `event` to the batch that `commit` will write, and return it as decoded from what will be written.
@@ -246,6 +252,7 @@ class FileJournal:
                 return
             self._sync_file()
             self._synced = written.offset
+            self._synced_sequence = written.sequence
             head = Head(
                 epoch=self._epoch, sequence=written.sequence, offset=written.offset, hash=written.hasher.hexdigest()
             )

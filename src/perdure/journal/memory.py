@@ -54,6 +54,11 @@ class MemoryJournal:
         """Of the record appended last."""
         return self._position
 
+    @property
+    def synced(self) -> int:
+        """Sequence number of the last record: memory has no disk to wait for."""
+        return self._position.sequence
+
     def stage(self, event: AnyEvent) -> AnyEvent:
         """Add `event` to the batch that `commit` will keep, and return it as decoded from what will be kept.
 

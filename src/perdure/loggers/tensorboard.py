@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from perdure.trial_view import TrialView
 
 SUFFIX = "perdure"
-NOT_LOGGED = frozenset(("timestamp", "pid", "training_iteration", "time_total_s"))
-"""Numbers that are no metrics. Ray Tune leaves out the same."""
+NOT_LOGGED = frozenset(
+    ("timestamp", "pid", "training_iteration", "time_total_s")  # numbers that are no metrics; Ray leaves them out too
+    + ("checkpoint_dir_name", "done", "trial_id", "date", "hostname", "node_ip")  # no numbers: not even looked at
+)
 _MAX_TEXT = 200
 
 
@@ -32,7 +34,7 @@ class TBXLoggerCallback(FileLogger):
 
     def __init__(self) -> None:
         self._files = OpenFiles()
-        self._scalars = tfevents.ScalarEncoder()
+        self._scalars = tfevents.ScalarEncoder(NOT_LOGGED)
         self._trials: dict[str, AppendFile] = {}
         self._dirty: dict[str, AppendFile] = {}
 
@@ -114,12 +116,7 @@ class TBXLoggerCallback(FileLogger):
 
     def _event(self, row: dict[str, Any]) -> bytes:
         flat = row.flat() if isinstance(row, LoggedRow) else flat_of(row)
-        scalars = {
-            name: value
-            for name, value in flat.items()
-            if (type(value) is float or type(value) is int) and name not in NOT_LOGGED
-        }
-        return self._scalars.event(row.get("timestamp", 0), row.get("training_iteration", 0), scalars)
+        return self._scalars.event(row.get("timestamp", 0), row.get("training_iteration", 0), flat)
 
 
 def hyperparameters(config: dict[str, Any]) -> dict[str, float | bool | str]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import crc32c
 
 _MASK = 0xA282EAD8
+_MAX_LAYOUTS = 1000
 _FIXED64, _BYTES, _FIXED32 = 1, 2, 5
 
 _pack_double = struct.Struct("<d").pack
@@ -73,24 +74,33 @@ def session_start(wall_time: float, step: int) -> bytes:
 
 
 class ScalarEncoder:
-    """Encodes rows of scalars. Remembers the encoded tags, which are the same in every row."""
+    """Encodes rows of scalars. Remembers the encoded tags, which are the same in most rows.
 
-    def __init__(self) -> None:
-        self._tags: dict[str, bytes] = {}
+    Args:
+        leave_out: Names that are not written.
+    """
 
-    def event(self, wall_time: float, step: int, scalars: Mapping[str, float]) -> bytes:
-        """Return one record with all `scalars`; a value beyond 32 bits of float becomes an infinity."""
-        tags = self._tags
+    def __init__(self, leave_out: frozenset[str] = frozenset()) -> None:
+        self._leave_out = leave_out
+        self._tags: dict[tuple[str, ...], list[bytes | None]] = {}
+
+    def event(self, wall_time: float, step: int, row: Mapping[str, object]) -> bytes:
+        """Return one record with all numbers of a flat row; one beyond 32 bits of float becomes an infinity."""
+        names = tuple(row)
+        tags = self._tags.get(names)
+        if tags is None:
+            if len(self._tags) > _MAX_LAYOUTS:
+                self._tags.clear()
+            tags = self._tags[names] = [None if name in self._leave_out else _value_prefix(name) for name in names]
         parts: list[bytes] = []
-        for name, value in scalars.items():
-            tag = tags.get(name)
-            if tag is None:
-                tag = tags[name] = _value_prefix(name)
-            parts.append(tag)
-            try:
-                parts.append(_pack_float(value))
-            except OverflowError:
-                parts.append(_pack_float(float("inf") if value > 0 else float("-inf")))
+        add = parts.append
+        for tag, value in zip(tags, row.values(), strict=True):
+            if tag is not None and (type(value) is float or type(value) is int):
+                add(tag)
+                try:
+                    add(_pack_float(value))
+                except OverflowError:
+                    add(_pack_float(float("inf") if value > 0 else float("-inf")))
         summary = b"".join(parts)
         head = b"\x09" + _pack_double(wall_time) + b"\x10" + _varint(step) + b"\x2a" + _varint(len(summary))
         return record(head + summary)

@@ -25,6 +25,7 @@ LONGEST_FRAME = 1 << 30
 
 _CHUNK = 1 << 16
 _encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)  # 1 ms to make: before any fork
 
 
 class Channel(Protocol):
@@ -130,7 +131,7 @@ class SocketChannel:
         self._poller = select.poll()
         self._poller.register(sock, select.POLLIN)
         self._lock = threading.Lock()
-        self._reader: FrameReader[ToWorker] = FrameReader(msgspec.msgpack.Decoder(ToWorker))
+        self._reader = FrameReader(_decoder)
         self._inbox: list[ToWorker] = []
         self._stopping = False
         self.ended = False
