@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import pickle
 
 import pytest
 
@@ -239,6 +240,19 @@ def test_objects_come_back_only_where_they_may_be_loaded(written):
     loaded = ResultGrid(history, load_objects=lambda directory: {"thing": thing})
     assert loaded[0].config["thing"] is thing
     assert loaded[0].metrics["config"]["thing"] is thing
+
+
+def test_the_users_own_exception_comes_back_only_where_it_may_be_loaded(written):
+    trial = written.trial()
+    written.attempt(trial)
+    written.fail(trial)
+    (written.directory(trial) / "error.pkl").write_bytes(pickle.dumps(KeyError("mine")))
+    history = read_experiment(written.path)
+    assert ResultGrid(history)[0].error.__cause__ is None
+    cause = ResultGrid(history, load_objects=lambda directory: {})[0].error.__cause__
+    assert isinstance(cause, KeyError)
+    (written.directory(trial) / "error.pkl").write_bytes(b"torn")
+    assert ResultGrid(history, load_objects=lambda directory: {})[0].error.__cause__ is None
 
 
 # --- dataframes

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 SUFFIX = "perdure"
 NOT_LOGGED = frozenset(
-    ("timestamp", "pid", "training_iteration", "time_total_s")  # numbers that are no metrics; Ray leaves them out too
-    + ("checkpoint_dir_name", "done", "trial_id", "date", "hostname", "node_ip")  # no numbers: not even looked at
+    (
+        *("timestamp", "pid", "training_iteration", "time_total_s"),  # no metrics; Ray Tune leaves them out too
+        *("checkpoint_dir_name", "done", "trial_id", "date", "hostname", "node_ip"),  # no numbers: not even looked at
+    )
 )
 _MAX_TEXT = 200
 
