@@ -32,6 +32,7 @@ from perdure.executors.process import REUSABLE
 from perdure.executors.template_link import TemplateLink
 from perdure.executors.triage import OutOfMemoryWatch, death
 from perdure.executors.worker_link import WorkerLink
+from perdure.storage.processes import is_alive
 from perdure.trainable.channel import MalformedFrameError, frame
 from perdure.trainable.messages import Assignment, AttemptKey, Ended, Exit, FromWorker, Lost, Notice, Stop, Verdict
 
@@ -413,6 +414,7 @@ class LocalExecutor:
         self._template = None
         for worker in self._workers.values():
             _kill_group(worker.pid)
+        _wait_until_gone([worker.pid for worker in self._workers.values() if worker.pid])
         how = template.how_it_ended()
         template.close()
         why = (
@@ -442,6 +444,13 @@ def _too_slow(worker: WorkerLink) -> ErrorInfo:
         return ErrorInfo(kind="WorkerTimeoutError", message="The trial's process did not leave when it was to.")
     what = f"The trial did not end within {worker.grace_s:g} s of being told to stop; its process was killed."
     return ErrorInfo(kind="WorkerTimeoutError", message=what)
+
+
+def _wait_until_gone(pids: Sequence[int], timeout_s: float = 1.0) -> None:
+    """Wait for killed processes that are nobody's children here; a large one takes the kernel a moment."""
+    until = time.monotonic() + timeout_s
+    while any(is_alive(pid) for pid in pids) and time.monotonic() < until:
+        time.sleep(0.002)
 
 
 def _kill_group(pid: int) -> None:

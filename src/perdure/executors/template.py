@@ -11,6 +11,7 @@ interpreter for each worker instead; the rest is the same.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import os
 import selectors
@@ -35,6 +36,8 @@ def main(text: str) -> NoReturn:
     process.die_with(settings.parent)
     process.lead_group()
     process.ignore_interrupts()
+    with contextlib.suppress(RuntimeError):  # no stderr
+        faulthandler.enable()  # a native crash in a trial then leaves its Python traceback on stderr
     sys.argv[:] = settings.argv
     template = Template(settings)
     template.get_ready()
@@ -47,6 +50,8 @@ def spawned(text: str) -> NoReturn:
     process.die_with(settings.parent)
     process.ignore_interrupts()
     process.send_output_to(settings.output)
+    with contextlib.suppress(RuntimeError):  # no stderr
+        faulthandler.enable()
     sys.argv[:] = settings.argv
     os.set_inheritable(settings.fd, False)
     process.work(socket.socket(fileno=settings.fd), settings, process.loader(settings))

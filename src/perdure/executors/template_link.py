@@ -115,7 +115,7 @@ class TemplateLink:
 
 
 def _launch(program: Program, fd: int, *, spawn: bool) -> subprocess.Popen[bytes]:
-    path = list(sys.path)
+    path = [entry if os.path.isabs(entry) else os.path.abspath(entry) for entry in sys.path]  # trials change directory
     settings = Settings(
         trainable=os.fspath(program.trainable),
         reuse=program.reuse,
