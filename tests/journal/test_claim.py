@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -155,3 +157,17 @@ def test_a_claim_that_is_gone_or_replaced_is_not_renewed_over(
         claim.renew()
     claim.release()
     assert not (tmp_path / CLAIM_NAME).exists()
+
+
+def test_a_claim_that_is_given_back_is_unlocked_though_a_child_has_inherited_it(tmp_path: Path) -> None:
+    claim = Claim(tmp_path, lease_s=30)
+    for descriptor in claim.descriptors:
+        os.set_inheritable(descriptor, True)
+    child = subprocess.Popen(["sleep", "60"], close_fds=False)
+    try:
+        claim.release()
+        with (tmp_path / CLAIM_NAME).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where it is locked
+    finally:
+        child.kill()
+        child.wait()

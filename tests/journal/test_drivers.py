@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import os
 import signal
 import subprocess
@@ -131,34 +132,24 @@ def test_a_killed_driver_is_taken_over_although_its_child_holds_the_lock(tmp_pat
     # A child that was not forked by Python closes nothing; inheriting the descriptor by exec is the same.
     before = (
         "import os, subprocess; os.set_inheritable(journal._claim._descriptor, True); "
-        "subprocess.Popen(['sleep', '60'], close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)"
+        "child = subprocess.Popen(['sleep', '60'], close_fds=False, stdout=-3, stderr=-3); "
+        "open(directory + '/child', 'w').write(str(child.pid))"
     )
     driver = drivers.start(tmp_path, lease_s=3600.0, before=before)
     driver.wait_for(1)
+    child = int((tmp_path / "child").read_text())
     last = driver.kill()
     try:
-        with FileJournal(tmp_path) as journal:
-            with pytest.raises(ExperimentLockedError):
-                FileJournal(tmp_path)
-            journal.append([report(1000)])
-        with FileJournal(tmp_path) as journal:
-            assert journal.epoch == 3
+        journal = FileJournal(tmp_path)
     finally:
-        kill_the_sleeper(tmp_path)
+        os.kill(child, signal.SIGKILL)
+    drivers.wait_until(lambda: not processes.is_alive(child))
+    with journal, (tmp_path / "claim.json").open("rb") as file:
+        with pytest.raises(BlockingIOError):  # the new driver holds a lock of its own
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        journal.append([report(1000)])
     assert numbers(tmp_path)[-1] == 1000
     assert len(numbers(tmp_path)) > last
-
-
-def kill_the_sleeper(directory: Path) -> None:
-    """End the child that was left behind, found by what it holds open."""
-    for links in Path("/proc").glob("[0-9]*/fd"):
-        try:
-            if any(os.readlink(link).startswith(str(directory)) for link in links.iterdir()):
-                pid = int(links.parent.name)
-                if pid != os.getpid():
-                    os.kill(pid, signal.SIGKILL)
-        except OSError:
-            continue
 
 
 def test_a_second_driver_is_refused_with_host_pid_and_start_time(tmp_path: Path, drivers: Drivers) -> None:

@@ -55,7 +55,7 @@ def add(path: Path, tail: bytes) -> None:
 
 def opened_quietly(directory: Path) -> FileJournal:
     """Return a journal whose background thread has had its first turn and will not have another in this test."""
-    journal = FileJournal(directory, sync_interval_s=60)
+    journal = FileJournal(directory, sync_interval_s=3600, lease_s=6 * 3600)
     for _ in range(2000):
         if epochs.read_head(directory) is not None:
             return journal
@@ -176,7 +176,7 @@ def test_a_record_torn_at_any_byte_is_cut_and_reported(tmp_path: Path, make_dead
         make_dead(torn)
         reader = FileJournalReader(torn)
         assert [event.iteration for _, event in reader.read()] == [1, 2]  # type: ignore[union-attr]
-        with FileJournal(torn, sync_interval_s=60) as second:
+        with FileJournal(torn, sync_interval_s=3600, lease_s=6 * 3600) as second:
             if size == synced:
                 assert second.cut is None
             else:
@@ -624,7 +624,7 @@ def test_a_strict_append_that_does_not_reach_the_disk_is_not_acknowledged(
     def fails(_: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    journal = FileJournal(tmp_path, strict=True, sync_interval_s=60)
+    journal = FileJournal(tmp_path, strict=True, sync_interval_s=3600, lease_s=6 * 3600)
     while epochs.read_head(tmp_path) is None:  # its thread has had its turn
         time.sleep(0.01)
     journal.append([report(1)])
@@ -670,6 +670,34 @@ def test_an_interrupt_in_the_middle_of_a_write_leaves_a_journal_that_goes_on(
         journal.append([report(3)])
     assert numbers(tmp_path) == [1, 3]
     assert verify_journal(tmp_path) == []
+
+
+def test_a_new_epoch_is_synced_in_the_order_that_power_loss_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its header promises the predecessor's bytes, and its name promises the header."""
+    written_by(tmp_path, 1)
+    done: list[str] = []
+
+    def recorded(name: str, real: Callable[..., object]) -> Callable[..., object]:
+        def record(*arguments: object) -> object:
+            first = arguments[0]
+            what = os.readlink(f"/proc/self/fd/{first}") if isinstance(first, int) else str(arguments[-1])
+            if threading.current_thread() is threading.main_thread():
+                done.append(f"{name} {Path(what).name}")
+            return real(*arguments)
+
+        return record
+
+    monkeypatch.setattr(epochs, "fdatasync", recorded("fdatasync", epochs.fdatasync))
+    monkeypatch.setattr(os, "fsync", recorded("fsync", os.fsync))
+    monkeypatch.setattr(os, "link", recorded("link", os.link))
+    journal = FileJournal(tmp_path, sync_interval_s=3600, lease_s=6 * 3600)
+    monkeypatch.undo()
+    journal.close()
+    assert done[0] == f"fdatasync {FIRST}"
+    assert done[1].startswith(f"fsync .{SECOND}.")
+    assert done[2:] == [f"link {SECOND}", f"fsync {tmp_path.name}"]
 
 
 # --- readers
@@ -729,7 +757,7 @@ def test_bytes_that_a_fenced_driver_adds_count_for_nothing(experiment: Path) -> 
 
 
 def test_an_epoch_of_another_driver_stops_this_one(tmp_path: Path) -> None:
-    journal = FileJournal(tmp_path, sync_interval_s=60)
+    journal = FileJournal(tmp_path, sync_interval_s=3600, lease_s=6 * 3600)
     journal.append([report(1)])
     size = (tmp_path / FIRST).stat().st_size
     link = epochs.Link(epoch=1, length=size, hash=epochs.hash_file(tmp_path / FIRST, size)[0])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from perdure.errors import JournalCorruptError
 from perdure.journal import codec, epochs
-from perdure.journal.claim import Claim
+from perdure.journal.claim import Claim, read_claim
 from perdure.journal.epochs import Head, Header, Link, Segment
 from perdure.storage import processes
 
@@ -377,12 +377,16 @@ def header_after(found: Inspection, *, repaired: bool = False) -> tuple[Header, 
 def verify_journal(directory: str | os.PathLike[str]) -> list[Damage]:
     """Read every record of the journal in `directory` and return what is not as it was written; [] if all is well.
 
-    Needs no claim, and may run while a driver writes.
+    Needs no claim, and may run while a driver writes: what that one is just writing is no damage.
 
     Raises:
         JournalVersionError: something was written by a newer perdure.
     """
-    return inspect(Path(directory), deep=True).damages
+    found = inspect(Path(directory), deep=True)
+    claim = read_claim(directory)
+    # A write becomes visible page by page, so a reader may meet the first half of a record.
+    is_running = claim is not None and claim.alive
+    return [damage for damage in found.damages if damage.refused or not is_running]
 
 
 def repair_journal(directory: str | os.PathLike[str], *, cut: bool) -> list[Damage]:
