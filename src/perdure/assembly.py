@@ -133,7 +133,7 @@ class Session:
             runner.emit(SpecChanged(at=time.time(), spec=spec))
         self._restore_plugins(recovered)
         runner.emit(self._driver_started())
-        adopt(runner, recovered.interrupted)
+        adopt(runner, recovered.unsettled)
         if resume is not None and not new:
             requeue(runner, resume)
         self._start_observers(recovered)
@@ -256,7 +256,8 @@ class Session:
             token=next(iter(self.state.trials), None),
             trial_name_creator=tune.trial_name_creator,
             trial_dirname_creator=tune.trial_dirname_creator,
-            taken=(trial.directory for trial in self.state.trials.values()) if tune.trial_dirname_creator else (),
+            # Not only the journaled ones: a power cut may have taken the record of a trial and left its directory.
+            taken=(entry.name for entry in os.scandir(self.path) if entry.is_dir()) if self.state.name else (),
         )
 
     def _required_metrics(self) -> dict[str, str]:

@@ -144,15 +144,20 @@ class Namer:
         date = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(self._clock()))
         if self._name_creator is not None:
             return self._unique(directory_name(trial.trial_name, trial.experiment_tag, date))
-        return directory_name(self.trainable, trial.experiment_tag, date, unique=trial.trial_id)
+        # Names with a trial id in them differ from each other; a power cut may have left a directory of that name.
+        return self._free(directory_name(self.trainable, trial.experiment_tag, date, unique=trial.trial_id))
 
     def _unique(self, name: str) -> str:
         """Return `name`, or with a number after it if there is such a directory; two trials never share one."""
+        unique = self._free(name)
+        self._taken.add(unique.casefold())
+        return unique
+
+    def _free(self, name: str) -> str:
         unique, count = name, 1
         while unique.casefold() in self._taken:
             count += 1
             unique = f"{name}_{count}"
-        self._taken.add(unique.casefold())
         return unique
 
 

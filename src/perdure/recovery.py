@@ -46,8 +46,8 @@ class Recovered:
     """The snapshot it was folded from."""
     position: Position
     """Of the snapshot: plugins that were saved with it are to be told what came after."""
-    interrupted: tuple[str, ...]
-    """Trials that had an attempt when the last driver ended."""
+    unsettled: tuple[str, ...]
+    """Unfinished trials that have run: their directories may hold what the journal knows nothing of."""
     processes: tuple[tuple[str, int, float], ...]
     """Host, pid and start time of those attempts' processes."""
 
@@ -72,7 +72,7 @@ def recover(directory: Path | None, reader: JournalReader, end: Position, *, who
         state=state,
         snapshot=snapshot,
         position=position,
-        interrupted=tuple(state.live),
+        unsettled=(*state.live, *state.ahead, *state.paused),
         processes=tuple((it.host, it.pid, it.process_start) for it in live if it is not None and it.pid),
     )
 
@@ -85,9 +85,13 @@ def _fold(state: State, reader: JournalReader, after: Position) -> None:
                 let_go(state, trial)
 
 
-def adopt(runner: Runner, interrupted: tuple[str, ...]) -> None:
-    """Journal the checkpoints that were committed without anybody having heard, and sweep what was not committed."""
-    for trial_id in interrupted:
+def adopt(runner: Runner, unsettled: tuple[str, ...]) -> None:
+    """Journal the checkpoints that were committed without anybody having heard, and sweep what was not committed.
+
+    What an attempt saved of which the journal knows nothing (a power cut took its last second) is swept, too: its
+    number will be used again.
+    """
+    for trial_id in unsettled:
         trial = runner.state.trials[trial_id]
         directory = runner.settings.path / trial.directory
         for manifest in runner.checkpoints.find_committed(directory):

@@ -429,7 +429,14 @@ class Runner:
         trial = self.state.trials[source.trial]
         info = trial.checkpoints[source.number]
         directory = self.settings.path / trial.directory / info.directory
-        return partial(self.checkpoints.make_durable, source, directory, info.nbytes, digested=info.digested)
+        return partial(
+            self.checkpoints.make_durable,
+            source,
+            directory,
+            info.nbytes,
+            digested=info.digested,
+            trusted=info.boot_id == self.settings.boot_id,
+        )
 
     def _doom(self, items: tuple[Source, ...]) -> None:
         """Note what is to be deleted once a power cut can no longer take back that it was retired.

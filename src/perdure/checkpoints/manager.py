@@ -16,7 +16,7 @@ from collections.abc import Set as AbstractSet
 from typing import Literal, Union
 
 from perdure.checkpoints.durability import complete_digests, sync_checkpoints
-from perdure.checkpoints.manifest import SMALL, Manifest, missing
+from perdure.checkpoints.manifest import SMALL, Manifest, missing, verify_checkpoint
 from perdure.checkpoints.pace import Pace
 from perdure.checkpoints.patience import DELAYS_S
 from perdure.checkpoints.recovery import find_committed, sweep
@@ -87,6 +87,7 @@ class _Job:
     folder: str
     nbytes: int
     digested: bool
+    trusted: bool
     since: float
     cancelled: bool = False
 
@@ -128,7 +129,13 @@ class CheckpointManager:
     # --- called by the loop -----------------------------------------------------------------------------------------
 
     def make_durable(
-        self, source: Source, directory: str | os.PathLike[str], nbytes: int, *, digested: bool = False
+        self,
+        source: Source,
+        directory: str | os.PathLike[str],
+        nbytes: int,
+        *,
+        digested: bool = False,
+        trusted: bool = True,
     ) -> None:
         """Have a committed checkpoint brought to the disk; `poll` will say Durable or Failed. Asked twice counts once.
 
@@ -137,11 +144,13 @@ class CheckpointManager:
             directory: Its folder.
             nbytes: Its size, for the backlog.
             digested: Its manifest has every digest (`CheckpointInfo.digested`), so that it need not be read again.
+            trusted: It was committed in this boot of this machine. Of another one, the bytes that a power cut left
+                are checked first: a digest made of them now would only certify the damage.
         """
         with self._changed:
             if source in self._to_sync or source in self._to_delete:
                 return
-            job = _Job(source, os.path.abspath(directory), nbytes, digested, self._clock())
+            job = _Job(source, os.path.abspath(directory), nbytes, digested, trusted, self._clock())
             self._to_sync[source] = job
             self._nbytes += nbytes
             self._ensure_thread("sync", self._sync_loop)
@@ -259,12 +268,14 @@ class CheckpointManager:
         return False
 
     def _digest(self, job: _Job) -> None:
-        if job.digested:
+        if not job.trusted:
+            verify_checkpoint(job.folder)
+        elif job.digested:
             if not os.path.exists(os.path.join(job.folder, MANIFEST)):
                 raise missing(job.folder)
-            return
-        self._pace.begin()
-        complete_digests(job.folder, lambda *chunk: self._after_chunk(job, *chunk))
+        else:
+            self._pace.begin()
+            complete_digests(job.folder, lambda *chunk: self._after_chunk(job, *chunk))
 
     def _after_chunk(self, job: _Job, descriptor: int, offset: int, nbytes: int) -> None:
         if job.cancelled or self._stop.is_set():

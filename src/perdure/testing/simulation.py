@@ -234,12 +234,15 @@ class SimulatedCheckpoints:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._syncing: dict[Source, tuple[float, int, Path]] = {}
+        self._syncing: dict[Source, tuple[float, int, Path, bool]] = {}
         self._deleting: dict[Source, tuple[float, Path]] = {}
 
-    def make_durable(self, source: Source, directory: Path, nbytes: int, *, digested: bool = False) -> None:
+    def make_durable(
+        self, source: Source, directory: Path, nbytes: int, *, digested: bool = False, trusted: bool = True
+    ) -> None:
         if source not in self._syncing and source not in self._deleting:
-            self._syncing[source] = (self._world.clock() + self._world.faults.slow_disk_s, nbytes, directory)
+            due = self._world.clock() + self._world.faults.slow_disk_s
+            self._syncing[source] = (due, nbytes, directory, trusted)
 
     def delete(self, source: Source, directory: Path) -> None:
         self._world.check_deletion(source)
@@ -249,10 +252,10 @@ class SimulatedCheckpoints:
     def poll(self) -> list[Done]:
         now, world = self._world.clock(), self._world
         done: list[Done] = []
-        for source, (due, _, directory) in list(self._syncing.items()):
+        for source, (due, _, directory, trusted) in list(self._syncing.items()):
             if due <= now:
                 del self._syncing[source]
-                done.append(self._sync(source, directory))
+                done.append(self._sync(source, directory, trusted=trusted))
         for source, (due, directory) in list(self._deleting.items()):
             if due <= now:
                 del self._deleting[source]
@@ -260,10 +263,12 @@ class SimulatedCheckpoints:
                 done.append(Deleted(source))
         return done
 
-    def _sync(self, source: Source, directory: Path) -> Done:
+    def _sync(self, source: Source, directory: Path, *, trusted: bool) -> Done:
         stored = self._world.disk.find(str(directory))
-        if stored is None:
+        if stored is None and trusted:
             raise BrokenPromiseError(f"checkpoint {source} was to be synced and is not there")
+        if stored is None or not trusted:
+            return Failed(source, "made durable", StorageError("nobody knows what reached the disk"))
         if self._world.chance(self._world.faults.disk_refuses):
             return Failed(source, "made durable", StorageError("the disk refuses"))
         stored.durable = True
@@ -271,7 +276,7 @@ class SimulatedCheckpoints:
 
     @property
     def backlog(self) -> Backlog:
-        nbytes = sum(nbytes for _, nbytes, _ in self._syncing.values())
+        nbytes = sum(nbytes for _, nbytes, _, _ in self._syncing.values())
         return Backlog(len(self._syncing), nbytes, 0.0)
 
     def find_committed(self, directory: Path) -> list[Manifest]:
@@ -424,7 +429,7 @@ class World:
         recovered = recover(None, journal, journal.position, whole=False)
         state = recovered.state
         checkpoints = SimulatedCheckpoints(self)
-        namer = Namer(trainable="t", seed=self.seed, token=next(iter(state.trials), "simul"))
+        namer = Namer(trainable="t", seed=self.seed, token="simul", taken=self.disk.checkpoints, clock=executor.time)
         search = SearchDriver(
             None,
             param_space={"factor": randint(2, 1000)},
@@ -482,7 +487,7 @@ class World:
                 capacity=executor.capacity(),
             )
         )
-        adopt(runner, recovered.interrupted)
+        adopt(runner, recovered.unsettled)
         requeue(runner, ResumeConfig())
         self.check_history(finished=False)
         return runner
@@ -673,6 +678,8 @@ class World:
         steps = self.workload.steps
         if last is None:
             raise BrokenPromiseError(f"trial {trial} ended without a row")
+        if self.workload.scheduler == "cloning":
+            return  # a clone of a donor that was at its end has nothing left to report
         if last.metrics["step"] != steps and (limit is None or last.iteration < limit):
             raise BrokenPromiseError(f"trial {trial} ended early, with {last}")
 
