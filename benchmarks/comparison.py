@@ -97,7 +97,10 @@ def main(script: str, parts: dict[str, Part], goals: list[Goal]) -> None:
         for turn in range(options.rounds):
             for engine, python in engines.items():
                 sample = _measure_apart(script, name, engine, python)
-                print(f"{Path(script).stem} {name} {turn + 1}/{options.rounds} {engine}: {_short(sample)}", file=sys.stderr)
+                print(
+                    f"{Path(script).stem} {name} {turn + 1}/{options.rounds} {engine}: {_short(sample)}",
+                    file=sys.stderr,
+                )
                 samples[name][engine].append(sample)
     print(json.dumps(_summary(script, samples, goals, options.rounds)), flush=True)
 
@@ -112,10 +115,24 @@ def _summary(script: str, samples: dict, goals: list[Goal], rounds: int) -> dict
     for goal in goals:
         if goal.figure in ours:
             ratio, met = goal.judge(ours[goal.figure], rays.get(goal.figure))
-            judged.append({"figure": goal.figure, "goal": goal.text(), "perdure": ours[goal.figure],
-                           "ray": rays.get(goal.figure), "ratio": ratio, "met": met})
-    return {"benchmark": Path(script).stem, "rounds": rounds, "load": os.getloadavg()[0], "perdure": ours, "ray": rays,
-            "goals": judged}
+            judged.append(
+                {
+                    "figure": goal.figure,
+                    "goal": goal.text(),
+                    "perdure": ours[goal.figure],
+                    "ray": rays.get(goal.figure),
+                    "ratio": ratio,
+                    "met": met,
+                }
+            )
+    return {
+        "benchmark": Path(script).stem,
+        "rounds": rounds,
+        "load": os.getloadavg()[0],
+        "perdure": ours,
+        "ray": rays,
+        "goals": judged,
+    }
 
 
 def _options(script: str, parts: dict[str, Part]) -> argparse.Namespace:
@@ -145,8 +162,9 @@ def _measure_apart(script: str, part: str, engine: str, python: str) -> dict[str
         figures = Path(directory) / "figures.json"
         command = [python, script, "--measure", part, "--engine", engine, "--figures", str(figures)]
         with (Path(directory) / "output").open("w+b") as output:
-            process = subprocess.Popen(command, env=environment(engine), stdout=output, stderr=output, cwd=directory,
-                                       start_new_session=True)
+            process = subprocess.Popen(
+                command, env=environment(engine), stdout=output, stderr=output, cwd=directory, start_new_session=True
+            )
             try:
                 process.wait(PATIENCE_S)
             finally:
@@ -154,7 +172,9 @@ def _measure_apart(script: str, part: str, engine: str, python: str) -> dict[str
                     os.killpg(process.pid, signal.SIGKILL)
             if not figures.exists():
                 output.seek(0)
-                sys.exit(f"{script} --measure {part} on {engine} failed:\n{output.read().decode(errors='replace')[-3000:]}")
+                sys.exit(
+                    f"{script} --measure {part} on {engine} failed:\n{output.read().decode(errors='replace')[-3000:]}"
+                )
         return json.loads(figures.read_text())
 
 

@@ -1,0 +1,153 @@
+"""Whether the cost of an event grows with the number of trials, and what a trial costs the driver's memory.
+
+Real core, journal (on disk), judge, searcher and runner behind `Tuner.fit()`; the simulated executor, which has no
+processes, and no loggers. Trials of ten reports.
+
+events   1,000 against 100,000 trials, eight at a time: `us_per_event_*` over all of `fit()` between the first and the
+         last row. `bytes_per_finished`: what resident memory grew by from the 10,000th trial to the last.
+live     20,000 trials at a time: `bytes_per_live`, resident memory for each; what the simulated executor keeps of an
+         attempt is measured by itself and taken off.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import time
+from pathlib import Path
+
+from comparison import Goal, Part, main
+
+REPORTS = 10
+FEW, MANY = 1_000, 100_000
+SETTLED = 10_000
+LIVE = 20_000
+EVENTS_OF_A_TRIAL = REPORTS + 4  # created, planned, started, ten rows, ended
+
+
+def rows(config, assignment):
+    for step in range(REPORTS):
+        yield 1.0, {"loss": config["x"] / (step + 1)}
+
+
+def trainable(config):
+    raise AssertionError("the simulated executor runs scripts")
+
+
+def experiment(directory: Path, name: str, count: int, script, cpus: float):
+    from perdure import tune
+    from perdure.executors.simulated import SimulatedExecutor
+
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    return tune.Tuner(
+        trainable,
+        param_space={"x": tune.uniform(0, 1)},
+        tune_config=tune.TuneConfig(num_samples=count, max_concurrent_trials=None),
+        run_config=tune.RunConfig(
+            storage_path=str(directory),
+            name=name,
+            verbose=0,
+            executor=SimulatedExecutor(script, capacity={"CPU": cpus}),
+        ),
+    )
+
+
+def resident() -> int:
+    """Return the bytes of memory this process really uses, with what is free given back first."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def timed(directory: Path, count: int) -> tuple[float, float]:
+    """Return (microseconds per event, bytes per trial that finished after the 10,000th)."""
+    first = last = 0.0
+    marks = {}
+
+    def script(config, assignment):
+        nonlocal first, last
+        if assignment.number in (SETTLED, count - 1) and count > SETTLED:
+            marks[assignment.number] = resident()
+        first = first or time.perf_counter()
+        yield from rows(config, assignment)
+        last = time.perf_counter()
+
+    experiment(directory, f"of-{count}", count, script, 8.0).fit()
+    grown = (marks[count - 1] - marks[SETTLED]) / (count - 1 - SETTLED) if marks else 0.0
+    return (last - first) / (count * EVENTS_OF_A_TRIAL) * 1e6, grown
+
+
+def few(engine: str, directory: Path) -> dict[str, float]:
+    return {"us_per_event_few": timed(directory, FEW)[0]}
+
+
+def many(engine: str, directory: Path) -> dict[str, float]:
+    us, grown = timed(directory, MANY)
+    return {"us_per_event_many": us, "bytes_per_finished": grown}
+
+
+def events(engine: str, directory: Path) -> dict[str, float]:
+    timed(directory, 100)
+    before = timed(directory / "before", FEW)[0]
+    figures = many(engine, directory)
+    after = timed(directory / "after", FEW)[0]
+    us = (before + after) / 2
+    return {"us_per_event_few": us, **figures, "many_to_few": figures["us_per_event_many"] / us}
+
+
+def live(engine: str, directory: Path) -> dict[str, float]:
+    started = 0
+    marks = []
+
+    def script(config, assignment):
+        nonlocal started
+        started += 1
+        if started == LIVE:
+            marks.append(resident())
+        yield 1.0, {"loss": config["x"]}
+
+    experiment(directory, "warm", 100, rows, 8.0).fit()
+    before = resident()
+    experiment(directory, "live", LIVE, script, float(LIVE)).fit()
+    own = simulators_own()
+    return {"bytes_per_live": (marks[0] - before) / LIVE - own, "simulators_own_bytes": own}
+
+
+def simulators_own() -> float:
+    """Return the bytes that the simulated executor keeps for an attempt."""
+    from perdure.executors.simulated import SimulatedExecutor
+    from perdure.trainable.messages import Assignment
+
+    executor = SimulatedExecutor(rows)
+    before = resident()
+    for number in range(LIVE):
+        trial = f"{number:05x}_{number:05d}"
+        executor.start(
+            Assignment(
+                trial=trial,
+                attempt=1,
+                segment=0,
+                name=f"rows_{trial}",
+                number=number,
+                tag=f"{number}_x=0.1",
+                experiment="live",
+                experiment_path="/somewhere/live",
+                path=f"/somewhere/live/rows_{trial}_{number}_x=0.1",
+                config={"x": 1.0 / (number + 1)},
+                resources={"CPU": 1.0},
+            )
+        )
+    executor.poll(1.0)
+    return (resident() - before) / LIVE
+
+
+PARTS = {"events": Part(events, on_ray=False), "live": Part(live, on_ray=False)}
+GOALS = [
+    Goal("many_to_few", at_most=1.2),
+    Goal("bytes_per_live", at_most=4096),
+    Goal("bytes_per_finished", at_most=1024),
+]
+
+if __name__ == "__main__":
+    main(__file__, PARTS, GOALS)
