@@ -140,7 +140,7 @@ def test_a_moved_or_copied_directory_opens(experiment: Path, tmp_path: Path) -> 
 
 
 def test_the_copy_of_a_running_experiment_opens(tmp_path: Path) -> None:
-    with FileJournal(tmp_path / "original") as journal:
+    with opened_quietly(tmp_path / "original") as journal:
         journal.append([report(1)])
         shutil.copytree(tmp_path / "original", tmp_path / "copy")
         written_by(tmp_path / "copy", 2)
