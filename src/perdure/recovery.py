@@ -47,7 +47,7 @@ class Recovered:
     position: Position
     """Of the snapshot: plugins that were saved with it are to be told what came after."""
     unsettled: tuple[str, ...]
-    """Unfinished trials that have run: their directories may hold what the journal knows nothing of."""
+    """Unfinished trials: their directories may hold what the journal knows nothing of."""
     processes: tuple[tuple[str, int, float], ...]
     """Host, pid and start time of those attempts' processes."""
 
@@ -72,7 +72,7 @@ def recover(directory: Path | None, reader: JournalReader, end: Position, *, who
         state=state,
         snapshot=snapshot,
         position=position,
-        unsettled=(*state.live, *state.ahead, *state.paused),
+        unsettled=(*state.live, *state.ahead, *state.pending, *state.paused),
         processes=tuple((it.host, it.pid, it.process_start) for it in live if it is not None and it.pid),
     )
 
@@ -103,6 +103,8 @@ def adopt(runner: Runner, unsettled: tuple[str, ...]) -> None:
 def _adopt(runner: Runner, trial: Trial, manifest: Manifest) -> None:
     if manifest.number < trial.next_checkpoint or manifest.attempt != trial.attempts:
         return
+    if manifest.iteration > trial.iteration + 1:
+        return  # a power cut took the rows before it: the trial reports them again, so that none is missing
     info = manifest.info()
     if manifest.iteration <= trial.iteration:
         runner.emit(CheckpointCommitted(at=runner.wall_clock(), trial=trial.id, checkpoint=info))

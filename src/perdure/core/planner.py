@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from perdure.core.commands import Command, Delete, Finish, Launch, MakeDurable, Retire, StopAttempt, Suggest
 from perdure.core.events import Source
-from perdure.core.state import State, Trial, is_there
+from perdure.core.state import State, Trial, is_there, key
 from perdure.core.transitions import unneeded
 
 
@@ -71,6 +71,8 @@ def _keep_house(state: State) -> list[Command]:
         agenda.retention.clear()
         if retired:
             commands.append(Retire(retired))
+            for source in retired:
+                agenda.durable.pop(key(source), None)
     if agenda.durable:
         commands.append(MakeDurable(tuple(agenda.durable.values())))
         agenda.durable.clear()

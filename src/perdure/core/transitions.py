@@ -179,7 +179,7 @@ def _attempt_planned(state: State, event: AttemptPlanned) -> None:
         raise InternalError(f"A second attempt was planned. {story(trial)}")
     if event.segment != trial.segment:
         trial.segment = event.segment
-        trial.judged = 0
+        trial.judged = event.iteration  # a clone's rows go on from its donor's
     trial.attempts = event.attempt
     trial.live = Attempt(attempt=event.attempt, start=event.start, devices=event.devices)
     trial.from_scratch = False
@@ -201,8 +201,6 @@ def _attempt_started(state: State, event: AttemptStarted) -> None:
     live.node_ip = event.node_ip
     live.first_iteration = event.iteration
     trial.iteration = event.iteration
-    if event.iteration > trial.judged and live.start is not None and live.start.trial != trial.id:
-        trial.judged = event.iteration  # a clone's rows go on from its donor's
 
 
 def _reported(state: State, event: Reported) -> None:

@@ -96,7 +96,7 @@ class Workload:
     spec: Spec
     saves: bool
     """The trainable is a class: it saves when told to."""
-    stop: dict[str, float] | None
+    stop: dict[str, int] | None
     scheduler: str
 
 
@@ -395,6 +395,7 @@ class World:
         index = self.sessions
         self._fuse = self.faults.crashes[index] if index < len(self.faults.crashes) else None
         self.disk.store.abandon()
+        self.disk.synced = len(self.disk.store.lines)  # a new epoch's header speaks for what is before it
         try:
             runner = self._open()
             self._drive(runner)
