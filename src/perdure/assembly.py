@@ -49,6 +49,7 @@ from perdure.searchers.registry import create_searcher
 from perdure.snapshots import Snapshots
 from perdure.stoppers import resolve_stopper
 from perdure.stoppers.base import Stopper
+from perdure.storage.faults import fault_point
 from perdure.storage.processes import boot_id, hostname, process_start
 from perdure.storage.uri import check_writable
 from perdure.trainable.pickling import dump_objects, load_objects
@@ -105,16 +106,19 @@ class Session:
         spec = spec_of(definition)
         self.journal = FileJournal(self.path, strict=self.strict)
         self.stack.callback(self.journal.close)
+        fault_point("session.claimed")
         self.reader = FileJournalReader(self.path)
         whole = resume is not None and (resume.finished != "skip" or resume.errored != "skip")
         recovered = recover(self.path, self.reader, self.journal.position, whole=whole)
         self.state = recovered.state
+        fault_point("session.folded")
         new = not self.state.name
         pickles = store(definition) if new else {}
         self._start_executor()
         if not new:
             self._check_same_trainable()
             self._clear_away(recovered)
+            fault_point("session.cleared")
         self._make_parts(recovered)
         assert self.runner is not None
         runner = self.runner
@@ -133,10 +137,13 @@ class Session:
             runner.emit(SpecChanged(at=time.time(), spec=spec))
         self._restore_plugins(recovered)
         runner.emit(self._driver_started())
+        fault_point("session.begun")
         adopt(runner, recovered.unsettled)
+        fault_point("session.adopted")
         if resume is not None and not new:
             requeue(runner, resume)
         self._start_observers(recovered)
+        fault_point("session.open")
 
     def _start_executor(self) -> None:
         run = self.definition.run_config
@@ -276,7 +283,9 @@ class Session:
     def _save_objects(self, directory: str, objects: Mapping[str, object]) -> None:
         target = self.path / directory
         target.mkdir(parents=True, exist_ok=True)
+        fault_point("objects.begin")
         dump_objects(dict(objects), target / "params.pkl", what="config")
+        fault_point("objects.done")
 
     def _load_objects(self, directory: str) -> dict[str, object]:
         path = self.path / directory / "params.pkl"

@@ -18,6 +18,7 @@ import xxhash
 from perdure.config import RunConfig, TuneConfig
 from perdure.core.events import Spec
 from perdure.errors import ConfigurationError, ExperimentNotFoundError, StorageError, TrainableError
+from perdure.storage.faults import fault_point
 from perdure.storage.uri import parse_storage_path
 from perdure.trainable.base import check_trainable, kind, trainable_name
 from perdure.trainable.pickling import dump_objects, dump_trainable, load_objects, load_trainable
@@ -146,6 +147,7 @@ def store(definition: Definition) -> dict[str, str]:
         TrainableError: a part cannot be pickled; the message names it.
     """
     trainable = dump_trainable(definition.trainable, definition.path / TRAINABLE)
+    fault_point("store.trainable")
     run_config = dataclasses.replace(
         definition.run_config, callbacks=_storable(definition.run_config.callbacks), executor="local"
     )
@@ -154,7 +156,9 @@ def store(definition: Definition) -> dict[str, str]:
         "tune_config": definition.tune_config,
         "run_config": run_config,
     }
-    return {TRAINABLE: trainable, TUNER: dump_objects(objects, definition.path / TUNER, what="Tuner")}
+    tuner = dump_objects(objects, definition.path / TUNER, what="Tuner")
+    fault_point("store.tuner")
+    return {TRAINABLE: trainable, TUNER: tuner}
 
 
 def _storable(callbacks: Any) -> list[Any] | None:

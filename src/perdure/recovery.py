@@ -30,6 +30,7 @@ from perdure.core.transitions import SKIPPED, apply
 from perdure.errors import StorageError
 from perdure.journal.base import START, JournalReader, Position
 from perdure.snapshots import newest
+from perdure.storage.faults import fault_point
 from perdure.trainable.messages import AttemptKey, Report
 
 if TYPE_CHECKING:
@@ -97,7 +98,9 @@ def adopt(runner: Runner, unsettled: tuple[str, ...]) -> None:
         for manifest in runner.checkpoints.find_committed(directory):
             _adopt(runner, trial, manifest)
         keep = {f"checkpoint_{number:06d}" for number in range(trial.next_checkpoint)}
+        fault_point("adopt.known")
         runner.checkpoints.sweep(directory, keep=keep)
+        fault_point("adopt.swept")
 
 
 def _adopt(runner: Runner, trial: Trial, manifest: Manifest) -> None:
@@ -105,6 +108,7 @@ def _adopt(runner: Runner, trial: Trial, manifest: Manifest) -> None:
         return
     if manifest.iteration > trial.iteration + 1:
         return  # a power cut took the rows before it: the trial reports them again, so that none is missing
+    fault_point("adopt.found")
     info = manifest.info()
     if manifest.iteration <= trial.iteration:
         runner.emit(CheckpointCommitted(at=runner.wall_clock(), trial=trial.id, checkpoint=info))

@@ -21,6 +21,7 @@ import xxhash
 
 from perdure.core.state import State
 from perdure.journal.base import Position
+from perdure.storage.faults import fault_point
 
 PERIOD_S = 10.0
 SHARE = 0.05
@@ -80,17 +81,22 @@ class Snapshots:
         try:
             if final.exists():
                 return
+            fault_point("snapshot.begin")
             staging.mkdir(exist_ok=True)
             snapshot = Snapshot(epoch=position.epoch, sequence=position.sequence, offset=position.offset, state=state)
             body = msgspec.json.encode(snapshot)
             (staging / "state.json").write_bytes(body + b"\n" + xxhash.xxh3_64_hexdigest(body).encode() + b"\n")
+            fault_point("snapshot.state")
             self.save_plugins(staging)
+            fault_point("snapshot.plugins")
             staging.rename(final)
+            fault_point("snapshot.renamed")
         except OSError:
             shutil.rmtree(staging, ignore_errors=True)
             return
         for old in sorted(_numbers(self.directory))[:-KEPT]:
             shutil.rmtree(self.directory / f"snapshot-{old}", ignore_errors=True)
+            fault_point("snapshot.removed")
 
 
 def newest(directory: Path, upto: Position) -> tuple[Path, Snapshot] | None:

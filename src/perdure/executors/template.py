@@ -26,6 +26,7 @@ from perdure.core.events import ErrorInfo
 from perdure.executors import process
 from perdure.executors.control import KILL, REQUEST, START, Exited, Forked, FromTemplate, NotForked, Ready, Settings
 from perdure.executors.threads import one_thread_each
+from perdure.storage.faults import fault_point
 from perdure.storage.processes import node_ip
 from perdure.trainable.channel import flush_output, frame
 
@@ -135,7 +136,9 @@ class Template:
             if _hung_up(fds[0]):
                 self._say(NotForked(serial=serial))
                 return
+            fault_point("template.begin")
             pid = self._spawn_worker(fds) if self._spawn else self._fork_worker(fds)
+            fault_point("template.forked")
         except OSError as error:
             told = ErrorInfo(kind=type(error).__name__, message=f"No process could be started for the trial: {error}")
             self._say(NotForked(serial=serial, error=told))
@@ -192,6 +195,7 @@ class Template:
 
     def _tell_end(self, pid: int, code: int) -> None:
         serial = self._serials.pop(pid)
+        fault_point("template.reaped")
         if code < 0:
             self._say(Exited(serial=serial, signal=-code))
         else:

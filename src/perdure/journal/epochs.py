@@ -21,6 +21,7 @@ import xxhash
 
 from perdure.errors import ExperimentLockedError
 from perdure.journal import codec
+from perdure.storage.faults import fault_point
 
 HEAD_NAME = "journal.head"
 
@@ -168,9 +169,12 @@ def create_epoch(directory: Path, epoch: int, header: Header, sequence: int) -> 
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:
         _write_all(descriptor, line)
+        fault_point("epoch.written")
         os.fsync(descriptor)  # a later epoch's records must not turn out to hang on an empty file
         descriptor = _publish(descriptor, temporary, final, line)
+        fault_point("epoch.named")
         sync_directory(directory)  # power loss must not take the name of a file whose contents were synced
+        fault_point("epoch.synced")
     except BaseException:
         os.close(descriptor)
         raise
@@ -252,7 +256,9 @@ def write_head(directory: Path, head: Head) -> None:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())  # renamed without its bytes it would be a bad head, which protects nothing
+        fault_point("head.written")
         temporary.replace(directory / HEAD_NAME)
+        fault_point("head.replaced")
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -26,6 +26,7 @@ from perdure.journal.base import START, Position
 from perdure.journal.claim import Claim
 from perdure.journal.epochs import Hasher, Head, Segment
 from perdure.journal.recovery import CutReport, Damage, repair_journal, verify_journal
+from perdure.storage.faults import fault_point
 
 __all__ = ["CutReport", "Damage", "FileJournal", "FileJournalReader", "repair_journal", "verify_journal"]
 
@@ -106,10 +107,12 @@ class FileJournal:
         recovery.raise_if_refused(found)
         header, sequence = recovery.header_after(found)
         self._claim.check()
+        fault_point("epoch.begin")
         self._epoch = found.newest + 1
         self._descriptor, line = epochs.create_epoch(self.directory, self._epoch, header, sequence)
         self._claim.descriptors.append(self._descriptor)
         epochs.sweep_temporaries(self.directory)  # only now: a driver that loses its file must see why
+        fault_point("epoch.done")
         hasher = epochs.new_hasher()
         hasher.update(line)
         self._written = _Written(sequence, len(line), hasher, [])
@@ -166,7 +169,7 @@ class FileJournal:
         """Write all that was staged with one write. When it returns it survives the death of any process.
 
         Raises:
-            ClaimLostError: another driver has taken over, or may have while this one was halted. Nothing was written.
+            ClaimLostError: another driver has taken over. Nothing was written.
             StorageFullError: no space; nothing of the batch stays in the file, and `commit` may be tried again.
             StorageError: the storage fails; the journal cannot be used any more.
         """
@@ -181,9 +184,12 @@ class FileJournal:
             return
         self._uncertain = True
         try:
+            fault_point("journal.begin")
             self._write(block)
+            fault_point("journal.written")
             if self._strict:
                 self._sync_file()
+                fault_point("journal.flushed")
         except OSError as error:
             self._undo(error)
         self._written = _Written(written.sequence + len(written.staged), written.offset + len(block), hasher, [])
@@ -250,7 +256,9 @@ class FileJournal:
             written = self._written
             if written.offset == self._synced:
                 return
+            fault_point("sync.begin")
             self._sync_file()
+            fault_point("sync.done")
             self._synced = written.offset
             self._synced_sequence = written.sequence
             head = Head(
@@ -314,6 +322,7 @@ class FileJournal:
         self._closed = True
         self._stop.set()
         self._thread.join()
+        fault_point("close.begin")
         try:
             if self._failure is None:
                 if self._uncertain:
@@ -327,6 +336,7 @@ class FileJournal:
             self._claim.descriptors.remove(self._descriptor)
             os.close(self._descriptor)
             self._claim.release()
+            fault_point("close.done")
 
     def __enter__(self) -> FileJournal:
         return self

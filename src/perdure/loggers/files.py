@@ -6,6 +6,8 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from perdure.storage.faults import fault_point
+
 MAX_OPEN = 128
 
 
@@ -85,6 +87,7 @@ class AppendFile:
         if self._buffer:
             data = b"".join(self._buffer)
             self._files.append(self.path, data)
+            fault_point("files.appended")
             self._buffer.clear()
             self.size = 0
 
@@ -117,4 +120,6 @@ def replace_file(path: str, chunks: Iterable[bytes]) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(temporary, "wb") as file:
         file.writelines(chunks)
+    fault_point("files.written")
     os.replace(temporary, path)
+    fault_point("files.replaced")

@@ -51,6 +51,7 @@ from perdure.loggers.files import replace_file
 from perdure.loggers.row import LoggedRow
 from perdure.loggers.tensorboard import TBXLoggerCallback
 from perdure.rows import RowOrigin, expand_row, is_plain
+from perdure.storage.faults import fault_point
 from perdure.trial_view import TrialView
 
 WATERMARK_FILE = "loggers.json"
@@ -548,8 +549,10 @@ class LoggerFollower:
                 self._event.clear()
                 self._turn()
             self._turn()
+            fault_point("loggers.ending")
             self._follower.end_experiment()
             self._follower.close()
+            fault_point("loggers.closed")
         except BaseException:  # the thread's end is not the experiment's
             self._on_problem(f"The loggers have stopped; trials go on.\n{traceback.format_exc()}")
         finally:
@@ -562,8 +565,11 @@ class LoggerFollower:
             wanted = self._wanted
         if self._news or wanted != self._done:
             self._news = False
+            fault_point("loggers.begin")
             self._follower.follow()
+            fault_point("loggers.told")
             self._follower.flush()
+            fault_point("loggers.done")
         if wanted != self._done:
             with self._drained:
                 self._done = wanted

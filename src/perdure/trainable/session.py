@@ -21,6 +21,7 @@ from perdure.checkpoint import Checkpoint
 from perdure.core.events import CheckpointInfo, Data, Decision, Outcome
 from perdure.errors import CheckpointMissingError, MetricError, OutsideTrialError, TrainableError
 from perdure.journal.values import to_data
+from perdure.storage.faults import fault_point
 from perdure.trainable.channel import Channel
 from perdure.trainable.messages import Assignment, Notice, Report, Saved, Verdict
 
@@ -139,13 +140,16 @@ class Session:
         nothing was reported and nothing was counted.
         """
         report = self._row(metrics, took_s)
+        fault_point("report.begin")
         if source is not None:
             report = msgspec.structs.replace(report, checkpoint=self._commit(source, report))
+        fault_point("report.committed")
         self.iteration = report.iteration
         self.time_total_s = report.time_total_s
         self.time_since_restore_s = report.time_since_restore_s
         self._last = report
         verdict = self._channel.ask(report)
+        fault_point("report.answered")
         self._heed(verdict.decision, done=report.done)
         self._lap = time.monotonic()
         return verdict
@@ -154,7 +158,10 @@ class Session:
         """Commit the files in `source` as a checkpoint of the row reported last, and say so."""
         if self._last is None:
             raise OutsideTrialError("there is no row yet that a checkpoint could belong to.")
-        verdict = self._channel.ask(Saved(checkpoint=self._commit(source, self._last)))
+        info = self._commit(source, self._last)
+        fault_point("save.committed")
+        verdict = self._channel.ask(Saved(checkpoint=info))
+        fault_point("save.answered")
         self._heed(verdict.decision, done=False)
         self._lap = time.monotonic()
         return verdict

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from perdure.core.events import Outcome
+from perdure.storage.faults import fault_point
 from perdure.trainable.base import Trainable, state_of_manifest
 from perdure.trainable.session import Session
 
@@ -94,6 +95,7 @@ def _restore(instance: Trainable, session: Session) -> None:
     if assignment.start is not None:
         instance._load_from(assignment.start.path)  # noqa: SLF001 - worker and base class are one thing in two files
         state.update(state_of_manifest(assignment.start.path))
+        fault_point("load.done")
     state.update(iteration=assignment.iteration, time_total=assignment.time_total_s)
     instance._continue_from(state)  # noqa: SLF001
 
@@ -127,11 +129,13 @@ def _save(instance: Trainable, session: Session) -> str | None:
     if not saves_checkpoints(type(instance)):
         return None
     directory = session.staging()
+    fault_point("save.begin")
     try:
         instance._save_into(directory)  # noqa: SLF001
     except BaseException:
         session.unstage(directory)
         raise
+    fault_point("save.written")
     return directory
 
 

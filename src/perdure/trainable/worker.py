@@ -13,6 +13,7 @@ from perdure.core.events import ErrorInfo, Outcome, Source
 from perdure.errors import CheckpointError, TrainableError
 from perdure.journal.values import decode_config, has_objects
 from perdure.storage import processes
+from perdure.storage.faults import fault_point
 from perdure.trainable.base import Trainable, check_trainable
 from perdure.trainable.channel import Channel, DriverGone
 from perdure.trainable.failure import describe, store_exception
@@ -56,12 +57,15 @@ def run_attempt(
             node_ip=processes.node_ip(),
         )
     )
+    fault_point("worker.started")
     try:
         with workplace(assignment):
             ended = _attempt(assignment, channel, trainable, kept)
     except OSError as error:  # the trial's directory is gone, or its output files cannot be made
         ended = Ended(outcome=Outcome.FAILED, error=describe(error))
+    fault_point("worker.ending")
     channel.send(ended)
+    fault_point("worker.ended")
     return ended.outcome
 
 
@@ -70,6 +74,7 @@ def _attempt(assignment: Assignment, channel: Channel, trainable: object, kept: 
     try:
         if assignment.start is not None:
             verify_start(assignment.start, session.notice)
+            fault_point("worker.verified")
         with activated(session):
             _run(trainable, config_of(assignment), session, kept)
     except DriverGone:
