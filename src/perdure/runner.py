@@ -46,6 +46,7 @@ from perdure.core.events import (
 from perdure.core.planner import plan, segment_of, source_of
 from perdure.core.state import State, Status, Trial, let_go
 from perdure.core.transitions import apply
+from perdure.storage.faults import fault_point
 from perdure.trainable.messages import (
     Assignment,
     AttemptKey,
@@ -168,11 +169,13 @@ class Runner:
         self.emit(DriverStopped(at=self.wall_clock(), finished=self.over.finished, ran_s=self.ran_s,
                                 reason=self.state.stopping or ""))
         self.commit()
+        fault_point("run.over")
 
     def turn(self) -> None:
         """Take in what happened, decide what follows, write it down, and only then act on it."""
         for key, message in self.executor.poll(self._patience()):
             self.receive(key, message)
+        fault_point("turn.received")
         self.settle()
 
     def settle(self) -> None:
@@ -191,13 +194,17 @@ class Runner:
     def commit(self) -> None:
         """Write the turn's batch, then do what was waiting for it to be written."""
         if self._batch:
+            fault_point("turn.decided")
             self.journal.commit()
+            fault_point("turn.committed")
             batch, self._batch = self._batch, []
             for observer in self.observers:
                 observer.observe(batch)
         effects, self._effects = self._effects, []
         for effect in effects:
+            fault_point("turn.effect")
             effect()
+        fault_point("turn.done")
         if self.snapshots is not None:
             self.snapshots.maybe(self.state, self.journal.position, self.clock())
 
@@ -365,7 +372,9 @@ class Runner:
     def _start(self, assignment: Assignment) -> None:
         if self.settings.directories:  # its name has just been journaled, so a crash here leaves nothing unknown
             os.makedirs(assignment.path, exist_ok=True)
+        fault_point("start.directory")
         self.executor.start(assignment)
+        fault_point("start.done")
 
     def _restore_point(self, start: Source) -> RestorePoint:
         owner = self.state.trials[start.trial]

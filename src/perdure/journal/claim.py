@@ -21,6 +21,7 @@ import msgspec
 from perdure.errors import ClaimLostError, ExperimentLockedError
 from perdure.journal import codec
 from perdure.storage import processes
+from perdure.storage.faults import fault_point
 
 CLAIM_NAME = "claim.json"
 
@@ -162,6 +163,7 @@ class Claim:
             inode = os.fstat(descriptor).st_ino
             if reason := why_refused(found, locked=locked, inode=inode):
                 raise ExperimentLockedError(_refusal(self._path.parent, found, reason))
+            fault_point("claim.free")
         except BaseException:
             os.close(descriptor)
             raise
@@ -208,7 +210,9 @@ class Claim:
     def _write(self, descriptor: int, *, released: bool = False) -> None:
         info = msgspec.structs.replace(self._info, lease_until=time.time() + self._lease_s, released=released)
         line = codec.seal(msgspec.json.encode(info)[:-1]).rstrip(b"\n").ljust(_SIZE - 1) + b"\n"
+        fault_point("claim.begin")
         os.pwrite(descriptor, line, 0)
+        fault_point("claim.written")
         os.ftruncate(descriptor, len(line))
         # Never synced: after power loss nobody is alive.
 
