@@ -68,8 +68,6 @@ if TYPE_CHECKING:
     from perdure.judge import Judge
     from perdure.snapshots import Snapshots
 
-CHORES_S = 0.1
-"""Seconds between looks at what nobody announces: deadlines, the time budget, finished background work."""
 TIME_UP_GRACE_S = 10.0
 """A trial whose time is up has so many seconds to report once more, be told to stop and clean up."""
 TIME_MARK_S = 10.0
@@ -100,6 +98,8 @@ class Settings:
     chdir: bool = True
     seeded: bool = False
     boot_id: str = ""
+    chores_s: float = 0.1
+    """Seconds between looks at what nobody announces: deadlines, the time budget."""
     cleanup_s: float = 600.0
     """A trial that was told to stop has so many seconds to clean up before its process is killed."""
     report_timeout_s: float | None = None
@@ -464,7 +464,9 @@ class Runner:
                 self.checkpoints.delete(source, directory / f"checkpoint_{source.number:06d}")
 
     def _finish(self, command: Finish) -> bool:
-        if command.finished and (self.checkpoints.backlog.count or self._doomed or self._deleting):
+        if command.finished and (self._effects or self.checkpoints.backlog.count or self._doomed or self._deleting):
+            if self._effects:
+                self.executor.wake()  # what this very turn asks for has not begun: look again once it has
             if self._doomed:
                 self._effects.append(self.journal.sync)
             return False  # the last checkpoints are still on their way to the disk, or off it
@@ -483,7 +485,7 @@ class Runner:
         now = self.clock()
         if now < self._chores_at:
             return
-        self._chores_at = now + CHORES_S
+        self._chores_at = now + self.settings.chores_s
         self._searcher_waits = False
         self._release_held()
         self._check_deadlines(now)

@@ -165,24 +165,18 @@ def test_a_second_driver_is_refused_with_host_pid_and_start_time(tmp_path: Path,
     driver.wait_for(5)  # and it goes on
 
 
-def test_a_stopped_driver_is_alive_and_writes_no_more_when_its_lease_is_over(tmp_path: Path, drivers: Drivers) -> None:
+def test_a_stopped_driver_is_alive_and_goes_on_when_it_is_continued(tmp_path: Path, drivers: Drivers) -> None:
+    """On its own host nobody could have taken over, so Ctrl-Z and fg cost nothing."""
     driver = drivers.start(tmp_path, lease_s=0.5, pause_s=0.01)
     driver.wait_for(10)
     os.kill(driver.process.pid, signal.SIGSTOP)
-    size = (tmp_path / "journal-000001.jsonl").stat().st_size
     time.sleep(0.8)
     with pytest.raises(ExperimentLockedError):
         FileJournal(tmp_path)
+    kept = len(numbers(tmp_path))
     os.kill(driver.process.pid, signal.SIGCONT)
-    output, errors = driver.process.communicate(timeout=30)
-    assert "ClaimLostError" in errors
-    assert "halted" in errors
-    kept = numbers(tmp_path)
-    assert kept == list(range(1, len(kept) + 1))
-    assert (tmp_path / "journal-000001.jsonl").stat().st_size <= size + 250  # at most the one it was in the middle of
-    assert output.split()[-1:] <= [str(len(kept))]
-    with FileJournal(tmp_path) as journal:
-        assert journal.epoch == 2
+    driver.wait_for(kept + 5)
+    assert driver.process.poll() is None
 
 
 def test_a_driver_that_is_not_halted_keeps_a_short_lease(tmp_path: Path, drivers: Drivers) -> None:

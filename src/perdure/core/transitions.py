@@ -179,7 +179,8 @@ def _attempt_planned(state: State, event: AttemptPlanned) -> None:
         raise InternalError(f"A second attempt was planned. {story(trial)}")
     if event.segment != trial.segment:
         trial.segment = event.segment
-        trial.judged = event.iteration  # a clone's rows go on from its donor's
+        trial.judged = 0
+    trial.judged = max(trial.judged, event.iteration)  # a clone's rows go on from its donor's
     trial.attempts = event.attempt
     trial.live = Attempt(attempt=event.attempt, start=event.start, devices=event.devices)
     trial.from_scratch = False

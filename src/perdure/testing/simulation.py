@@ -466,6 +466,7 @@ class World:
                 saves=workload.saves,
                 directories=False,
                 boot_id=self.disk.boot_id,
+                chores_s=1.0,
                 cleanup_s=5.0,
                 report_timeout_s=30.0,
             ),
