@@ -262,6 +262,7 @@ class Runner:
         self.judge.started(trial)
 
     def _reported(self, trial: Trial, key: AttemptKey, report: Report) -> None:
+        fault_point("turn.report")
         event = self.judge.report(trial, key, report)
         self.emit(event)
         decision, save = event.decision, event.save
