@@ -1,0 +1,34 @@
+"""The pages name what is there, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_architecture_page_names_every_module() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    package = ROOT / "src" / "perdure"
+    modules = {path.stem for path in package.glob("*.py")}
+    modules |= {path.parent.name for path in package.glob("*/__init__.py")}
+    unnamed = {name for name in modules if not name.startswith("_") and not re.search(rf"`{name}/?`", text)}
+    assert unnamed == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_files_lead_somewhere(page: pathlib.Path) -> None:
+    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_environment_page_names_every_variable_that_is_read() -> None:
+    text = (ROOT / "docs" / "reference" / "environment.md").read_text(encoding="utf-8")
+    read = set()
+    for path in (ROOT / "src" / "perdure").rglob("*.py"):
+        read |= set(re.findall(r"environ(?:\.get\(|\[)\s*\"((?:TUNE|RAY|PERDURE)_[A-Z_]+)\"", path.read_text()))
+    assert {name for name in read if f"`{name}`" not in text} == set()
