@@ -5,8 +5,9 @@ machine (`SimulatedExecutor`, on a virtual clock), the disk (`Disk`) and fate: a
 faults, and `simulate(seed)` runs sessions until the experiment has ended, checking the promises after every event and
 every restart.
 
-    python -m perdure.testing.simulation SEED        replays one seed and tells what happened
-    python -m perdure.testing.simulation FIRST COUNT runs many
+    python -m perdure.testing.simulation SEED            replays one seed and tells what happened
+    python -m perdure.testing.simulation SEED --shrink   the same, of the simplest case that still fails
+    python -m perdure.testing.simulation FIRST COUNT     runs many
 
 What is checked, by `World`: an acknowledged row stands once, in order, with the value that every step before it leads
 to; a trial starts only from a checkpoint that was committed, is whole, and is the newest such; no trial has two live
@@ -358,10 +359,12 @@ class CloningScheduler(_Keyed):
 class World:
     """One seed: its workload, its faults, what outlives sessions, and what was promised so far."""
 
-    def __init__(self, seed: int, *, tell: bool = False) -> None:
+    def __init__(
+        self, seed: int, *, tell: bool = False, drawn: tuple[Workload, Faults] | None = None
+    ) -> None:
         self.seed = seed
         self.tell = tell
-        self.workload, self.faults = draw(seed)
+        self.workload, self.faults = drawn or draw(seed)
         self.rng = random.Random(f"fate {seed}")
         self.disk = Disk()
         self.budget = self.faults.budget
@@ -596,7 +599,7 @@ class World:
                 self._check_row(event)
             elif isinstance(event, AttemptPlanned):
                 self._check_start(event)
-        if found := violations(self.runner.state):
+        if (found := violations(self.runner.state)):
             raise BrokenPromiseError("; ".join(found))
 
     def tick(self, now: float) -> None:
@@ -781,32 +784,83 @@ def _events(store: MemoryStore) -> list[AnyEvent]:
     return [codec.decode(line)[2] for line in store.lines]
 
 
-def simulate(seed: int, *, tell: bool = False) -> World:
+def simulate(seed: int, *, tell: bool = False, drawn: tuple[Workload, Faults] | None = None) -> World:
     """Run the experiment of one seed, and return what became of it.
+
+    Args:
+        seed: Draws the workload and the faults, and decides every chance in between.
+        tell: Print each event.
+        drawn: Another workload and other faults than the seed draws.
 
     Raises:
         BrokenPromiseError: a promise did not hold; the message ends with the command that shows it again.
     """
-    world = World(seed, tell=tell)
+    world = World(seed, tell=tell, drawn=drawn)
     try:
         world.run()
     except BaseException as error:
         told = f"{type(error).__name__}: {error}" if not isinstance(error, BrokenPromiseError) else str(error)
         raise BrokenPromiseError(
-            f"{told}\n{world.workload}\n{world.faults}\nTo see it: python -m perdure.testing.simulation {seed}"
+            f"{told}\n{world.workload}\n{world.faults}\n"
+            f"To see it: python -m perdure.testing.simulation {seed} (with --shrink: the smallest that still fails)"
         ) from error
     return world
 
 
+def shrink(seed: int) -> tuple[Workload, Faults]:
+    """Return the simplest workload and faults, of those near what `seed` draws, that still break a promise."""
+    smallest = draw(seed)
+    while True:
+        for simpler in _simpler(*smallest):
+            if _fails(seed, simpler):
+                smallest = simpler
+                break
+        else:
+            return smallest
+
+
+def _fails(seed: int, drawn: tuple[Workload, Faults]) -> bool:
+    try:
+        simulate(seed, drawn=drawn)
+    except BrokenPromiseError:
+        return True
+    return False
+
+
+def _simpler(workload: Workload, faults: Faults) -> Iterator[tuple[Workload, Faults]]:
+    """Yield what is one step simpler, the greatest simplifications first."""
+    for index in range(len(faults.crashes)):
+        crashes = faults.crashes[:index] + faults.crashes[index + 1 :]
+        cuts = faults.power_cuts[:index] + faults.power_cuts[index + 1 :]
+        yield workload, dataclasses.replace(faults, crashes=crashes, power_cuts=cuts)
+    if any(faults.power_cuts):
+        yield workload, dataclasses.replace(faults, power_cuts=(False,) * len(faults.crashes))
+    for name in ("dies", "fails", "hangs", "slow_disk_s", "disk_refuses", "rots", "repeats"):
+        if getattr(faults, name):
+            yield workload, dataclasses.replace(faults, **{name: 0.0})
+    if workload.scheduler != "fifo":
+        yield dataclasses.replace(workload, scheduler="fifo"), faults
+    for name in ("samples", "steps", "cpus", "every"):
+        if getattr(workload, name) > 1:
+            yield dataclasses.replace(workload, **{name: getattr(workload, name) - 1}), faults
+    if workload.stop is not None:
+        yield dataclasses.replace(workload, stop=None), faults
+
+
 def main(argv: Sequence[str]) -> int:
     """Replay a seed, or run many."""
-    first = int(argv[0])
-    if len(argv) == 1:
-        world = simulate(first, tell=True)
-        print(f"{world.sessions + 1} sessions, {world.events} events: every promise held")
+    numbers = [int(word) for word in argv if word.isdigit()]
+    if not numbers:
+        print(__doc__)
+        return 2
+    first, *count = numbers
+    if count:
+        for seed in range(first, first + count[0]):
+            simulate(seed)
         return 0
-    for seed in range(first, first + int(argv[1])):
-        simulate(seed)
+    drawn = shrink(first) if "--shrink" in argv and _fails(first, draw(first)) else None
+    world = simulate(first, tell=True, drawn=drawn)
+    print(f"{world.sessions + 1} sessions, {world.events} events: every promise held")
     return 0
 
 

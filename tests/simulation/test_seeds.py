@@ -1,0 +1,26 @@
+"""Twenty thousand experiments in which everything goes wrong; `make soak` runs a million."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from perdure.testing.simulation import simulate
+
+SEEDS = int(os.environ.get("PERDURE_SEEDS", "20000"))
+FIRST = int(os.environ.get("PERDURE_FIRST_SEED", "0"))
+CHUNK = 500
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, CHUNK))
+def test_every_promise_holds(first: int) -> None:
+    for seed in range(first, first + CHUNK):
+        simulate(seed)
+
+
+def test_the_same_seed_is_the_same_experiment() -> None:
+    for seed in range(30):
+        one, two = simulate(seed), simulate(seed)
+        assert one.disk.store.lines == two.disk.store.lines
