@@ -649,7 +649,7 @@ class World:
             raise BrokenPromiseError(f"{source} is deleted and is the latest of an unfinished trial")
 
     def check_history(self, *, finished: bool) -> None:
-        """What people would read is whole: every acknowledged row once, in order, each following from the one before."""
+        """What people would read is whole: every acknowledged row once, in order, each from the one before."""
         history = ExperimentHistory()
         for index, event in enumerate(_events(self.disk.store)):
             history.fold(Position(1, index + 1, 0), event)
