@@ -130,6 +130,13 @@ class SpecChanged(Event, frozen=True, kw_only=True, tag="spec_changed"):
     spec: Spec
 
 
+class DefinitionStored(Event, frozen=True, kw_only=True, tag="definition_stored"):
+    """The trainable, or what else was asked for, was given anew; what is stored of it replaces what was."""
+
+    pickles: dict[str, str]
+    """Digests by file name."""
+
+
 class DriverStarted(Event, frozen=True, kw_only=True, tag="driver_started"):
     """A driver took the experiment over. Attempts of earlier drivers are over, whatever they did last."""
 
@@ -316,6 +323,7 @@ class CheckpointPinned(Event, frozen=True, kw_only=True, tag="checkpoint_pinned"
 AnyEvent = Union[
     ExperimentCreated,
     SpecChanged,
+    DefinitionStored,
     DriverStarted,
     DriverStopped,
     TimePassed,

@@ -46,6 +46,7 @@ from perdure.core.events import (
     CheckpointsRetired,
     CheckpointsUnsafe,
     Decision,
+    DefinitionStored,
     DriverStarted,
     DriverStopped,
     ErrorInfo,
@@ -96,6 +97,10 @@ def _experiment_created(state: State, event: ExperimentCreated) -> None:
     state.trainable = event.trainable
     state.version = event.version
     state.spec = event.spec
+    state.pickles = event.pickles
+
+
+def _definition_stored(state: State, event: DefinitionStored) -> None:
     state.pickles = event.pickles
 
 
@@ -547,6 +552,7 @@ HANDLERS: dict[type[Event], Callable[[State, Event], None]] = dict(
     (
         _handler(ExperimentCreated, _experiment_created),
         _handler(SpecChanged, _spec_changed),
+        _handler(DefinitionStored, _definition_stored),
         _handler(DriverStarted, _driver_started),
         _handler(DriverStopped, _driver_stopped),
         _handler(TimePassed, _time_passed),
