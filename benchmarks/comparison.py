@@ -8,6 +8,7 @@ ratio of the two medians of one run; absolute figures say more about the machine
 from __future__ import annotations
 
 import argparse
+import compileall
 import contextlib
 import dataclasses
 import importlib
@@ -89,6 +90,8 @@ def main(script: str, parts: dict[str, Part], goals: list[Goal]) -> None:
         _measure_here(parts[options.measure], options)
         return
     chosen = {name: part for name, part in parts.items() if not options.only or name in options.only}
+    if SOURCE.is_dir():  # as an installer does
+        compileall.compile_dir(SOURCE, quiet=2)
     ray = _ray_python(options.ray_python) if options.against == "ray" else None
     samples: dict[str, dict[str, list[dict[str, float]]]] = {}
     for name, part in chosen.items():
@@ -180,7 +183,8 @@ def _measure_apart(script: str, part: str, engine: str, python: str) -> dict[str
 
 def environment(engine: str) -> dict[str, str]:
     """Return the environment of a process that measures: quiet, and with perdure's sources where there are any."""
-    variables = {**os.environ, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DEDUP_LOGS": "0"}
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    variables |= {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DEDUP_LOGS": "0"}
     if engine == "perdure" and SOURCE.is_dir():
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")]))
     return variables

@@ -133,7 +133,7 @@ def simulators_own() -> float:
                 tag=f"{number}_x=0.1",
                 experiment="live",
                 experiment_path="/somewhere/live",
-                path=f"/somewhere/live/rows_{trial}_{number}_x=0.1",
+                path=f"/somewhere/live/rows_{trial}_{number}",
                 config={"x": 1.0 / (number + 1)},
                 resources={"CPU": 1.0},
             )
