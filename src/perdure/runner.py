@@ -47,6 +47,7 @@ from perdure.core.planner import plan, segment_of, source_of
 from perdure.core.state import State, Status, Trial, let_go
 from perdure.core.transitions import apply
 from perdure.storage.faults import fault_point
+from perdure.recovery import adopt
 from perdure.trainable.messages import (
     Assignment,
     AttemptKey,
@@ -281,6 +282,8 @@ class Runner:
     ) -> None:
         live = trial.live
         assert live is not None
+        if outcome is Outcome.LOST:  # it may have died between committing a checkpoint and reporting it
+            adopt(self, (trial.id,))
         self.ledger.give_back(live.devices, _gpus(trial))
         self._kill_at.pop(key, None)
         self._time_up_at.pop(key, None)
@@ -386,7 +389,7 @@ class Runner:
             number=start.number,
             iteration=info.iteration,
             time_total_s=info.time_total_s,
-            trusted=info.boot_id == self.settings.boot_id,
+            trusted=info.boot_id == self.settings.boot_id and not owner.is_durable(start.number),
         )
 
     def _assignment(

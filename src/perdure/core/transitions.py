@@ -225,7 +225,7 @@ def _reported(state: State, event: Reported) -> None:
         trial.owes_save = event.save and event.checkpoint is None
     for action in event.actions:
         _act(state, action)
-    if event.adopted:
+    if event.adopted and trial.live is None:
         _come_to_rest(state, trial, Outcome.INTERRUPTED)
 
 

@@ -36,6 +36,7 @@ from perdure.core.events import (
     Data,
     Decision,
     DriverStarted,
+    ErrorInfo,
     ExperimentCreated,
     Reported,
     Source,
@@ -59,7 +60,7 @@ from perdure.schedulers.fifo import FIFOScheduler
 from perdure.search_space.functions import randint
 from perdure.searchers.driver import SearchDriver
 from perdure.stoppers.resolve import resolve_stopper
-from perdure.trainable.messages import Assignment, AttemptKey, Report, Saved, Verdict
+from perdure.trainable.messages import Assignment, AttemptKey, FromWorker, Lost, Report, Saved, Verdict
 from perdure.trial_view import TrialView
 
 PATH = Path("/simulated")
@@ -113,6 +114,8 @@ class Faults:
     fails: float
     hangs: float
     """Chance of each at a step of a trial, while there are any left."""
+    mutes: float
+    """Chance that a worker dies between committing a checkpoint and reporting it."""
     budget: int
     """How many of these there are in all."""
     slow_disk_s: float
@@ -158,6 +161,7 @@ def draw(seed: int) -> tuple[Workload, Faults]:
         dies=rng.choice((0.0, 0.0, 0.1, 0.3)),
         fails=rng.choice((0.0, 0.0, 0.1)),
         hangs=rng.choice((0.0, 0.0, 0.05)),
+        mutes=rng.choice((0.0, 0.0, 0.2)),
         budget=6,
         slow_disk_s=rng.choice((0.0, 0.1, 2.0)),
         disk_refuses=rng.choice((0.0, 0.0, 0.2)),
@@ -746,14 +750,23 @@ class FusedExecutor(SimulatedExecutor):
 
     def poll(self, timeout: float) -> list[ExecutorEvent]:
         self._world.burn()
-        events = super().poll(timeout)
-        for key, message in events:
-            if isinstance(message, (Report, Saved)):
-                self._commit(key, message)
+        events = [self._heard(key, message) for key, message in super().poll(timeout)]
         if self._old and self._world.chance(self._world.faults.repeats):
             events = [*events, self._world.rng.choice(self._old)]
         self._old += [event for event in events if event[0] not in self._live]
         return events
+
+    def _heard(self, key: AttemptKey, message: FromWorker) -> ExecutorEvent:
+        """What the driver hears of a message: the message, or that its sender died on the way."""
+        if not isinstance(message, (Report, Saved)):
+            return key, message
+        self._commit(key, message)
+        world = self._world
+        if message.checkpoint is None or world.budget <= 0 or not world.chance(world.faults.mutes):
+            return key, message
+        world.budget -= 1
+        self._live.pop(key).over = True
+        return key, Lost(error=ErrorInfo(kind="WorkerDiedError", message="a scripted death", signal=9))
 
     def _commit(self, key: AttemptKey, message: Report | Saved) -> None:
         """The worker has committed what it reports before the driver hears of it."""
@@ -835,14 +848,16 @@ def _simpler(workload: Workload, faults: Faults) -> Iterator[tuple[Workload, Fau
         yield workload, dataclasses.replace(faults, crashes=crashes, power_cuts=cuts)
     if any(faults.power_cuts):
         yield workload, dataclasses.replace(faults, power_cuts=(False,) * len(faults.crashes))
-    for name in ("dies", "fails", "hangs", "slow_disk_s", "disk_refuses", "rots", "repeats"):
+    for name in ("dies", "fails", "hangs", "mutes", "slow_disk_s", "disk_refuses", "rots", "repeats"):
         if getattr(faults, name):
-            yield workload, dataclasses.replace(faults, **{name: 0.0})
+            without: dict[str, Any] = {name: 0.0}
+            yield workload, dataclasses.replace(faults, **without)
     if workload.scheduler != "fifo":
         yield dataclasses.replace(workload, scheduler="fifo"), faults
     for name in ("samples", "steps", "cpus", "every"):
         if getattr(workload, name) > 1:
-            yield dataclasses.replace(workload, **{name: getattr(workload, name) - 1}), faults
+            fewer: dict[str, Any] = {name: getattr(workload, name) - 1}
+            yield dataclasses.replace(workload, **fewer), faults
     if workload.stop is not None:
         yield dataclasses.replace(workload, stop=None), faults
 
