@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -22,17 +22,30 @@ from tests.crash.workload import NAME, expected_rows
 ROOT = Path(__file__).parents[2]
 
 
-def start(storage: Path, api: str, **options: object) -> subprocess.Popen[bytes]:
+def start(
+    storage: Path, api: str, *, environment: Mapping[str, str] | None = None, **options: object
+) -> subprocess.Popen[bytes]:
     """Start the workload's driver; what it prints goes to a file beside the storage."""
     command = [sys.executable, "-m", "tests.crash.workload", str(storage), api]
     command += [f"{name}={value}" for name, value in options.items()]
     with output_of(storage).open("ab") as output:
-        return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "WORKLOAD_LOG": str(log_of(storage)), **(environment or {})},
+        )
 
 
 def output_of(storage: Path) -> Path:
     """Return the file that the drivers of this storage print to."""
     return storage.parent / f"{storage.name}.log"
+
+
+def log_of(storage: Path) -> Path:
+    """Return the file in which the workers write down their steps; see `workload.note`."""
+    return storage.parent / f"{storage.name}.steps"
 
 
 def wait_for_end(driver: subprocess.Popen[bytes], storage: Path) -> ExperimentHistory:
@@ -110,6 +123,37 @@ def assert_whole(history: ExperimentHistory, *, samples: int = 4, steps: int = 1
         assert table == expected, trial.id
         assert [line["training_iteration"] for line in lines] == list(range(1, steps + 1))
         assert not list(directory.glob(".staging-*"))
+
+
+def assert_kept(storage: Path) -> None:
+    """Every row that `report` said is kept is in the journal now."""
+    kept: dict[str, int] = {}
+    for trial, what, step in _notes(storage):
+        if what == "kept":
+            kept[trial] = max(step, kept.get(trial, 0))
+    history = read_experiment(storage / NAME) if kept else None
+    for trial, step in kept.items():
+        assert history is not None
+        steps = [row for row, _ in values(history.trials[trial])]
+        assert step in steps, f"trial {trial} was told that row {step} is kept, and the journal has {steps}"
+
+
+def assert_nothing_kept_was_done_again(storage: Path) -> None:
+    """With a checkpoint at each report: no step began again after its row was said to be kept, and none was left out."""
+    kept: dict[str, int] = {}
+    begun: dict[str, int] = {}
+    for trial, what, step in _notes(storage):
+        if what == "kept":
+            kept[trial] = step
+        else:
+            assert kept.get(trial, 0) < step <= begun.get(trial, 0) + 1, (trial, step, kept, begun)
+            begun[trial] = step
+
+
+def _notes(storage: Path) -> list[tuple[str, str, int]]:
+    path = log_of(storage)
+    lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+    return [(trial, what, int(step)) for trial, what, step in lines]
 
 
 def _factor(config: Data) -> int:

@@ -4,6 +4,9 @@
 
 Each step folds its number into a running value that only the checkpoint carries over, so a row is right only if every
 step before it was taken exactly once, from the state that the step before it left.
+
+If the environment names a file in `WORKLOAD_LOG`, the workers write down in it, one line each, the steps that they
+begin and the rows that `report` has said are kept.
 """
 
 from __future__ import annotations
@@ -37,6 +40,24 @@ def expected_rows(factor: int, steps: int) -> list[tuple[int, int]]:
     return rows
 
 
+class Gain:
+    """A leaf of the configuration that is no data."""
+
+
+def note(what: str, step: int) -> None:
+    """Write into the log that a step begins, or that its row is kept."""
+    if "WORKLOAD_LOG" in os.environ:
+        descriptor = os.open(os.environ["WORKLOAD_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        os.write(descriptor, f"{tune.get_context().get_trial_id()} {what} {step}\n".encode())
+        os.close(descriptor)
+
+
+def fill(config: dict[str, Any], directory: str) -> None:
+    """Write a file that is too large for its digest to be taken at once."""
+    if config["bulk"]:
+        Path(directory, "bulk").write_bytes(b"\7" * config["bulk"])
+
+
 def function(config: dict[str, Any]) -> None:
     """The Function API, with a checkpoint at each `every`-th report."""
     step, value = 0, 1
@@ -47,15 +68,19 @@ def function(config: dict[str, Any]) -> None:
         step, value = saved["step"], saved["value"]
     while step < config["steps"]:
         step += 1
+        note("begins", step)
         value = advance(value, step, config["factor"])
         time.sleep(config["pause"])
         row = {"step": step, "value": value}
         if step % config["every"]:
             tune.report(row)
+            note("kept", step)
             continue
         with tempfile.TemporaryDirectory() as directory:
             Path(directory, "state.json").write_text(json.dumps(row))
+            fill(config, directory)
             tune.report(row, checkpoint=Checkpoint.from_directory(directory))
+        note("kept", step)
 
 
 class Class(tune.Trainable):
@@ -63,14 +88,20 @@ class Class(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self.count, self.value = 0, 1
+        self.reported = 0
 
     def step(self) -> dict[str, Any]:
+        if self.reported:
+            note("kept", self.reported)
         self.count += 1
+        note("begins", self.count)
         self.value = advance(self.value, self.count, self.config["factor"])
         time.sleep(self.config["pause"])
+        self.reported = self.count
         return {"step": self.count, "value": self.value, "done": self.count >= self.config["steps"]}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        fill(self.config, checkpoint_dir)
         return {"count": self.count, "value": self.value}
 
     def load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -93,10 +124,13 @@ def main(storage: str, api: str, *options: str) -> None:
             "steps": int(given.get("steps", 12)),
             "pause": float(given.get("pause", 0.01)),
             "every": every,
+            "bulk": int(given.get("bulk", 0)),
+            **({"gain": tune.choice([Gain])} if given.get("objects") == "yes" else {}),
         },
         tune_config=tune.TuneConfig(
             num_samples=int(given.get("samples", 4)),
             seed=7,
+            max_concurrent_trials=int(given.get("concurrent", 0)),
             reuse_actors=given.get("reuse") == "yes",
         ),
         run_config=tune.RunConfig(
@@ -104,6 +138,7 @@ def main(storage: str, api: str, *options: str) -> None:
             storage_path=storage,
             resume="auto",
             verbose=0,
+            durability=given.get("durability", "default"),
             checkpoint_config=checkpoints,
             failure_config=tune.FailureConfig(max_failures=int(given.get("failures", 0))),
         ),
