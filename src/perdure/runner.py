@@ -46,8 +46,8 @@ from perdure.core.events import (
 from perdure.core.planner import plan, segment_of, source_of
 from perdure.core.state import State, Status, Trial, let_go
 from perdure.core.transitions import apply
-from perdure.storage.faults import fault_point
 from perdure.recovery import adopt
+from perdure.storage.faults import fault_point
 from perdure.trainable.messages import (
     Assignment,
     AttemptKey,

@@ -104,6 +104,10 @@ class Trial(msgspec.Struct, kw_only=True, omit_defaults=True):
         """The newest whole checkpoint."""
         return next(reversed(self.checkpoints.values())) if self.checkpoints else None
 
+    def is_durable(self, number: int) -> bool:
+        """Whether the journal says that this checkpoint has reached the disk, digests and all."""
+        return number not in self.undurable and number not in self.unsafe
+
 
 class Agenda(msgspec.Struct):
     """What changed since the planner last looked. Dictionaries serve as ordered sets."""
