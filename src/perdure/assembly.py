@@ -19,9 +19,9 @@ from perdure import __version__
 from perdure.callbacks import CallbackList
 from perdure.checkpoints.manager import CheckpointManager
 from perdure.config import ResumeConfig
-from perdure.core.events import AnyEvent, DriverStarted, ExperimentCreated, Noticed, SpecChanged
+from perdure.core.events import AnyEvent, DefinitionStored, DriverStarted, ExperimentCreated, Noticed, SpecChanged
 from perdure.core.state import Status
-from perdure.definition import TRAINABLE, Definition, spec_of, store
+from perdure.definition import TRAINABLE, Definition, file_of, spec_of, store, store_again
 from perdure.errors import ConfigurationError, TrainableError, TrialFailedError
 from perdure.executors.base import Executor, Program
 from perdure.executors.devices import DeviceLedger
@@ -52,7 +52,7 @@ from perdure.stoppers.base import Stopper
 from perdure.storage.faults import fault_point
 from perdure.storage.processes import boot_id, hostname, process_start
 from perdure.storage.uri import check_writable
-from perdure.trainable.pickling import dump_objects, load_objects
+from perdure.trainable.pickling import PARAMS, dump_objects, load_objects
 from perdure.trainable.wrappers import resources_of
 
 if TYPE_CHECKING:
@@ -113,10 +113,11 @@ class Session:
         self.state = recovered.state
         fault_point("session.folded")
         new = not self.state.name
-        pickles = store(definition) if new else {}
-        self._start_executor()
         if not new:
             self._check_same_trainable()
+        pickles = self._store()
+        self._start_executor(self.path / file_of(pickles, TRAINABLE))
+        if not new:
             self._clear_away(recovered)
             fault_point("session.cleared")
         self._make_parts(recovered)
@@ -135,8 +136,12 @@ class Session:
             )
         elif spec != self.state.spec:
             runner.emit(SpecChanged(at=time.time(), spec=spec))
+        if not new and pickles != self.state.pickles:
+            runner.emit(DefinitionStored(at=time.time(), pickles=pickles))
         self._restore_plugins(recovered)
         runner.emit(self._driver_started())
+        for text in [*map(str, filter(None, [self.journal.cut])), *self.journal.notes, *recovered.notes]:
+            runner.emit(Noticed(at=time.time(), text=text))
         fault_point("session.begun")
         adopt(runner, recovered.unsettled)
         fault_point("session.adopted")
@@ -145,13 +150,21 @@ class Session:
         self._start_observers(recovered)
         fault_point("session.open")
 
-    def _start_executor(self) -> None:
+    def _store(self) -> dict[str, str]:
+        """See that what was asked for is stored; return the digests of its files."""
+        if not self.state.name:
+            return store(self.definition)
+        if self.definition.stored:
+            return self.state.pickles
+        return store_again(self.definition, self.state.pickles, self.journal.epoch)
+
+    def _start_executor(self, trainable: Path) -> None:
         run = self.definition.run_config
         self.stack.callback(self.executor.close)
         self.display = self._make_display()
         forward = bool(getattr(self.display, "wants_output", False)) and not run.log_to_file
         program = Program(
-            trainable=self.path / TRAINABLE,
+            trainable=trainable,
             reuse=self.definition.tune_config.reuse_actors,
             forward_output=forward,
             on_output=self.display.output,
@@ -284,11 +297,11 @@ class Session:
         target = self.path / directory
         target.mkdir(parents=True, exist_ok=True)
         fault_point("objects.begin")
-        dump_objects(dict(objects), target / "params.pkl", what="config")
+        dump_objects(dict(objects), target / PARAMS, what="config")
         fault_point("objects.done")
 
     def _load_objects(self, directory: str) -> dict[str, object]:
-        path = self.path / directory / "params.pkl"
+        path = self.path / directory / PARAMS
         return load_objects(path) if path.is_file() else {}
 
     # --- what plugins remember --------------------------------------------------------------------------------------

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import xxhash
-
+from perdure.checkpoints.digests import digest_file
 from perdure.config import RunConfig, TuneConfig
 from perdure.core.events import Spec
 from perdure.errors import ConfigurationError, ExperimentNotFoundError, StorageError, TrainableError
@@ -40,6 +39,8 @@ class Definition:
     run_config: RunConfig
     path: Path
     """The experiment's directory."""
+    stored: bool = False
+    """All of it was loaded from the experiment itself, and nothing given anew."""
 
     @property
     def is_class(self) -> bool:
@@ -140,13 +141,15 @@ def _seconds(budget: object) -> float | None:
     return float(budget)
 
 
-def store(definition: Definition) -> dict[str, str]:
-    """Write the pickles of a new experiment; return their digests by file name.
+def store(
+    definition: Definition, *, trainable_file: str = TRAINABLE, tuner_file: str = TUNER
+) -> dict[str, str]:
+    """Write the pickles of an experiment; return their digests by file name.
 
     Raises:
         TrainableError: a part cannot be pickled; the message names it.
     """
-    trainable = dump_trainable(definition.trainable, definition.path / TRAINABLE)
+    trainable = dump_trainable(definition.trainable, definition.path / trainable_file)
     fault_point("store.trainable")
     run_config = dataclasses.replace(
         definition.run_config, callbacks=_storable(definition.run_config.callbacks), executor="local"
@@ -156,9 +159,42 @@ def store(definition: Definition) -> dict[str, str]:
         "tune_config": definition.tune_config,
         "run_config": run_config,
     }
-    tuner = dump_objects(objects, definition.path / TUNER, what="Tuner")
+    tuner = dump_objects(objects, definition.path / tuner_file, what="Tuner")
     fault_point("store.tuner")
-    return {TRAINABLE: trainable, TUNER: tuner}
+    parameters = {path.name: digest_file(str(path)) for path in definition.path.glob("parameter-*.pkl")}
+    return {trainable_file: trainable, tuner_file: tuner, **parameters}
+
+
+def store_again(definition: Definition, known: Mapping[str, str], epoch: int) -> dict[str, str]:
+    """Write the pickles of an experiment whose definition was given anew, beside the `known` ones.
+
+    Those stay what the journal says they are until it says otherwise. What no record names is removed.
+
+    Raises:
+        TrainableError: a part cannot be pickled; the message names it.
+    """
+    for pattern in ("trainable*.pkl", "tuner*.pkl"):
+        for path in definition.path.glob(pattern):
+            if path.name not in known:
+                path.unlink()
+    pickles = store(definition, trainable_file=f"trainable-{epoch:06d}.pkl", tuner_file=f"tuner-{epoch:06d}.pkl")
+    for role in (TRAINABLE, TUNER):
+        _keep_if_same(definition.path, pickles, known, role)
+    return pickles
+
+
+def _keep_if_same(path: Path, pickles: dict[str, str], known: Mapping[str, str], role: str) -> None:
+    """Put a file that is known already, and whole, in the place of a new one with the same content."""
+    new, old = file_of(pickles, role), file_of(known, role)
+    if pickles[new] == known.get(old) and (path / old).is_file() and digest_file(str(path / old)) == pickles[new]:
+        (path / new).unlink()
+        pickles[old] = pickles.pop(new)
+
+
+def file_of(pickles: Mapping[str, str], role: str) -> str:
+    """Return the name of the file that holds the trainable (`TRAINABLE`) or the rest (`TUNER`)."""
+    stem = role.partition(".")[0]
+    return next((name for name in pickles if name.partition(".")[0].partition("-")[0] == stem), role)
 
 
 def _storable(callbacks: Any) -> list[Any] | None:
@@ -186,17 +222,20 @@ def load(path: Path, digests: Mapping[str, str], trainable: Any, expected: str) 
         TrainableError: `trainable` goes by another name than the stored one.
         StorageError: a pickle is missing or damaged.
     """
-    if trainable is None:
-        _check_digest(path / TRAINABLE, digests.get(TRAINABLE))
-        trainable = load_trainable(path / TRAINABLE)
+    stored_trainable = trainable is None
+    if stored_trainable:
+        for name, digest in digests.items():
+            _check_digest(path / name, digest)
+        trainable = load_trainable(path / file_of(digests, TRAINABLE))
     elif trainable_name(trainable) != expected:
         raise TrainableError(
             f"The experiment at {path} trains {expected!r}, and was to be restored with {trainable_name(trainable)!r}. "
             f"Nothing was changed. Pass the trainable it was started with (its code may have changed, its name not), "
             "or start a new experiment under another name."
         )
-    _check_digest(path / TUNER, digests.get(TUNER))
-    stored = load_objects(path / TUNER)
+    tuner = file_of(digests, TUNER)
+    _check_digest(path / tuner, digests.get(tuner))
+    stored = load_objects(path / tuner)
     resolved = resolve_trainable(trainable)
     check_trainable(resolved)
     param_space, tune_config, run_config = stored["param_space"], stored["tune_config"], stored["run_config"]
@@ -211,14 +250,16 @@ def load(path: Path, digests: Mapping[str, str], trainable: Any, expected: str) 
         tune_config=tune_config,
         run_config=run_config,
         path=path,
+        stored=stored_trainable,
     )
 
 
 def _check_digest(path: Path, expected: str | None) -> None:
     if not path.is_file():
         raise ExperimentNotFoundError(f"{path} is missing; without it the experiment can be read but not continued.")
-    if expected is not None and xxhash.xxh3_128_hexdigest(path.read_bytes()) != expected:
+    if expected is not None and digest_file(str(path)) != expected:
         raise StorageError(
             f"{path} is damaged: its digest is not the one in the journal. The experiment can be read "
-            f"(`perdure show {path.parent}`); to continue it, restore this file, or pass the trainable and param_space."
+            f"(`perdure show {path.parent}`). To continue it, put this file back, or run the script that defines the "
+            'experiment with RunConfig(resume="auto").'
         )

@@ -243,6 +243,10 @@ class TrialHistory:
         """The checkpoints that are whole and not retired, by number, oldest first."""
         return self._core.checkpoints
 
+    def is_durable(self, number: int) -> bool:
+        """Whether this checkpoint has reached the disk, digests and all."""
+        return self._core.is_durable(number)
+
     @property
     def latest_checkpoint(self) -> CheckpointInfo | None:
         return self._core.latest

@@ -22,9 +22,9 @@ from perdure.core.events import (
     TrialCreated,
 )
 from perdure.core.state import State, Status, Trial
-from perdure.errors import MetricError, ResourceError
+from perdure.errors import MetricError, PerdureError, ResourceError
 from perdure.history import RowOrigin, expand_row
-from perdure.journal.values import decode_config, encode_config, from_data
+from perdure.journal.values import decode_config, encode_config, from_data, has_objects
 from perdure.schedulers.base import judgement
 from perdure.searchers.driver import FINISHED, WAIT
 from perdure.trial_view import TrialView
@@ -324,7 +324,14 @@ class Judge:
     def _config(self, trial: Trial) -> dict[str, Any]:
         if trial.config is None:
             return {}
-        return decode_config(trial.config, self.load_objects(trial.directory))
+        if not has_objects(trial.config):
+            return decode_config(trial.config, {})
+        try:
+            return decode_config(trial.config, self.load_objects(trial.directory))
+        except (PerdureError, OSError):  # its own process will say why; nothing else depends on it
+            shown = from_data(trial.config)
+            assert isinstance(shown, dict)
+            return shown
 
     # --- what schedulers may ask ------------------------------------------------------------------------------------
 

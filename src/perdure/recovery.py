@@ -51,6 +51,8 @@ class Recovered:
     """Unfinished trials: their directories may hold what the journal knows nothing of."""
     processes: tuple[tuple[str, int, float], ...]
     """Host, pid and start time of those attempts' processes."""
+    notes: tuple[str, ...] = ()
+    """What was found damaged, and did without."""
 
 
 def recover(directory: Path | None, reader: JournalReader, end: Position, *, whole: bool) -> Recovered:
@@ -58,7 +60,8 @@ def recover(directory: Path | None, reader: JournalReader, end: Position, *, who
 
     `whole`: hold finished trials in full, because some of them may be run again.
     """
-    found = None if whole or directory is None else newest(directory, end)
+    notes: list[str] = []
+    found = None if whole or directory is None else newest(directory, end, notes.append)
     snapshot, position, state = None, START, State(keep_finished=whole)
     if found is not None:
         try:
@@ -75,6 +78,7 @@ def recover(directory: Path | None, reader: JournalReader, end: Position, *, who
         position=position,
         unsettled=(*state.live, *state.ahead, *state.pending, *state.paused),
         processes=tuple((it.host, it.pid, it.process_start) for it in live if it is not None and it.pid),
+        notes=tuple(notes),
     )
 
 

@@ -1,8 +1,9 @@
 """Snapshots of the state, so that a restore need not fold the whole journal.
 
-A snapshot is a directory `snapshot-<sequence>/` that holds `state.json` (the state at that record of the journal, with
-a checksum), and what the plugins keep of their own. Nothing is lost without it: a damaged or missing one means folding
-the journal from its beginning, but for a user's own searcher, scheduler or stopper, whose saved state is the only one.
+A snapshot is a directory `snapshot-<sequence>/` that holds what the plugins keep of their own, and `state.json`: the
+state at that record of the journal and the digests of the other files, with a checksum over both. A snapshot of which
+any file is damaged is not used at all, and that is said. Nothing is lost without it: an older one, or the journal from
+its beginning, serves as well. A user's own searcher, scheduler or stopper is then told again what has happened since.
 
 They are written at most so often that it takes 5 % of the time, or every TUNE_GLOBAL_CHECKPOINT_S seconds. None of the
 writes is waited for (no fsync): after a power cut an older snapshot, or none, serves as well.
@@ -13,12 +14,13 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import xxhash
 
+from perdure.checkpoints.digests import digest_file
 from perdure.core.state import State
 from perdure.journal.base import Position
 from perdure.storage.faults import fault_point
@@ -26,6 +28,11 @@ from perdure.storage.faults import fault_point
 PERIOD_S = 10.0
 SHARE = 0.05
 KEPT = 2
+STATE = "state.json"
+
+
+class SnapshotDamagedError(Exception):
+    """A snapshot is not what was written; the message names the file."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +42,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     offset: int
     state: State
+    files: dict[str, str]
+    """xxh3_128 of each other file, by its name."""
 
     @property
     def position(self) -> Position:
@@ -83,12 +92,18 @@ class Snapshots:
                 return
             fault_point("snapshot.begin")
             staging.mkdir(exist_ok=True)
-            snapshot = Snapshot(epoch=position.epoch, sequence=position.sequence, offset=position.offset, state=state)
-            body = msgspec.json.encode(snapshot)
-            (staging / "state.json").write_bytes(body + b"\n" + xxhash.xxh3_64_hexdigest(body).encode() + b"\n")
-            fault_point("snapshot.state")
             self.save_plugins(staging)
             fault_point("snapshot.plugins")
+            snapshot = Snapshot(
+                epoch=position.epoch,
+                sequence=position.sequence,
+                offset=position.offset,
+                state=state,
+                files={name: digest_file(str(staging / name)) for name in _files(staging)},
+            )
+            body = msgspec.json.encode(snapshot)
+            (staging / STATE).write_bytes(body + b"\n" + xxhash.xxh3_64_hexdigest(body).encode() + b"\n")
+            fault_point("snapshot.state")
             staging.rename(final)
             fault_point("snapshot.renamed")
         except OSError:
@@ -99,24 +114,63 @@ class Snapshots:
             fault_point("snapshot.removed")
 
 
-def newest(directory: Path, upto: Position) -> tuple[Path, Snapshot] | None:
-    """Return the newest undamaged snapshot that is not ahead of the journal's position `upto`, and its directory."""
+def newest(
+    directory: Path, upto: Position, notes: Callable[[str], None] = lambda text: None
+) -> tuple[Path, Snapshot] | None:
+    """Return the newest undamaged snapshot that is not ahead of the journal's position `upto`, and its directory.
+
+    `notes` is given a sentence for each newer one that is damaged.
+    """
     for sequence in sorted(_numbers(directory), reverse=True):
         path = directory / f"snapshot-{sequence}"
-        snapshot = _read(path / "state.json")
-        if snapshot is not None and snapshot.sequence <= upto.sequence and snapshot.epoch <= upto.epoch:
+        try:
+            snapshot = read_snapshot(path)
+        except SnapshotDamagedError as error:
+            notes(f"{error} It was not used; an older one, or the journal, took its place.")
+            continue
+        if snapshot.sequence <= upto.sequence and snapshot.epoch <= upto.epoch:
             return path, snapshot
     return None
 
 
-def _read(path: Path) -> Snapshot | None:
+def check_snapshots(directory: Path) -> Iterator[tuple[str, str]]:
+    """Yield (name, what is wrong with it) of each damaged snapshot."""
+    for sequence in sorted(_numbers(directory)):
+        name = f"snapshot-{sequence}"
+        try:
+            read_snapshot(directory / name)
+        except SnapshotDamagedError as error:
+            if (directory / name).is_dir():  # else a living driver has just replaced it
+                yield name, str(error)
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """Return the snapshot in `path`, all of whose files are as they were written.
+
+    Raises:
+        SnapshotDamagedError: one of them is not; names it.
+    """
+    state = path / STATE
     try:
-        body, digest, _ = path.read_bytes().split(b"\n")
-        if xxhash.xxh3_64_hexdigest(body).encode() != digest:
-            return None
-        return msgspec.json.decode(body, type=Snapshot)
-    except (OSError, ValueError, msgspec.MsgspecError):
-        return None
+        body, digest, rest = state.read_bytes().split(b"\n")
+        if rest or xxhash.xxh3_64_hexdigest(body).encode() != digest:
+            raise SnapshotDamagedError(f"{state} is damaged: its checksum does not match.")
+        snapshot = msgspec.json.decode(body, type=Snapshot)
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
+        raise SnapshotDamagedError(f"{state} is damaged: {error}.") from error
+    for name, expected in snapshot.files.items():
+        try:
+            found = digest_file(str(path / name))
+        except OSError as error:
+            raise SnapshotDamagedError(f"{path / name} cannot be read: {error}.") from error
+        if found != expected:
+            raise SnapshotDamagedError(f"{path / name} is damaged: its digest is {found}, {expected} was written.")
+    return snapshot
+
+
+def _files(directory: Path) -> list[str]:
+    """Return the files below `directory`, relative to it."""
+    return [str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()]
 
 
 def _numbers(directory: Path) -> list[int]:

@@ -121,7 +121,7 @@ class Tuner:
         state = read_experiment(directory).state
         definition = load(directory, state.pickles, trainable, state.trainable)
         if param_space is not None:
-            definition = dataclasses.replace(definition, param_space=param_space)
+            definition = dataclasses.replace(definition, param_space=param_space, stored=False)
         return cls(_restored=(definition, _resume_config or ResumeConfig(unfinished=unfinished, errored=errored)))
 
     @classmethod

@@ -193,8 +193,9 @@ def verify_checkpoint(directory: str | os.PathLike[str], *, trusted: bool = Fals
     if not trusted and len(known) < len(manifest.files):
         name = next(name for name in manifest.files if name not in known)
         raise CheckpointCorruptError(
-            f"The checkpoint {folder} cannot be trusted: the machine that saved it went down (or it was copied) before "
-            f"it reached the disk for certain, and there is no digest of {name} to compare with."
+            f"The checkpoint {folder} cannot be trusted: there is no digest of {name} to compare with. Either the "
+            "machine that saved it went down (or it was copied) before it reached the disk for certain, or "
+            f"{DIGESTS} is gone."
         )
     if deep:
         for name, digest in known.items():

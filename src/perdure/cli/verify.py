@@ -26,7 +26,7 @@ class Problem:
     """One thing that is not as it was written."""
 
     part: str
-    """One of "journal", "pickle" and "checkpoint"."""
+    """One of "journal", "snapshot", "pickle" and "checkpoint"."""
     what: str
     file: str
     line: int | None = None
@@ -94,6 +94,7 @@ def examine(path: Path, *, deep: bool = True) -> Findings:
     from perdure.errors import ExperimentNotFoundError, JournalCorruptError
     from perdure.history import read_experiment
     from perdure.journal.file import verify_journal
+    from perdure.snapshots import check_snapshots
 
     directory = path.expanduser().absolute()
     if not is_experiment(directory):
@@ -117,6 +118,8 @@ def examine(path: Path, *, deep: bool = True) -> Findings:
             findings.problems.append(Problem(part="journal", what=str(error), file=str(directory)))
         return findings
     findings.records = history.position.sequence
+    for name, what in check_snapshots(directory):
+        findings.problems.append(Problem(part="snapshot", what=what, file=name, serious=False))
     _check_pickles(findings, history)
     for trial in list(history.trials.values()):
         _check_trial(findings, history, trial, deep=deep)
@@ -143,6 +146,7 @@ def _check_pickles(findings: Findings, history: ExperimentHistory) -> None:
 
 
 def _check_trial(findings: Findings, history: ExperimentHistory, trial: TrialHistory, *, deep: bool) -> None:
+    _check_params(findings, trial)
     whole = 0
     for info in list(trial.checkpoints.values()):
         problem = _check_checkpoint(findings, trial, info, deep=deep)
@@ -155,14 +159,33 @@ def _check_trial(findings: Findings, history: ExperimentHistory, trial: TrialHis
     findings.trials[trial.name] = whole
 
 
+def _check_params(findings: Findings, trial: TrialHistory) -> None:
+    """Check the objects of a trial's configuration. Without any, `params.pkl` is made from the journal."""
+    from perdure.journal.values import has_objects
+    from perdure.trainable.pickling import PARAMS, check_objects
+
+    if not has_objects(trial.config):
+        return
+    file = f"{trial.directory}/{PARAMS}"
+    try:
+        check_objects(findings.path / file)
+    except FileNotFoundError:
+        findings.problems.append(Problem(part="pickle", what="it is gone", file=file, trial=trial.name))
+    except OSError as error:
+        findings.problems.append(Problem(part="pickle", what=str(error), file=file, trial=trial.name))
+    else:
+        findings.pickles += 1
+
+
 def _check_checkpoint(findings: Findings, trial: TrialHistory, info: CheckpointInfo, *, deep: bool) -> Problem | None:
     from perdure.checkpoints.manifest import verify_checkpoint
     from perdure.errors import StorageError
     from perdure.storage.processes import boot_id
 
     folder = findings.path / trial.directory / info.directory
+    may_lack_digests = bool(info.boot_id) and info.boot_id == boot_id() and not trial.is_durable(info.number)
     try:
-        verify_checkpoint(folder, trusted=bool(info.boot_id) and info.boot_id == boot_id(), deep=deep)
+        verify_checkpoint(folder, trusted=may_lack_digests, deep=deep)
     except StorageError as error:
         file = f"{trial.directory}/{info.directory}"
         return Problem(part="checkpoint", what=str(error), file=file, trial=trial.name)

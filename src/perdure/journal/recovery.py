@@ -39,7 +39,8 @@ class Damage:
     """The experiment cannot be opened until it is repaired. Otherwise it is what a crash may leave."""
 
     def __str__(self) -> str:
-        return f"{self.file}, line {self.line}, byte {self.offset}: {self.what}"
+        where = f", line {self.line}, byte {self.offset}" if self.line else ""
+        return f"{self.file}{where}: {self.what}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +119,7 @@ def walk(directory: Path) -> Inspection:
         found.notes.append(f"{epochs.HEAD_NAME} is damaged and was ignored: it cannot tell what had reached the disk.")
     elif head is None and numbers:
         found.notes.append(f"{epochs.HEAD_NAME} is missing: nothing tells what had reached the disk.")
-    if head and numbers and head.epoch not in numbers:
+    if head and head.epoch not in numbers:
         found.damages.append(_missing(directory, head.epoch, f"{epochs.HEAD_NAME} names it"))
     _chain(found, numbers)
     return found
@@ -383,10 +384,16 @@ def verify_journal(directory: str | os.PathLike[str]) -> list[Damage]:
         JournalVersionError: something was written by a newer perdure.
     """
     found = inspect(Path(directory), deep=True)
+    notes = [_of_head(note) for note in found.notes]
     claim = read_claim(directory)
     # A write becomes visible page by page, so a reader may meet the first half of a record.
     is_running = claim is not None and claim.alive
-    return [damage for damage in found.damages if damage.refused or not is_running]
+    return [damage for damage in found.damages + notes if damage.refused or not is_running]
+
+
+def _of_head(note: str) -> Damage:
+    """Return what is known of a missing or damaged head: less can be told, and nothing is lost."""
+    return Damage(file=epochs.HEAD_NAME, line=0, offset=0, nbytes=0, what=note, refused=False)
 
 
 def repair_journal(directory: str | os.PathLike[str], *, cut: bool) -> list[Damage]:

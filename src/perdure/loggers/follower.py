@@ -43,6 +43,7 @@ from perdure.core.events import (
     TrialRequeued,
 )
 from perdure.history import ExperimentHistory, TrialHistory, view_of
+from perdure.journal import codec
 from perdure.journal.base import START, JournalReader, Position
 from perdure.journal.values import decode_config, has_objects
 from perdure.loggers.base import FileLogger, LoggerCallback
@@ -66,6 +67,12 @@ _CLOCK_EVERY = 4  # events between looks at the clock
 ObjectLoader = Callable[[str], Mapping[str, object]]
 
 _log = logging.getLogger(__name__)
+
+
+class _Watermark(msgspec.Struct):
+    epoch: int
+    sequence: int
+    offset: int
 
 
 class _Live:
@@ -450,8 +457,8 @@ class Follower:
                 self._slice_ends = time.perf_counter() + SLICE_S
 
     def _write_watermark(self, position: Position, now: float) -> None:
-        data = msgspec.json.encode(
-            {"epoch": position.epoch, "sequence": position.sequence, "offset": position.offset}
+        data = codec.seal(
+            b'{"epoch":%d,"sequence":%d,"offset":%d' % (position.epoch, position.sequence, position.offset)
         )
         if self._guard(self, WATERMARK_FILE, lambda: replace_file(os.path.join(self.path, WATERMARK_FILE), (data,))):
             self._written = position
@@ -461,10 +468,13 @@ class Follower:
 def _read_watermark(path: str) -> Position:
     try:
         with open(os.path.join(path, WATERMARK_FILE), "rb") as file:
-            known = msgspec.json.decode(file.read(), type=dict[str, int])
-        return Position(known["epoch"], known["sequence"], known["offset"])
-    except (FileNotFoundError, msgspec.DecodeError, KeyError):
+            line = file.read()
+    except FileNotFoundError:
         return START
+    if not codec.is_sealed(line):  # damaged: then no file is trusted, and all are made anew when they are touched
+        return START
+    known = msgspec.json.decode(line, type=_Watermark)
+    return Position(known.epoch, known.sequence, known.offset)
 
 
 class LoggerFollower:

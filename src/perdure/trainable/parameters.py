@@ -74,7 +74,7 @@ def store(parameter: Parameter, directory: Path) -> bytes:
     name = f"parameter-{parameter.name}-{_digest(body, views)}.pkl"
     place = _Place(parameter.name, name, len(body), end, tuple(buffers))
     target = directory / name
-    if not (target.exists() and target.stat().st_size == end):
+    if not _is_whole(target, place):
         _write(target, body, views, place)
     return msgspec.json.encode(place)
 
@@ -118,6 +118,21 @@ def _keep_contiguous(buffer: pickle.PickleBuffer, kept: list[pickle.PickleBuffer
 def _part(view: memoryview, buffer: _Buffer) -> memoryview:
     part = view[buffer.offset : buffer.offset + buffer.nbytes]
     return part.toreadonly() if buffer.readonly else part
+
+
+def _is_whole(target: Path, place: _Place) -> bool:
+    """Whether the file is there and has the content that its name tells."""
+    try:
+        with target.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):
+        return False
+    with mapped, memoryview(mapped) as view:
+        parts = [view[buffer.offset : buffer.offset + buffer.nbytes] for buffer in place.buffers]
+        digest = _digest(view[: place.pickled], parts)
+        for part in parts:
+            part.release()
+        return len(mapped) == place.nbytes and target.stem.endswith(f"-{digest}")
 
 
 def _digest(body: memoryview, views: list[memoryview]) -> str:

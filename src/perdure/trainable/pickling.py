@@ -18,12 +18,17 @@ from typing import Any
 
 import xxhash
 
-from perdure.errors import TrainableError
+from perdure.errors import StorageError, TrainableError
 from perdure.storage.local import write_atomic
 from perdure.trainable import parameters
 from perdure.trainable.parameters import Parameter
 
+PARAMS = "params.pkl"
+"""In a trial's directory: the leaves of its configuration that are not data."""
 PROTOCOL = 5
+_SEAL = b"\nperdure "
+_SEAL_LENGTH = len(_SEAL) + 32
+"""What follows the pickle's end, where other readers stop: a digest of it, so that damage is found before loading."""
 _DEEPEST = 12
 """Levels the search for an unpicklable leaf goes down."""
 
@@ -86,15 +91,44 @@ def dump_objects(objects: dict[str, object], path: str | os.PathLike[str], *, wh
             f"Cannot pickle a part of the {what} that is no plain data, and has to be kept in {os.fspath(path)} for "
             f"trials and restores: {reason}. Nothing was written. Use a function or class that builds it instead."
         ) from error
+    data += _SEAL + xxhash.xxh3_128_hexdigest(data).encode()
     write_atomic(os.fspath(path), data, sync=True)
     return xxhash.xxh3_128_hexdigest(data)
 
 
 def load_objects(path: str | os.PathLike[str]) -> dict[str, object]:
-    """Load what `dump_objects` wrote."""
-    data = Path(path).read_bytes()
-    loaded: dict[str, object] = pickle.loads(data)
+    """Load what `dump_objects` wrote.
+
+    Raises:
+        StorageError: the file is damaged.
+        TrainableError: it holds something that cannot be loaded here, of a module that is missing for example.
+        OSError: it cannot be read.
+    """
+    data = check_objects(path)
+    try:
+        loaded: dict[str, object] = pickle.loads(data)
+    except Exception as error:
+        raise TrainableError(
+            f"The objects in {os.fspath(path)} cannot be loaded: {type(error).__name__}: {error}. The modules they "
+            "come from must be importable here, in the versions they were pickled with."
+        ) from error
     return loaded
+
+
+def check_objects(path: str | os.PathLike[str]) -> bytes:
+    """Return the bytes that `dump_objects` wrote, without loading them.
+
+    Raises:
+        StorageError: they are not what was written.
+        OSError: they cannot be read.
+    """
+    data = Path(path).read_bytes()
+    content = data[:-_SEAL_LENGTH]
+    if data[-_SEAL_LENGTH:] != _SEAL + xxhash.xxh3_128_hexdigest(content).encode():
+        raise StorageError(
+            f"{os.fspath(path)} is damaged: its own digest does not match. Put it back from a copy of the experiment."
+        )
+    return content
 
 
 class _TrainableUnpickler(pickle.Unpickler):

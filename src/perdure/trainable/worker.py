@@ -19,13 +19,10 @@ from perdure.trainable.channel import Channel, DriverGone
 from perdure.trainable.failure import describe, store_exception
 from perdure.trainable.function import run_function
 from perdure.trainable.messages import Assignment, Ended, RestorePoint, Started
-from perdure.trainable.pickling import load_objects
+from perdure.trainable.pickling import PARAMS, load_objects
 from perdure.trainable.session import Session, TrialStopped, activated
 from perdure.trainable.stepping import KeptInstance, run_class
 from perdure.trainable.workplace import workplace
-
-PARAMS_FILE = "params.pkl"
-"""Leaves of the trial's configuration that are not data, in the trial's directory."""
 
 RETRY_DELAYS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Waits between tries to read a start checkpoint from a storage that does not answer."""
@@ -119,7 +116,7 @@ def config_of(assignment: Assignment) -> dict[str, Any]:
     """
     objects = {}
     if has_objects(assignment.config):
-        objects = load_objects(os.path.join(assignment.path, PARAMS_FILE))
+        objects = load_objects(os.path.join(assignment.path, PARAMS))
     return decode_config(assignment.config, objects)
 
 
