@@ -73,7 +73,7 @@ def test_who_is_refused(found: ClaimInfo | None, locked: bool | None, reason: st
         (claim_of(lease_until=PAST), True),
         (claim_of(process_start=0.01), False),
         (claim_of(released=True), False),
-        (claim_of(**ELSEWHERE), True),
+        (claim_of(**ELSEWHERE, lease_until=FUTURE), True),
         (claim_of(**ELSEWHERE, lease_until=PAST), False),
     ],
 )
