@@ -42,7 +42,7 @@ from perdure.retelling import Retelling
 from perdure.runner import Runner, Settings
 from perdure.schedulers.base import configure
 from perdure.schedulers.fifo import FIFOScheduler
-from perdure.schedulers.registry import create_scheduler
+from perdure.schedulers.registry import resolve_scheduler
 from perdure.searchers.basic_variant import BasicVariantGenerator
 from perdure.searchers.driver import SearchDriver
 from perdure.searchers.registry import create_searcher
@@ -53,7 +53,7 @@ from perdure.storage.faults import fault_point
 from perdure.storage.processes import boot_id, hostname, process_start
 from perdure.storage.uri import check_writable
 from perdure.trainable.pickling import PARAMS, dump_objects, load_objects
-from perdure.trainable.wrappers import resources_of
+from perdure.trainable.wrappers import fixed_resources_of, resources_of
 
 if TYPE_CHECKING:
     from perdure.reporting.base import ProgressDisplay
@@ -68,9 +68,9 @@ def exists(path: Path) -> bool:
 
 def run_session(definition: Definition, resume: ResumeConfig | None) -> ExperimentHistory:
     """Run one session of an experiment, new or (`resume`) continued, and return its history."""
-    check_writable(definition.path)
-    fresh = not any(definition.path.iterdir())
+    fresh = not definition.path.is_dir() or not any(definition.path.iterdir())
     try:
+        check_writable(definition.path)
         with ExitStack() as stack:
             session = Session(definition, stack)
             session.open(resume)
@@ -102,7 +102,8 @@ class Session:
     def open(self, resume: ResumeConfig | None) -> None:
         """Take the claim, and bring the experiment to where trials can start."""
         definition = self.definition
-        check_resources(self._static_resources(), self.executor.capacity(), whom=f"Each trial of {definition.name}")
+        asked = fixed_resources_of(definition.trainable) or {}
+        check_resources(asked, self.executor.capacity(), whom=f"Each trial of {definition.name}")
         spec = spec_of(definition)
         self.journal = FileJournal(self.path, strict=self.strict)
         self.stack.callback(self.journal.close)
@@ -214,7 +215,7 @@ class Session:
             seed=namer.search_seed,
         )
         chosen = tune.scheduler
-        self.scheduler = create_scheduler(chosen) if isinstance(chosen, str) else chosen or FIFOScheduler()
+        self.scheduler = FIFOScheduler() if chosen is None else resolve_scheduler(chosen)
         configure(self.scheduler, tune.metric, tune.mode)
         self.stopper = resolve_stopper(run.stop)
         loggers = [callback for callback in run.callbacks or () if isinstance(callback, LoggerCallback)]
@@ -235,7 +236,7 @@ class Session:
             load_objects=self._load_objects,
             wall_clock=time.time,
             required=self._required_metrics(),
-            saves_at_end=definition.is_class and run.checkpoint_config.checkpoint_at_end is not False,
+            saves_at_end=definition.saves and run.checkpoint_config.checkpoint_at_end is not False,
         )
         self.runner = Runner(
             state=state,
@@ -255,8 +256,8 @@ class Session:
         return Settings(
             path=self.path,
             checkpoint_frequency=checkpoints.checkpoint_frequency or 0,
-            checkpoint_at_end=self.definition.is_class and checkpoints.checkpoint_at_end is not False,
-            saves=self.definition.is_class,
+            checkpoint_at_end=self.definition.saves and checkpoints.checkpoint_at_end is not False,
+            saves=self.definition.saves,
             durability=run.durability,
             log_to_file=_log_files(run.log_to_file),
             chdir=os.environ.get("RAY_CHDIR_TO_TRIAL_DIR", "1") != "0",
@@ -285,13 +286,6 @@ class Session:
             return {}
         metric = self.definition.tune_config.metric
         return {metric: "TuneConfig(metric=...)"} if metric else {}
-
-    def _static_resources(self) -> dict[str, float]:
-        """What every trial asks for, where that does not depend on its config."""
-        try:
-            return resources_of(self.definition.trainable, {})
-        except (KeyError, TypeError, AttributeError):
-            return {}
 
     def _save_objects(self, directory: str, objects: Mapping[str, object]) -> None:
         target = self.path / directory
@@ -409,7 +403,8 @@ def _events_before(path: Path, epoch: int) -> Iterator[AnyEvent]:
 
 def make_executor(choice: Executor | str) -> Executor:
     """Return the executor that `RunConfig(executor=...)` names."""
-    if not isinstance(choice, str):
+    if all(callable(getattr(choice, name, None)) for name in ("setup", "start", "poll", "close")):
+        assert not isinstance(choice, str)
         return choice
     if choice == "local":
         from perdure.executors.local import LocalExecutor

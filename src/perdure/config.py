@@ -6,6 +6,7 @@ Each validates itself when it is made, so that a wrong value is refused before a
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import enum
 import os
 import warnings
@@ -31,6 +32,27 @@ def check_mode(mode: str | None, *, what: str = "mode") -> None:
         raise ConfigurationError(f'{what} must be "min" or "max", not {mode!r}.')
 
 
+def _require(holds: bool, config: object, field: str, use: str) -> None:
+    """Refuse the value of a field, saying what to use instead, unless `holds`."""
+    if not holds:
+        value = getattr(config, field)
+        raise ConfigurationError(
+            f"{type(config).__name__}({field}={value!r}): {use}"
+            + ("." if isinstance(value, (bool, int, float, str, type(None))) else f", not a {type(value).__name__}.")
+        )
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_duration(value: object) -> bool:
+    """Whether `value` is a number of seconds above 0, or a timedelta of so many."""
+    if isinstance(value, dt.timedelta):
+        value = value.total_seconds()
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+
+
 @dataclasses.dataclass
 class CheckpointConfig:
     """How many checkpoints of each trial are kept, which ones, and when a class trainable saves.
@@ -54,18 +76,13 @@ class CheckpointConfig:
     checkpoint_at_end: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.num_to_keep is not None and (not isinstance(self.num_to_keep, int) or self.num_to_keep < 1):
-            raise ConfigurationError(
-                f"CheckpointConfig(num_to_keep={self.num_to_keep!r}): keep at least 1 checkpoint, or None for all."
-            )
-        if self.checkpoint_score_order not in ("min", "max", None):
-            raise ConfigurationError(
-                f'CheckpointConfig(checkpoint_score_order={self.checkpoint_score_order!r}): use "min" or "max".'
-            )
-        if self.checkpoint_frequency is not None and self.checkpoint_frequency < 0:
-            raise ConfigurationError(
-                f"CheckpointConfig(checkpoint_frequency={self.checkpoint_frequency!r}): use 0 (never) or more."
-            )
+        keep, attribute, frequency = self.num_to_keep, self.checkpoint_score_attribute, self.checkpoint_frequency
+        _require(keep is None or _is_count(keep, 1), self, "num_to_keep", "keep at least 1 checkpoint, or None for all")
+        _require(attribute is None or isinstance(attribute, str), self, "checkpoint_score_attribute", "name a metric")
+        known = self.checkpoint_score_order in ("min", "max", None)
+        _require(known, self, "checkpoint_score_order", 'use "min" or "max"')
+        _require(frequency is None or _is_count(frequency, 0), self, "checkpoint_frequency", "use 0 (never) or more")
+        _require(self.checkpoint_at_end in (True, False, None), self, "checkpoint_at_end", "use True or False")
 
 
 @dataclasses.dataclass
@@ -85,12 +102,9 @@ class FailureConfig:
     max_trial_time_s: float | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_failures, int) or self.max_failures < -1:
-            raise ConfigurationError(
-                f"FailureConfig(max_failures={self.max_failures!r}): use -1 (for ever), 0 (never) or more."
-            )
-        if not (isinstance(self.fail_fast, bool) or self.fail_fast == "raise"):
-            raise ConfigurationError(f'FailureConfig(fail_fast={self.fail_fast!r}): use False, True or "raise".')
+        _require(_is_count(self.max_failures, -1), self, "max_failures", "use -1 (for ever), 0 (never) or more")
+        known = isinstance(self.fail_fast, bool) or self.fail_fast == "raise"
+        _require(known, self, "fail_fast", 'use False, True or "raise"')
         if self.fail_fast and self.max_failures != 0:
             raise ConfigurationError(
                 f"FailureConfig(fail_fast={self.fail_fast!r}, max_failures={self.max_failures}): an experiment that "
@@ -98,8 +112,7 @@ class FailureConfig:
             )
         for name in ("report_timeout_s", "max_trial_time_s"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigurationError(f"FailureConfig({name}={value!r}): use a number of seconds above 0.")
+            _require(value is None or _is_duration(value), self, name, "use a number of seconds above 0")
 
 
 @dataclasses.dataclass
@@ -174,18 +187,22 @@ class TuneConfig:
 
     def __post_init__(self) -> None:
         check_mode(self.mode, what="TuneConfig.mode")
-        if not isinstance(self.num_samples, int) or (self.num_samples < 1 and self.num_samples != -1):
-            raise ConfigurationError(f"TuneConfig(num_samples={self.num_samples!r}): use 1 or more, or -1 for ever.")
+        many = self.num_samples == -1 or _is_count(self.num_samples, 1)
+        _require(many, self, "num_samples", "use 1 or more, or -1 for ever")
+        _require(self.metric is None or isinstance(self.metric, str), self, "metric", "name a reported metric")
+        _require(self.seed is None or isinstance(self.seed, int), self, "seed", "use an integer")
+        budget = self.time_budget_s
+        _require(budget is None or _is_duration(budget), self, "time_budget_s", "use seconds above 0, or a timedelta")
+        for name in ("trial_name_creator", "trial_dirname_creator"):
+            _require(getattr(self, name) is None or callable(getattr(self, name)), self, name, "use a function")
         if self.chdir_to_trial_dir not in (None, True, "DEPRECATED"):
             raise ConfigurationError(
                 f"TuneConfig(chdir_to_trial_dir={self.chdir_to_trial_dir!r}) is gone, as in Ray Tune: set the "
                 "environment variable RAY_CHDIR_TO_TRIAL_DIR=0 to keep the working directory."
             )
         limit = self.max_concurrent_trials
-        if limit is not None and (not isinstance(limit, int) or limit < -1 or (limit == -1 and self.search_alg)):
-            raise ConfigurationError(
-                f"TuneConfig(max_concurrent_trials={limit!r}): use 1 or more, or None for no limit."
-            )
+        fits = limit is None or _is_count(limit, 0 if self.search_alg else -1)
+        _require(fits, self, "max_concurrent_trials", "use 1 or more, or None for no limit")
 
 
 @dataclasses.dataclass
@@ -231,11 +248,7 @@ class RunConfig:
         if self.checkpoint_config is None:
             self.checkpoint_config = CheckpointConfig()
         for name, expected in (("failure_config", FailureConfig), ("checkpoint_config", CheckpointConfig)):
-            value = getattr(self, name)
-            if not isinstance(value, expected):
-                raise ConfigurationError(
-                    f"RunConfig({name}={value!r}): expected a {expected.__name__}, not a {type(value).__name__}."
-                )
+            _require(isinstance(getattr(self, name), expected), self, name, f"use a {expected.__name__}")
         if self.sync_config is not None:
             warnings.warn(
                 "RunConfig(sync_config=...) is accepted and ignored: perdure writes to the storage itself, so there is "
@@ -244,9 +257,29 @@ class RunConfig:
             )
         if self.local_dir is not None:
             raise ConfigurationError("RunConfig(local_dir=...) is gone; use storage_path.")
-        if self.durability not in ("default", "strict"):
-            raise ConfigurationError(f'RunConfig(durability={self.durability!r}): use "default" or "strict".')
-        if self.resume not in ("auto", False, True):
-            raise ConfigurationError(f'RunConfig(resume={self.resume!r}): use "auto", True or False.')
-        if self.name is not None and (not self.name or "/" in self.name or self.name in (".", "..")):
-            raise ConfigurationError(f"RunConfig(name={self.name!r}): use a name that is one directory, without '/'.")
+        _require(self.durability in ("default", "strict"), self, "durability", 'use "default" or "strict"')
+        _require(self.resume in ("auto", False, True), self, "resume", 'use "auto", True or False')
+        _require(_names_a_directory(self.name), self, "name", "use a name that is one directory, without '/'")
+        path = self.storage_path
+        _require(path is None or isinstance(path, (str, os.PathLike)), self, "storage_path", "use a path")
+        _require(self.verbose is None or isinstance(self.verbose, int), self, "verbose", "use 0, 1, 2 or 3")
+        _require(_are_callbacks(self.callbacks), self, "callbacks", "use a list of Callback objects")
+        _require(_names_files(self.log_to_file), self, "log_to_file", "use True, a file name, or a pair of them")
+
+
+def _names_a_directory(name: object) -> bool:
+    return name is None or (isinstance(name, str) and name not in ("", ".", "..") and "/" not in name)
+
+
+def _are_callbacks(callbacks: object) -> bool:
+    if callbacks is None:
+        return True
+    return isinstance(callbacks, (list, tuple)) and all(
+        not isinstance(callback, type) and callable(getattr(callback, "on_trial_result", None))
+        for callback in callbacks
+    )
+
+
+def _names_files(choice: object) -> bool:
+    pair = choice if isinstance(choice, (list, tuple)) else (choice, choice)
+    return isinstance(choice, bool) or (len(pair) == 2 and all(isinstance(name, str) and name for name in pair))

@@ -22,6 +22,7 @@ from perdure.storage.uri import parse_storage_path
 from perdure.trainable.base import check_trainable, kind, trainable_name
 from perdure.trainable.pickling import dump_objects, dump_trainable, load_objects, load_trainable
 from perdure.trainable.registry import resolve_trainable
+from perdure.trainable.stepping import saves_checkpoints
 
 TRAINABLE = "trainable.pkl"
 TUNER = "tuner.pkl"
@@ -43,9 +44,9 @@ class Definition:
     """All of it was loaded from the experiment itself, and nothing given anew."""
 
     @property
-    def is_class(self) -> bool:
-        """Whether the trainable is written for the Class API."""
-        return kind(self.trainable) == "class"
+    def saves(self) -> bool:
+        """Whether the trainable saves when it is told to: a class that has `save_checkpoint`."""
+        return saves_checkpoints(self.trainable)
 
 
 def define(
@@ -92,13 +93,20 @@ def check_filesystem(filesystem: object) -> None:
 
 
 def check_checkpoint_config(trainable: Any, run_config: RunConfig) -> None:
-    """Refuse what only the Class API can do for a function trainable.
+    """Refuse to ask for checkpoints of a trainable that does not save when it is told to.
 
     Raises:
-        ConfigurationError: `checkpoint_frequency` or `checkpoint_at_end` is set for a function.
+        ConfigurationError: `checkpoint_frequency` or `checkpoint_at_end` is set for a function, or for a class
+            without `save_checkpoint`.
     """
-    if kind(trainable) == "class":
+    if saves_checkpoints(trainable):
         return
+    name = trainable_name(trainable)
+    if kind(trainable) == "class":
+        why, instead = f"{name} has no save_checkpoint()", f"give {name} save_checkpoint() and load_checkpoint()"
+    else:
+        why = f"{name} is a function, which saves when it wants to with report(metrics, checkpoint=...)"
+        instead = "derive the trainable from tune.Trainable"
     config = run_config.checkpoint_config
     for field, value in (
         ("checkpoint_frequency", config.checkpoint_frequency),
@@ -106,9 +114,8 @@ def check_checkpoint_config(trainable: Any, run_config: RunConfig) -> None:
     ):
         if value:
             raise ConfigurationError(
-                f"CheckpointConfig({field}={value!r}) works with class trainables only: {trainable_name(trainable)} is "
-                "a function, which saves when it wants to with report(metrics, checkpoint=...). "
-                f"Remove {field}, or derive the trainable from tune.Trainable."
+                f"CheckpointConfig({field}={value!r}) works only with class trainables that can save: {why}. "
+                f"Remove {field}, or {instead}."
             )
 
 
@@ -131,14 +138,10 @@ def spec_of(definition: Definition) -> Spec:
     )
 
 
-def _seconds(budget: object) -> float | None:
+def _seconds(budget: float | dt.timedelta | None) -> float | None:
     if budget is None:
         return None
-    if isinstance(budget, dt.timedelta):
-        return budget.total_seconds()
-    if isinstance(budget, bool) or not isinstance(budget, (int, float)) or budget <= 0:
-        raise ConfigurationError(f"TuneConfig(time_budget_s={budget!r}): use a number of seconds, or a timedelta.")
-    return float(budget)
+    return budget.total_seconds() if isinstance(budget, dt.timedelta) else float(budget)
 
 
 def store(
@@ -151,8 +154,11 @@ def store(
     """
     trainable = dump_trainable(definition.trainable, definition.path / trainable_file)
     fault_point("store.trainable")
+    given = definition.run_config
     run_config = dataclasses.replace(
-        definition.run_config, callbacks=_storable(definition.run_config.callbacks), executor="local"
+        given,
+        callbacks=[callback for callback in given.callbacks or () if _can_be_stored(callback)],
+        executor=given.executor if _can_be_stored(given.executor) else "local",
     )
     objects = {
         "param_space": dict(definition.param_space),
@@ -197,20 +203,15 @@ def file_of(pickles: Mapping[str, str], role: str) -> str:
     return next((name for name in pickles if name.partition(".")[0].partition("-")[0] == stem), role)
 
 
-def _storable(callbacks: Any) -> list[Any] | None:
-    """Leave out callbacks that hold connections and the like: a restore is given them anew, or goes on without."""
-    if not callbacks:
-        return None
+def _can_be_stored(value: object) -> bool:
+    """Whether a restore can have `value` again; a callback that holds a connection, say, it goes on without."""
     import cloudpickle
 
-    kept = []
-    for callback in callbacks:
-        try:
-            cloudpickle.dumps(callback)
-        except Exception:  # noqa: S112 - whatever its reason, it cannot be stored
-            continue
-        kept.append(callback)
-    return kept
+    try:
+        cloudpickle.dumps(value)
+    except Exception:  # whatever its reason
+        return False
+    return True
 
 
 def load(path: Path, digests: Mapping[str, str], trainable: Any, expected: str) -> Definition:

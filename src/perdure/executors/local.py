@@ -73,6 +73,7 @@ class LocalExecutor:
             if amount is not None and not amount >= 0:
                 raise ConfigurationError(f"LocalExecutor({name}={amount!r}): use 0 or more.")
         self._spawn = start_method == "spawn"
+        self._start_method = start_method
         self._cpus, self._gpus, self._extra = cpus, gpus, dict(resources or {})
         self._devices: tuple[str, ...] | None = None
         self._program: Program | None = None
@@ -85,13 +86,16 @@ class LocalExecutor:
         self._verdicts: dict[Verdict, bytes] = {}
         self._notice = ""
         self._serial = 0
-        self._closed = False
+        self._closed = True
+        """Nothing of the system is held before `setup` and after `close`, so one that was not used needs no closing."""
         self._memory = OutOfMemoryWatch()
-        self._selector = selectors.DefaultSelector()
-        self._bell, self._ringer = socket.socketpair()
-        for end in (self._bell, self._ringer):
-            end.setblocking(False)
-        self._selector.register(self._bell, _READ, self._hear_bell)
+        self._selector: selectors.BaseSelector
+        self._bell: socket.socket
+        self._ringer: socket.socket
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle what it was made with, so that a restored experiment has the same resources."""
+        return LocalExecutor, (self._cpus, self._gpus, self._extra, self._start_method)
 
     # --- what there is ----------------------------------------------------------------------------------------------
 
@@ -113,8 +117,20 @@ class LocalExecutor:
     # --- what is asked of it ----------------------------------------------------------------------------------------
 
     def setup(self, program: Program, *, turn: Callable[[], None]) -> None:
-        """Start the template, without waiting for it to have imported anything."""
+        """Start the template, without waiting for it to have imported anything.
+
+        Raises:
+            ConfigurationError: another experiment is using this executor.
+        """
+        if not self._closed:
+            raise ConfigurationError("This LocalExecutor is running an experiment already: make one for each.")
+        self._closed = False
         self._program = program
+        self._selector = selectors.DefaultSelector()
+        self._bell, self._ringer = socket.socketpair()
+        for end in (self._bell, self._ringer):
+            end.setblocking(False)
+        self._selector.register(self._bell, _READ, self._hear_bell)
         self._launch_template()
 
     def start(self, assignment: Assignment) -> None:
@@ -163,6 +179,8 @@ class LocalExecutor:
 
     def wake(self) -> None:
         """Make a `poll` that is waiting return at once."""
+        if self._closed:
+            return
         with contextlib.suppress(OSError):  # full: it is ringing already; closed: nobody is waiting
             self._ringer.send(b"!")
 
@@ -174,12 +192,12 @@ class LocalExecutor:
         self._closed = True
         if self._template is not None:
             self._template.close()
+            self._template = None
         for worker in self._workers.values():
             _kill_group(worker.pid)
             worker.close()
-        self._workers.clear()
-        self._live.clear()
-        self._events.clear()
+        for left in (self._workers, self._live, self._idle, self._deadlines, self._events):
+            left.clear()
         self._selector.close()
         self._bell.close()
         self._ringer.close()

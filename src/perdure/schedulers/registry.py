@@ -31,3 +31,19 @@ def create_scheduler(scheduler: str, **kwargs: Any) -> TrialScheduler:
             "Subclass perdure.tune.schedulers.TrialScheduler for one of your own."
         )
     raise ConfigurationError(f"There is no scheduler {scheduler!r}. There are: {known}.")
+
+
+def resolve_scheduler(chosen: object) -> TrialScheduler:
+    """Return the scheduler that `TuneConfig(scheduler=...)` names, or is.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if isinstance(chosen, str):
+        return create_scheduler(chosen)
+    if isinstance(chosen, TrialScheduler):
+        return chosen
+    raise ConfigurationError(
+        f"TuneConfig(scheduler={chosen!r}): use a name, or an instance of a class derived from "
+        "perdure.tune.schedulers.TrialScheduler."
+    )

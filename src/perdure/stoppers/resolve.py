@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from perdure.errors import ConfigurationError
 from perdure.stoppers.base import Stopper
@@ -32,9 +32,19 @@ def resolve_stopper(stop: object) -> Stopper:
         return CombinedStopper(*stop)
     if inspect.isclass(stop) and issubclass(stop, Stopper):
         raise ConfigurationError(f"stop={stop.__name__}: pass an instance, {stop.__name__}(...), not the class.")
-    if callable(stop) and FunctionStopper.is_valid_function(stop):
+    if callable(stop) and FunctionStopper.is_valid_function(stop) and _takes_two(stop):
         return FunctionStopper(stop)
     raise ConfigurationError(
         f"stop={stop!r} of type {type(stop).__name__}: use a dict of thresholds, a function(trial_id, result) -> bool, "
         "a Stopper, or a list of Stoppers."
     )
+
+
+def _takes_two(function: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(function).bind("trial id", {})
+    except TypeError:
+        return False
+    except ValueError:  # a builtin that does not tell
+        return True
+    return True

@@ -129,14 +129,29 @@ def resources_of(trainable: Any, config: dict[str, Any]) -> dict[str, float]:
     Raises:
         ResourceError: what was asked for cannot be understood.
     """
+    request = _request_of(trainable)
+    if callable(request):
+        request = request(config)
+    return {"CPU": 1.0} if request is None else _amounts(request, trainable)
+
+
+def fixed_resources_of(trainable: Any) -> dict[str, float] | None:
+    """Return what every trial of `trainable` needs, whatever its config; None if that depends on it.
+
+    Raises:
+        ResourceError: what was asked for cannot be understood.
+    """
+    return None if callable(_request_of(trainable)) else resources_of(trainable, {})
+
+
+def _request_of(trainable: Any) -> Any:
+    """Return what was asked for: an amount, a function of the config, or None."""
     request = getattr(trainable, RESOURCES, None)
     if isinstance(request, _Constant):
         request = request.value
     if request is None and isinstance(trainable, type) and issubclass(trainable, Trainable):
-        request = trainable.default_resource_request(config)
-    if callable(request) and not isinstance(request, PlacementGroupFactory):
-        request = request(config)
-    return {"CPU": 1.0} if request is None else _amounts(request, trainable)
+        return trainable.default_resource_request
+    return request
 
 
 def with_parameters(trainable: Any, **parameters: object) -> Any:
