@@ -8,7 +8,7 @@ import pickle
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -233,7 +233,7 @@ class Session:
             namer=namer,
             resources_of=lambda config: resources_of(definition.trainable, config),
             save_config=self._save_objects,
-            load_objects=self._load_objects,
+            load_objects=objects_in(self.path),
             wall_clock=time.time,
             required=self._required_metrics(),
             saves_at_end=definition.saves and run.checkpoint_config.checkpoint_at_end is not False,
@@ -293,10 +293,6 @@ class Session:
         fault_point("objects.begin")
         dump_objects(dict(objects), target / PARAMS, what="config")
         fault_point("objects.done")
-
-    def _load_objects(self, directory: str) -> dict[str, object]:
-        path = self.path / directory / PARAMS
-        return load_objects(path) if path.is_file() else {}
 
     # --- what plugins remember --------------------------------------------------------------------------------------
 
@@ -374,7 +370,7 @@ class Session:
             FileJournalReader(self.path),
             self.loggers,
             on_problem=lambda text: self.display.output("loggers", text),
-            load_objects=self._load_objects,
+            load_objects=objects_in(self.path),
         )
         follower.start()
         self.stack.callback(follower.close)
@@ -391,6 +387,16 @@ class Session:
         with handled(self.runner):
             self.runner.run()
         self.callbacks.on_experiment_end(self.judge.trials)
+
+
+def objects_in(experiment: Path) -> Callable[[str], dict[str, object]]:
+    """Return what loads the objects in the configuration of a trial, given the name of the trial's directory."""
+
+    def load(directory: str) -> dict[str, object]:
+        path = experiment / directory / PARAMS
+        return load_objects(path) if path.is_file() else {}
+
+    return load
 
 
 def _events_before(path: Path, epoch: int) -> Iterator[AnyEvent]:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from perdure.assembly import exists, run_session
+from perdure.assembly import exists, objects_in, run_session
 from perdure.config import ResumeConfig, ResumeType, RunConfig, TuneConfig
 from perdure.definition import Definition, check_filesystem, define, load
 from perdure.errors import ConfigurationError, ExperimentExistsError, ExperimentNotFoundError
-from perdure.history import read_experiment
+from perdure.history import ExperimentHistory, read_experiment
 from perdure.result import ResultGrid
 
 _Config = TypeVar("_Config")
@@ -74,7 +74,7 @@ class Tuner:
             resume = ResumeConfig()
         history = run_session(definition, resume)
         self._resume = resume or ResumeConfig()
-        return ResultGrid(history)
+        return self._results_of(history)
 
     @classmethod
     def restore(
@@ -137,7 +137,10 @@ class Tuner:
         """
         if self._resume is None:
             raise ExperimentNotFoundError("There are no results yet: call fit(), or Tuner.restore(path, trainable).")
-        return ResultGrid(read_experiment(self._definition.path))
+        return self._results_of(read_experiment(self._definition.path))
+
+    def _results_of(self, history: ExperimentHistory) -> ResultGrid:
+        return ResultGrid(history, load_objects=objects_in(self._definition.path))
 
     @property
     def experiment_path(self) -> str:
