@@ -73,7 +73,7 @@ def tune_of(engine: str) -> ModuleType:
     that begins after this call leaves its start-up out.
     """
     if engine == "ray":
-        importlib.import_module("ray").init(logging_level="ERROR")
+        importlib.import_module("ray").init(logging_level="ERROR", ignore_reinit_error=True)
     return importlib.import_module(f"{engine}.tune")
 
 
