@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,33 @@ ONE_BY_ONE = {"concurrent": 1}
 SEVERAL = {"samples": 4, "concurrent": 2, "keep": 1}
 
 
-def _cases() -> list[Any]:
-    """Each point: its first passing with one API and a later one with the other; everything else is for the soak."""
+CROWDED = {
+    "commit.renamed",
+    "report.committed",
+    "save.written",
+    "template.forked",
+    "session.adopted",
+    "turn.decided",
+    "turn.effect",
+    "journal.begin",
+    "sync.done",
+    "durable.synced",
+    "delete.manifest",
+    "snapshot.renamed",
+}
+"""Those of which CI sees a death with several trials at a time as well."""
+
+
+def _cases(among: Collection[str]) -> list[Any]:
+    """Return every case; those that CI is spared are marked.
+
+    Each point dies once in CI: its first passing with one API, a later one with the other.
+    """
     cases = []
-    for way in ways():
+    for number, way in enumerate(ways()):
         for i, passing in enumerate(way.passes):
             for j, api in enumerate(way.apis):
-                chosen = (i + j) % 2 == 0 or len(way.apis) == 1
-                if len(way.passes) == 1 and len(way.apis) == 2:
-                    chosen = j == len(cases) % 2
+                chosen = way.point in among and (number + i + j) % len(way.apis) == 0
                 name = f"{way.point}:{passing}-{api}{'-resumed' * way.resumed}"
                 cases.append(pytest.param(way, passing, api, id=name, marks=[] if chosen else [pytest.mark.soak]))
     return cases
@@ -48,7 +67,7 @@ def test_every_point_is_in_the_matrix() -> None:
     assert {way.point for way in ways()} == set(ALL_POINTS)
 
 
-@pytest.mark.parametrize(("way", "passing", "api"), _cases())
+@pytest.mark.parametrize(("way", "passing", "api"), _cases(ALL_POINTS))
 def test_a_death_leaves_no_trace(tmp_path: Path, way: Way, passing: int, api: str) -> None:
     options = {**SHORT, **ONE_BY_ONE, **way.options}
     storage = tmp_path / "killed"
@@ -63,8 +82,7 @@ def test_a_death_leaves_no_trace(tmp_path: Path, way: Way, passing: int, api: st
         assert_nothing_kept_was_done_again(storage)
 
 
-@pytest.mark.parametrize(("way", "passing", "api"), _cases())
-@pytest.mark.soak
+@pytest.mark.parametrize(("way", "passing", "api"), _cases(CROWDED))
 def test_with_several_trials_at_a_time_every_row_stands_once(
     tmp_path: Path, way: Way, passing: int, api: str
 ) -> None:
