@@ -19,6 +19,7 @@ class Way:
         passes: Which passings are the last, one for each run.
         resumed: The driver before was killed when a checkpoint of the second trial was committed and its row was not
             yet journaled; the process dies in the session after that.
+        with_driver: The driver is killed in the same moment.
         apis: Where the point lies on the way.
         options: What the workload is told, so that the point is passed.
         environment: The same.
@@ -27,6 +28,7 @@ class Way:
     point: str
     passes: tuple[int, ...] = (1,)
     resumed: bool = False
+    with_driver: bool = False
     apis: tuple[str, ...] = ("function", "class")
     options: Mapping[str, object] = dataclasses.field(default_factory=dict)
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -34,12 +36,17 @@ class Way:
     @property
     def kills_driver(self) -> bool:
         """Whether it is the driver that dies."""
-        return self.point in faults.ON_DRIVERS
+        return self.with_driver or self.point in faults.ON_DRIVERS
+
+    def __str__(self) -> str:
+        return f"{self.point}{'+driver' * self.with_driver}{'-resumed' * self.resumed}"
 
 
 def ways() -> list[Way]:
     """Return at least one way to each point."""
-    return [*_worker(), *_driver()]
+    alone = _worker()
+    both = [dataclasses.replace(way, with_driver=True, passes=way.passes[-1:]) for way in alone]
+    return [*alone, *both, *_driver()]
 
 
 def _worker() -> list[Way]:

@@ -58,8 +58,8 @@ def _cases(among: Collection[str]) -> list[Any]:
         for i, passing in enumerate(way.passes):
             for j, api in enumerate(way.apis):
                 chosen = way.point in among and (number + i + j) % len(way.apis) == 0
-                name = f"{way.point}:{passing}-{api}{'-resumed' * way.resumed}"
-                cases.append(pytest.param(way, passing, api, id=name, marks=[] if chosen else [pytest.mark.soak]))
+                marks = [] if chosen else [pytest.mark.soak]
+                cases.append(pytest.param(way, passing, api, id=f"{way}-{passing}-{api}", marks=marks))
     return cases
 
 
@@ -101,25 +101,19 @@ def die(storage: Path, way: Way, passing: int, api: str, options: dict[str, Any]
     """Run the workload until a process dies at the point, and on to where that leads."""
     options = _retrying(way, options)
     if way.resumed:
-        _run(storage, api, "turn.report", STEPS + 2, storage.parent / "died before", dict(way.environment), options)
-    died = storage.parent / "died"
-    code = _run(storage, api, way.point, passing, died, dict(way.environment), options)
-    assert died.exists(), f"{way.point} was never passed for the {passing}. time"
+        _run(storage, api, Way("turn.report"), STEPS + 2, options)
+    code = _run(storage, api, way, passing, options)
     assert code == (-9 if way.kills_driver else 0), output_of(storage).read_text()
     assert_kept(storage)
 
 
-def _run(
-    storage: Path,
-    api: str,
-    point: str,
-    passing: int,
-    marker: Path,
-    environment: dict[str, str],
-    options: dict[str, Any],
-) -> int:
-    environment = {**environment, **fault_environment(point, nth=passing, marker=marker)}
-    return start(storage, api, environment=environment, **options).wait(timeout=60)
+def _run(storage: Path, api: str, way: Way, passing: int, options: dict[str, Any]) -> int:
+    marker = storage.parent / f"died at {way.point}"
+    victims = storage.parent / "victims" if way.with_driver else None
+    environment = {**way.environment, **fault_environment(way.point, nth=passing, marker=marker, victims=victims)}
+    code = start(storage, api, environment=environment, **options).wait(timeout=60)
+    assert marker.exists(), f"{way.point} was not passed for the {passing}. time"
+    return code
 
 
 def _retrying(way: Way, options: dict[str, Any]) -> dict[str, Any]:

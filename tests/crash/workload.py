@@ -148,4 +148,6 @@ def main(storage: str, api: str, *options: str) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("PERDURE_STORAGE_PATH", tempfile.gettempdir())
+    if "PERDURE_FAULT_VICTIMS" in os.environ:  # whoever is killed takes the driver along
+        Path(os.environ["PERDURE_FAULT_VICTIMS"]).write_text(f"{os.getpid()}\n")
     main(*sys.argv[1:])

@@ -36,6 +36,13 @@ def test_with_a_marker_one_process_dies(tmp_path: Path) -> None:
     assert [run(**variables).returncode for _ in range(3)] == [-9, 0, 0]
 
 
+def test_others_die_with_it(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as other:
+        (tmp_path / "victims").write_text(f"{other.pid}\n")
+        assert run(**fault_environment("a", victims=tmp_path / "victims")).returncode == -9
+        assert other.wait() == -9
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_arming_here_holds_for_forked_children() -> None:
     with armed("here"):

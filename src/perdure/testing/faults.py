@@ -125,17 +125,26 @@ ALL_POINTS = (*ON_WORKERS, *TEMPLATE_POINTS, *ON_DRIVERS)
 """Every point there is."""
 
 
-def fault_environment(point: str, *, nth: int = 1, marker: str | os.PathLike[str] | None = None) -> dict[str, str]:
+def fault_environment(
+    point: str,
+    *,
+    nth: int = 1,
+    marker: str | os.PathLike[str] | None = None,
+    victims: str | os.PathLike[str] | None = None,
+) -> dict[str, str]:
     """Return environment variables that kill a process when it passes `point` for the nth time.
 
     Args:
         point: The point's name.
         nth: Which passing is the last.
         marker: A path where no file is yet: of all processes that inherit the variables, one dies.
+        victims: A file of process ids, one a line, read when it happens: they die as well, a moment before.
     """
     variables = {"PERDURE_FAULT": f"{point}:{nth}"}
     if marker is not None:
         variables["PERDURE_FAULT_MARKER"] = os.fspath(marker)
+    if victims is not None:
+        variables["PERDURE_FAULT_VICTIMS"] = os.fspath(victims)
     return variables
 
 
