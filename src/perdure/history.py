@@ -22,6 +22,7 @@ import msgspec
 
 from perdure.checkpoint import Checkpoint
 from perdure.core.events import (
+    Action,
     AnyEvent,
     AttemptEnded,
     AttemptPlanned,
@@ -31,6 +32,7 @@ from perdure.core.events import (
     CheckpointsDeleted,
     CheckpointsDurable,
     CheckpointsRetired,
+    CheckpointsUnsafe,
     Data,
     Decision,
     DriverStarted,
@@ -91,6 +93,8 @@ class AttemptHistory:
     pid: int = 0
     iteration: int = 0
     """`training_iteration` it went on from."""
+    start_segment: int = 0
+    """The segment of the row it went on from: an earlier one than its own, for a clone or what went back behind one."""
     ended_at: float | None = None
     outcome: Outcome | None = None
     error: ErrorInfo | None = None
@@ -431,12 +435,15 @@ class ExperimentHistory:
             case TrialCreated() | Noticed():
                 return event
             case Reported(actions=actions) if actions and event.trial in known:
-                return msgspec.structs.replace(event, actions=tuple(each for each in actions if each.trial in known))
-            case TrialActed():
-                return event if event.action.trial in known else None
+                kept = tuple(_with_known_donor(each, known) for each in actions if each.trial in known)
+                return msgspec.structs.replace(event, actions=kept)
+            case TrialActed(action=action):
+                if action.trial not in known:
+                    return None
+                return msgspec.structs.replace(event, action=_with_known_donor(action, known))
             case CheckpointPinned():
                 return event if event.item.trial in known else None
-            case CheckpointsDurable() | CheckpointsRetired() | CheckpointsDeleted():
+            case CheckpointsDurable() | CheckpointsUnsafe() | CheckpointsRetired() | CheckpointsDeleted():
                 items = tuple(item for item in event.items if item.trial in known)
                 return msgspec.structs.replace(event, items=items) if items else None
             case _:
@@ -451,7 +458,11 @@ class ExperimentHistory:
 
     def _planned(self, event: AttemptPlanned) -> TrialHistory:
         trial = self.trials[event.trial]
-        trial.attempts.append(AttemptHistory(event.attempt, event.segment, event.start, trial.config, event.at))
+        attempt = AttemptHistory(event.attempt, event.segment, event.start, trial.config, event.at)
+        own = event.start is not None and event.start.trial == trial.id
+        info = trial.checkpoints.get(event.start.number) if own and event.start is not None else None
+        attempt.start_segment = event.segment if info is None else info.segment
+        trial.attempts.append(attempt)
         return trial
 
     def _started(self, event: AttemptStarted) -> TrialHistory:
@@ -465,7 +476,7 @@ class ExperimentHistory:
         if attempt.start is None:
             dropped = trial.index.clear()
         else:
-            dropped = trial.index.cut(attempt.segment, event.iteration)
+            dropped = trial.index.cut(attempt.start_segment, event.iteration)
         if dropped:
             trial.last = None
         return trial
@@ -568,6 +579,13 @@ _FOLDS: dict[type, Callable[[ExperimentHistory, Any], TrialHistory | None]] = {
     TrialRequeued: ExperimentHistory._requeued,  # noqa: SLF001
     DriverStarted: ExperimentHistory._driver_started,  # noqa: SLF001
 }
+
+
+def _with_known_donor(action: Action, known: Mapping[str, Trial]) -> Action:
+    """Return an action that needs no forgotten donor: that the trial goes on is all that a history asks of it."""
+    if action.donor is None or action.donor.trial in known:
+        return action
+    return msgspec.structs.replace(action, donor=None, resume=True)
 
 
 def read_experiment(path: str | os.PathLike[str]) -> ExperimentHistory:

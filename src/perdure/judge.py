@@ -7,7 +7,7 @@ again after going back to an older checkpoint gets the answer that was journaled
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from perdure.checkpoint import Checkpoint
@@ -77,11 +77,26 @@ class Judge:
         self.wall_clock = wall_clock
         self.required = required or {}
         self.saves_at_end = saves_at_end
-        self.stop_all = False
         self.iteration = 0
+        """Turns of the loop so far."""
         self._views: dict[str, TrialView] = {}
         self._origins: dict[str, RowOrigin] = {}
         self.trials = TrialList(self)
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def step_begins(self) -> None:
+        """A turn of the loop begins."""
+        self.iteration += 1
+        self.callbacks.on_step_begin(self.iteration, self.trials)
+
+    def step_ends(self) -> None:
+        """A turn of the loop has ended."""
+        self.callbacks.on_step_end(self.iteration, self.trials)
+
+    def wants_end(self) -> bool:
+        """Whether the stopper ends the whole experiment."""
+        return self.stopper.stop_all()
 
     # --- the search -------------------------------------------------------------------------------------------------
 
@@ -146,10 +161,10 @@ class Judge:
         if report.iteration <= trial.judged:
             return self._repeated(trial, key, report, adopted)
         row = self._row(trial, report)
-        self._check_metrics(trial, report)
+        self._check_metrics(trial, row, report)
         view = self.view(trial)
         decision, actions = self._decide(trial, view, row)
-        if report.done:
+        if report.done or (self.state.stopping is not None and not self.state.resumable):
             decision = Decision.STOP
         if decision is Decision.STOP:
             row["done"] = True
@@ -202,9 +217,7 @@ class Judge:
         if trial.decision is not None:
             return trial.decision, ()  # decided by another trial's report, or by a person
         if self.stopper(trial.id, row):
-            self.stop_all = self.stopper.stop_all()
             return Decision.STOP, ()
-        self.stop_all = self.stopper.stop_all()
         return judgement(self.scheduler, trial.id, self.scheduler.on_trial_result(self, view, row))
 
     def _row(self, trial: Trial, report: Report) -> dict[str, Any]:
@@ -221,9 +234,9 @@ class Judge:
         self._origins[trial.id] = origin
         return origin
 
-    def _check_metrics(self, trial: Trial, report: Report) -> None:
+    def _check_metrics(self, trial: Trial, row: dict[str, Any], report: Report) -> None:
         for metric, needed_by in self.required.items():
-            if metric not in report.metrics and not _nested(report.metrics, metric):
+            if metric not in row and not _nested(row, metric):
                 reported = ", ".join(sorted(report.metrics)) or "nothing"
                 raise MetricError(
                     f"Trial {trial.id} did not report the metric {metric!r}, which {needed_by} needs; "
@@ -384,7 +397,7 @@ def check_resources(resources: dict[str, float], capacity: dict[str, float], *, 
             )
 
 
-def _nested(metrics: Data, path: str) -> bool:
+def _nested(metrics: Mapping[str, object], path: str) -> bool:
     value: object = metrics
     for part in path.split("/"):
         if not isinstance(value, dict) or part not in value:

@@ -46,6 +46,7 @@ from perdure.core.events import (
 from perdure.core.planner import plan, segment_of, source_of
 from perdure.core.state import State, Status, Trial, let_go
 from perdure.core.transitions import apply
+from perdure.judge import check_resources
 from perdure.recovery import adopt
 from perdure.storage.faults import fault_point
 from perdure.trainable.messages import (
@@ -149,6 +150,8 @@ class Runner:
         self._deleting: set[Source] = set()
         self._heard: dict[str, float] = {}
         self._kill_at: dict[AttemptKey, float] = {}
+        self._overdue: set[AttemptKey] = set()
+        """Killed because they had not ended in time after they were told to."""
         self._time_up_at: dict[AttemptKey, float] = {}
         self._started_at = clock()
         self._chores_at = 0.0
@@ -162,8 +165,10 @@ class Runner:
 
         Raises:
             StorageError: the journal could not be written; nothing that was acknowledged is lost.
+            ResourceError: a trial that waits asks for more than there is now.
             Exception: whatever a user's callback, stopper, scheduler or searcher raised.
         """
+        self._check_resources()
         self.settle()
         while self.over is None:
             self.turn()
@@ -174,10 +179,13 @@ class Runner:
 
     def turn(self) -> None:
         """Take in what happened, decide what follows, write it down, and only then act on it."""
-        for key, message in self.executor.poll(self._patience()):
+        messages = self.executor.poll(self._patience())
+        self.judge.step_begins()
+        for key, message in messages:
             self.receive(key, message)
         fault_point("turn.received")
         self.settle()
+        self.judge.step_ends()
 
     def settle(self) -> None:
         """Decide what follows from what was taken in, write all of it down, and act on it."""
@@ -268,14 +276,13 @@ class Runner:
         self.emit(event)
         decision, save = event.decision, event.save
         if self.state.stopping is not None and decision is Decision.CONTINUE:
-            # A stop for good is journaled with the report; one that a restore goes on from leaves no trace in it.
+            # The judge stops it where that is for good; what a restore goes on from leaves no trace in the report.
             decision, save = Decision.PAUSE, self.settings.saves
         if decision is not Decision.CONTINUE:
             self._kill_at[key] = self.clock() + self.settings.cleanup_s
         self.judge.reported(trial, event)
         self._answer(key, Verdict(decision=decision, save=save), backed_up=report.checkpoint is not None)
-        if self.judge.stop_all and self.state.stopping is None:
-            self.emit(StopRequested(at=self.wall_clock(), reason="stopper"))
+        self._heed_stopper()
 
     def _ended(
         self, trial: Trial, key: AttemptKey, outcome: Outcome, error: ErrorInfo | None, *, rejected: bool = False
@@ -284,7 +291,10 @@ class Runner:
         assert live is not None
         if outcome is Outcome.LOST:  # it may have died between committing a checkpoint and reporting it
             adopt(self, (trial.id,))
+            if key in self._overdue and self.state.stopping is not None:
+                outcome = Outcome.INTERRUPTED  # we killed it so that the session could end: that is not its failure
         self.ledger.give_back(live.devices, _gpus(trial))
+        self._overdue.discard(key)
         self._kill_at.pop(key, None)
         self._time_up_at.pop(key, None)
         self._heard.pop(trial.id, None)
@@ -317,6 +327,7 @@ class Runner:
         """Answer once the batch is written; and, where bytes are on their way to the disk, not too far ahead of it."""
         if backed_up and (self._held or self._behind()):
             self._held.append((key, verdict))
+            self._heard.pop(key.trial, None)  # now it is we who are silent
         else:
             self._effects.append(partial(self.executor.reply, key, verdict))
 
@@ -494,6 +505,7 @@ class Runner:
         self._release_held()
         self._check_deadlines(now)
         self._check_budget(now)
+        self._heed_stopper()
         for observer in self.observers:
             observer.tick(now)
 
@@ -523,12 +535,15 @@ class Runner:
     def _release_held(self) -> None:
         if self._held and not self._behind():
             held, self._held = self._held, []
+            now = self.clock()
+            self._heard.update({key.trial: now for key, _ in held if key.trial in self.state.live})
             self._effects += [partial(self.executor.reply, key, verdict) for key, verdict in held]
 
     def _check_deadlines(self, now: float) -> None:
         """Kill what was told to stop and has not, and what has been silent for too long. Looks at live trials only."""
         for key in [key for key, deadline in self._kill_at.items() if now >= deadline]:
             del self._kill_at[key]
+            self._overdue.add(key)
             self.executor.kill(key)
         for key in [key for key, deadline in self._time_up_at.items() if now >= deadline]:
             del self._time_up_at[key]
@@ -553,6 +568,16 @@ class Runner:
             text = f"Trial {trial.id} has not reported for {limit:g} s (report_timeout_s); its process is killed."
             self.emit(Noticed(at=self.wall_clock(), trial=trial.id, text=text))
             self.executor.kill(AttemptKey(trial.id, trial.live.attempt))
+
+    def _heed_stopper(self) -> None:
+        if self.state.stopping is None and self.judge.wants_end():
+            self.emit(StopRequested(at=self.wall_clock(), reason="stopper"))
+
+    def _check_resources(self) -> None:
+        """Refuse to wait for ever: a restore may have less than the trials were made for."""
+        state = self.state
+        for trial_id in (*state.ahead, *state.pending):
+            check_resources(state.trials[trial_id].resources or {}, state.capacity, whom=f"Trial {trial_id}")
 
     def _check_budget(self, now: float) -> None:
         budget = self.state.spec.time_budget_s

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from perdure.core.commands import Command, Delete, Finish, Launch, MakeDurable, Retire, StopAttempt, Suggest
 from perdure.core.events import Source
-from perdure.core.state import State, Trial, is_there, key
-from perdure.core.transitions import unneeded
+from perdure.core.state import State, Trial, is_there, key, unneeded
 
 
 def plan(state: State, *, may_suggest: bool = True) -> list[Command]:
@@ -54,8 +53,15 @@ def source_of(state: State, trial: Trial) -> Source | None:
 
 
 def segment_of(state: State, trial: Trial) -> int:
-    """Return the segment in which the trial's next attempt reports: a clone opens a new one."""
-    return trial.segment + 1 if is_there(state, trial.start) else trial.segment
+    """Return the segment in which the trial's next attempt reports.
+
+    A clone opens a new one, and so does a trial that goes back to before it was cloned, because the clone's own
+    checkpoints are damaged: what it reports then follows from other rows than those of the clone's segment.
+    """
+    source, latest = source_of(state, trial), trial.latest
+    is_own = source is not None and source.trial == trial.id and latest is not None
+    goes_back = is_own and latest is not None and latest.segment != trial.segment
+    return trial.segment + 1 if goes_back or is_there(state, trial.start) else trial.segment
 
 
 def _keep_house(state: State) -> list[Command]:

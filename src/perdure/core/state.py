@@ -11,6 +11,7 @@ import enum
 
 import msgspec
 
+from perdure.core import retention
 from perdure.core.events import CheckpointInfo, Data, Decision, ErrorInfo, Reported, Source, Spec
 
 
@@ -86,7 +87,7 @@ class Trial(msgspec.Struct, kw_only=True, omit_defaults=True):
     donor: Source | None = None
     """The checkpoint this trial was cloned from, held until the clone has a durable one of its own."""
     from_scratch: bool = False
-    """The next attempt starts without a checkpoint, because a restore said so."""
+    """Attempts start without a checkpoint until the trial has saved a new one, because a restore said so."""
 
     decision: Decision | None = None
     """STOP or PAUSE that was decided and has not come true yet."""
@@ -192,10 +193,10 @@ def let_go(state: State, trial: Trial) -> None:
 def thin_out(state: State, trial: Trial) -> None:
     """Of a finished trial's checkpoints, list only the latest and those that a clone still needs.
 
-    Not before the last of them is on the disk: until then one may still have to be retired.
+    Not before the last of them is on the disk and those that the policy does not keep are retired.
     """
     latest = trial.latest
-    if trial.config is None and latest is not None and not trial.undurable:
+    if trial.config is None and latest is not None and not trial.undurable and not unneeded(state, trial):
         trial.checkpoints = {
             number: info
             for number, info in trial.checkpoints.items()
@@ -203,11 +204,31 @@ def thin_out(state: State, trial: Trial) -> None:
         }
 
 
+def in_use_of(state: State, trial: Trial) -> set[int]:
+    """Return the numbers of this trial's checkpoints that somebody reads or pinned."""
+    if not state.in_use and not trial.pinned:
+        return set()
+    used = {number for number in trial.checkpoints if f"{trial.id}/{number}" in state.in_use}
+    return used.union(trial.pinned)
+
+
+def unneeded(state: State, trial: Trial) -> list[int]:
+    """Return the numbers of this trial's checkpoints that may be retired now."""
+    policy = retention.policy_of(state.spec)
+    if isinstance(policy, retention.KeepAll):
+        return []
+    infos = list(trial.checkpoints.values())
+    durable = trial.checkpoints.keys() - {*trial.undurable, *trial.unsafe}
+    # The oldest on its way to the disk stays until it is there: it is the one that is being synced.
+    in_use = in_use_of(state, trial) | set(trial.undurable[:1])
+    return retention.to_retire(policy, infos, durable=durable, in_use=in_use)
+
+
 def rearm(state: State) -> None:
     """Put every unmet goal on the agenda again, as after a replay."""
     state.agenda = Agenda(
         stop=dict.fromkeys(state.live) if state.stopping else {},
-        retention=dict.fromkeys((*state.ahead, *state.pending, *state.paused, *state.live)),
+        retention=dict.fromkeys(trial.id for trial in state.trials.values() if len(trial.checkpoints) > 1),
         durable=dict(state.undurable),
         delete=dict(state.deletable),
         finished=state.agenda.finished,

@@ -31,7 +31,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from perdure.core import retention
 from perdure.core.events import (
     Action,
     AnyEvent,
@@ -188,7 +187,6 @@ def _attempt_planned(state: State, event: AttemptPlanned) -> None:
     trial.judged = max(trial.judged, event.iteration)  # a clone's rows go on from its donor's
     trial.attempts = event.attempt
     trial.live = Attempt(attempt=event.attempt, start=event.start, devices=event.devices)
-    trial.from_scratch = False
     trial.start = None
     trial.iteration = event.iteration
     trial.time_total_s = event.time_total_s
@@ -253,8 +251,8 @@ def _trial_requeued(state: State, event: TrialRequeued) -> None:
     trial.skipped = False
     trial.decision = None
     trial.owes_save = False
-    trial.from_scratch = event.from_scratch
     if event.from_scratch:
+        trial.from_scratch = True
         trial.segment += 1
         trial.judged = 0
         trial.iteration = 0
@@ -281,7 +279,7 @@ def _checkpoints_durable(state: State, event: CheckpointsDurable) -> None:
         info = trial.checkpoints.get(source.number)
         if info is not None and info.segment == trial.segment and trial.start is None:
             _let_go_of_donor(state, trial)
-        if trial.status.finished and not unneeded(state, trial):
+        if trial.status.finished:
             thin_out(state, trial)
 
 
@@ -378,7 +376,7 @@ def _rest(state: State, trial: Trial, status: Status) -> None:
     elif not trial.owes_save:
         trial.decision = None
     trial.resume = False
-    if status is Status.PENDING and state.stopping is not None and not state.resumable:
+    if not status.finished and state.stopping is not None and not state.resumable:
         status = Status.TERMINATED
     if status is not trial.status:
         _move(state, trial, status)
@@ -398,10 +396,11 @@ def _end_attempt(state: State, trial: Trial) -> None:
 def _reject(state: State, trial: Trial, source: Source, error: ErrorInfo | None) -> None:
     """Set a damaged checkpoint aside, and fall back to the next older one."""
     trial.rejected += 1
-    owner = state.trials[source.trial]
-    owner.checkpoints.pop(source.number, None)
-    _drop_undurable(state, owner, source.number)
-    _ask_for_oldest(state, owner)
+    owner = state.trials.get(source.trial)  # a history lets go of finished donors
+    if owner is not None:
+        owner.checkpoints.pop(source.number, None)
+        _drop_undurable(state, owner, source.number)
+        _ask_for_oldest(state, owner)
     state.in_use.pop(key(source), None)
     if trial.checkpoints:
         _rest(state, trial, Status.PENDING)
@@ -441,6 +440,7 @@ def _clone(state: State, trial: Trial, action: Action) -> None:
     _let_go_of_donor(state, trial)
     if action.donor is not None and is_there(state, action.donor):
         trial.start = trial.donor = action.donor
+        trial.from_scratch = False
         _hold(state, action.donor)
     if action.config is not None:
         trial.config = action.config
@@ -448,6 +448,7 @@ def _clone(state: State, trial: Trial, action: Action) -> None:
 
 def _commit(state: State, trial: Trial, info: CheckpointInfo) -> None:
     trial.checkpoints[info.number] = info
+    trial.from_scratch = False
     trial.next_checkpoint = max(trial.next_checkpoint, info.number + 1)
     trial.undurable = (*trial.undurable, info.number)
     source = Source(trial=trial.id, number=info.number)
@@ -510,26 +511,6 @@ def _live(trial: Trial, attempt: int) -> Attempt:
     if trial.live is None or trial.live.attempt != attempt:
         raise InternalError(f"Attempt {attempt} is not the live one. {story(trial)}")
     return trial.live
-
-
-def in_use_of(state: State, trial: Trial) -> set[int]:
-    """Return the numbers of this trial's checkpoints that somebody reads or pinned."""
-    if not state.in_use and not trial.pinned:
-        return set()
-    used = {number for number in trial.checkpoints if f"{trial.id}/{number}" in state.in_use}
-    return used.union(trial.pinned)
-
-
-def unneeded(state: State, trial: Trial) -> list[int]:
-    """Return the numbers of this trial's checkpoints that may be retired now."""
-    policy = retention.policy_of(state.spec)
-    if isinstance(policy, retention.KeepAll):
-        return []
-    infos = list(trial.checkpoints.values())
-    durable = trial.checkpoints.keys() - {*trial.undurable, *trial.unsafe}
-    # The oldest on its way to the disk stays until it is there: it is the one that is being synced.
-    in_use = in_use_of(state, trial) | set(trial.undurable[:1])
-    return retention.to_retire(policy, infos, durable=durable, in_use=in_use)
 
 
 def story(trial: Trial) -> str:
