@@ -371,6 +371,7 @@ class Session:
             self.loggers,
             on_problem=lambda text: self.display.output("loggers", text),
             load_objects=objects_in(self.path),
+            is_lost=lambda: self.journal.lost,
         )
         follower.start()
         self.stack.callback(follower.close)

@@ -214,7 +214,7 @@ def test_an_unknown_durability_is_refused(trial: Path) -> None:
 @pytest.mark.parametrize("held", ["checkpoint", "file"])
 def test_a_number_that_is_taken_is_never_replaced(saver: Saver, trial: Path, folder: Folder, held: str) -> None:
     if held == "checkpoint":
-        commit(Saver(trial, trial="t1", attempt=1), folder({"a": b"theirs"}))
+        commit(Saver(trial, trial="t1", attempt=9), folder({"a": b"theirs"}))
     else:
         (trial / "checkpoint_000000").write_bytes(b"theirs")
     staged = fill(saver.staging(), {"a": b"ours"})
@@ -387,3 +387,14 @@ def test_without_kernel_copying_large_files_arrive_too(
     monkeypatch.setattr(copying, "_copy_range", lambda *_: False)
     commit(saver, folder({"large": LARGE}))
     assert contents(trial / "checkpoint_000000") == {"large": LARGE}
+
+
+def test_a_number_that_an_earlier_attempt_took_without_being_heard_is_taken_back(trial: Path, folder: Folder) -> None:
+    """The worker of a driver that lost the experiment was still saving when the next driver's worker had begun."""
+    earlier, later = Saver(trial, trial="t1", attempt=1), Saver(trial, trial="t1", attempt=2)
+    commit(earlier, folder({"a": b"theirs"}))
+    commit(later, folder({"a": b"ours"}))
+    assert contents(trial / "checkpoint_000000") == {"a": b"ours"}
+    with pytest.raises(CheckpointError, match="already there"):
+        commit(Saver(trial, trial="t1", attempt=1), folder({"a": b"theirs"}))
+    assert contents(trial / "checkpoint_000000") == {"a": b"ours"}

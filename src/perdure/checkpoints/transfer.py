@@ -214,8 +214,7 @@ class Saver:
             fsync_tree(staged)
             fault_point("commit.synced")
         try:
-            # A rename cannot replace a directory that holds anything, and a checkpoint holds its manifest.
-            os.rename(staged, target)
+            self._rename(staged, target)
         except OSError as error:
             remove_file(path)
             if os.path.lexists(target):
@@ -235,6 +234,28 @@ class Saver:
                 self._remove_quietly(target)
                 raise
         fault_point("commit.done")
+
+    def _rename(self, staged: str, target: str) -> None:
+        """Rename. That cannot replace a directory that holds anything, and a checkpoint holds its manifest.
+
+        But for one that an earlier attempt made after this one had begun: its driver had lost the experiment, so
+        nobody was told of it, and nobody ever will be.
+        """
+        try:
+            os.rename(staged, target)
+        except OSError:
+            if not self._is_of_earlier_attempt(target):
+                raise
+            remove_file(os.path.join(target, MANIFEST))
+            remove_tree(target)
+            os.rename(staged, target)
+
+    def _is_of_earlier_attempt(self, target: str) -> bool:
+        try:
+            found = read_manifest(target)
+        except PerdureError:
+            return False
+        return found.trial == self._trial and found.attempt < self._attempt
 
     def _sync_name(self) -> None:
         fsync_path(self._trial_path)

@@ -130,6 +130,11 @@ class FileJournal:
         """Of the record appended last; the end of the header before the first."""
         return Position(self._epoch, self._written.sequence, self._written.offset)
 
+    @property
+    def lost(self) -> bool:
+        """Whether another driver has taken over, as far as that can be told without looking at the claim."""
+        return isinstance(self._failure, ClaimLostError) or os.access(self._successor, os.F_OK)
+
     # --- writing
 
     @property

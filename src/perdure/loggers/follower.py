@@ -487,6 +487,7 @@ class LoggerFollower:
         on_problem: Given a text for the first error of each logger, on the thread.
         load_objects: See `Follower`.
         interval_s: Seconds between looks at the journal.
+        is_lost: Whether another driver has taken over: then the files are that one's, and are left alone.
     """
 
     def __init__(
@@ -498,7 +499,9 @@ class LoggerFollower:
         on_problem: Callable[[str], None] | None = None,
         load_objects: ObjectLoader | None = None,
         interval_s: float = INTERVAL_S,
+        is_lost: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._is_lost = is_lost
         self._follower = Follower(
             path, reader, loggers, on_problem=on_problem, load_objects=load_objects, pause=self._nap
         )
@@ -560,8 +563,9 @@ class LoggerFollower:
                 self._turn()
             self._turn()
             fault_point("loggers.ending")
-            self._follower.end_experiment()
-            self._follower.close()
+            if not self._is_lost():
+                self._follower.end_experiment()
+                self._follower.close()
             fault_point("loggers.closed")
         except BaseException:  # the thread's end is not the experiment's
             self._on_problem(f"The loggers have stopped; trials go on.\n{traceback.format_exc()}")
@@ -573,7 +577,7 @@ class LoggerFollower:
     def _turn(self) -> None:
         with self._drained:
             wanted = self._wanted
-        if self._news or wanted != self._done:
+        if (self._news or wanted != self._done) and not self._is_lost():
             self._news = False
             fault_point("loggers.begin")
             self._follower.follow()

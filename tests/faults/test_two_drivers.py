@@ -1,0 +1,99 @@
+"""P5 with whole experiments: a second driver beside one that lives, is stalled, is dead, or is on another host."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from perdure.journal.claim import read_claim
+from tests.crash.harness import (
+    NAME,
+    assert_whole,
+    output_of,
+    read_experiment,
+    rows_reported,
+    wait_for_end,
+    wait_until,
+)
+from tests.faults.machines import driver, needs_another_host, python_of
+
+SLOW = ("steps=8", "pause=0.15", "samples=2")
+
+
+def refusal(storage: Path) -> str:
+    """Start a second driver, which has to be refused, and return what it says."""
+    before = len(output_of(storage).read_text())
+    with driver(storage, *SLOW) as second:
+        assert second.wait(timeout=60) == 1
+    return output_of(storage).read_text()[before:].strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("state", ["alive", "stalled"])
+def test_a_driver_on_this_host_keeps_a_second_one_out(tmp_path: Path, state: str) -> None:
+    with driver(tmp_path, *SLOW) as first:
+        wait_until(lambda: rows_reported(tmp_path) >= 2)
+        if state == "stalled":
+            first.suspend()
+        told = refusal(tmp_path)
+        claim = read_claim(tmp_path / NAME)
+        assert claim is not None
+        assert "ExperimentLockedError" in told
+        assert f"host {claim.host}, pid {first.pid}, started 2" in told
+        assert f"stop it (kill {first.pid})" in told
+        first.resume()
+        history = wait_for_end(first, tmp_path)
+    assert_whole(history, samples=2, steps=8)
+    assert all(len(trial.attempts) == 1 for trial in history.trials.values())
+
+
+def test_a_dead_drivers_experiment_is_taken_over_at_once(tmp_path: Path) -> None:
+    """Well before its lease of an hour is over."""
+    with driver(tmp_path, *SLOW, lease_s=3600) as first:
+        wait_until(lambda: rows_reported(tmp_path) >= 4)
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        with driver(tmp_path, *SLOW) as second:
+            assert_whole(wait_for_end(second, tmp_path), samples=2, steps=8)
+
+
+def test_a_driver_halted_on_another_host_is_taken_over_when_its_lease_is_over(tmp_path: Path) -> None:
+    """Its workers go on saving; it stops at its next write, and nothing it wrote after counts."""
+    needs_another_host()
+    options = ("steps=4", "pause=1.5", "samples=2")
+    with driver(tmp_path, *options, lease_s=1.0, host="first") as first:
+        wait_until(lambda: rows_reported(tmp_path) >= 2)
+        halted = python_of(first)
+        halted.suspend()
+        told = refusal(tmp_path)
+        assert "host first, pid" in told
+        assert re.search(r"its claim holds for another \d s", told), told
+        wait_until(lambda: not read_claim(tmp_path / NAME).alive)  # type: ignore[union-attr]
+        # Its workers are in the middle of a step, and commit a checkpoint of the same number as the new ones will.
+        with driver(tmp_path, *options, host="second") as second:
+            wait_until(lambda: len(list((tmp_path / NAME).glob("journal-*.jsonl"))) == 2)
+            wait_until(lambda: rows_reported(tmp_path) >= 4)
+            halted.resume()
+            assert first.wait(timeout=30) == 1
+            history = wait_for_end(second, tmp_path)
+    assert "ClaimLostError" in output_of(tmp_path).read_text()
+    assert "This driver no longer owns the experiment" in output_of(tmp_path).read_text()
+    assert_whole(history, samples=2, steps=4)
+    hosts = {attempt.host for trial in history.trials.values() for attempt in trial.attempts}
+    assert hosts == {"first", "second"}
+
+
+def test_a_driver_that_died_on_another_host_is_taken_over_when_its_lease_is_over(tmp_path: Path) -> None:
+    needs_another_host()
+    with driver(tmp_path, *SLOW, lease_s=1.5, host="first") as first:
+        wait_until(lambda: rows_reported(tmp_path) >= 4)
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+    told = refusal(tmp_path)
+    assert "host first, pid" in told
+    wait_until(lambda: not read_claim(tmp_path / NAME).alive)  # type: ignore[union-attr]
+    with driver(tmp_path, *SLOW) as second:
+        assert_whole(wait_for_end(second, tmp_path), samples=2, steps=8)
+    assert len(read_experiment(tmp_path / NAME).trials) == 2
