@@ -4,7 +4,19 @@ import shutil
 
 import pytest
 
-from perdure.core.events import Action, Decision, Outcome, Reported, Source, Spec, TrialRequeued
+from perdure.core.events import (
+    Action,
+    AttemptEnded,
+    CheckpointsUnsafe,
+    Decision,
+    ErrorInfo,
+    Outcome,
+    Reported,
+    Source,
+    Spec,
+    TrialActed,
+    TrialRequeued,
+)
 from perdure.core.state import Status
 from perdure.errors import ExperimentNotFoundError
 from perdure.history import ExperimentHistory, RowOrigin, expand_row, flatten, read_experiment
@@ -262,3 +274,28 @@ def test_a_row_has_rays_columns_in_rays_order():
 
 def test_flatten_joins_keys():
     assert flatten({"a": 1, "b": {"c": 2, "d": {"e": [3]}}, "f": {}}) == {"a": 1, "b/c": 2, "b/d/e": [3]}
+
+
+def test_what_concerns_a_forgotten_trial_is_ignored(written):
+    donor, clone = written.trial(), written.trial()
+    written.attempt(donor)
+    written.report(donor, 1, {"loss": 1.0}, checkpoint=0)
+    written.end(donor)
+    history = read_experiment(written.path)
+    history.forget(donor)
+    source = Source(trial=donor, number=0)
+    written.write(CheckpointsUnsafe(at=9.0, items=(source,)))
+    written.attempt(clone)
+    written.report(clone, 1, {"loss": 2.0}, decision=Decision.PAUSE)
+    action = Action(trial=clone, decision=Decision.CONTINUE, config={"lr": 3}, donor=source)
+    written.write(TrialActed(at=9.0, action=action))
+    written.end(clone, Outcome.PAUSED)
+    written.attempt(clone, source, iteration=1, segment=1)
+    written.write(
+        AttemptEnded(
+            at=9.0, trial=clone, attempt=2, outcome=Outcome.REJECTED, error=ErrorInfo(kind="E"), rejected=source
+        )
+    )
+    history.refresh()
+    assert list(history.trials) == [clone]
+    assert history.trials[clone].status is Status.ERROR

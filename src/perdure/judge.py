@@ -375,7 +375,13 @@ class TrialList(Sequence[TrialView]):
         return (self._judge.view(trial) for trial in list(self._judge.state.trials.values()))
 
 
-def check_resources(resources: dict[str, float], capacity: dict[str, float], *, whom: str) -> None:
+def check_resources(
+    resources: dict[str, float],
+    capacity: dict[str, float],
+    *,
+    whom: str,
+    advice: str = "Ask for less with with_resources(...).",
+) -> None:
     """Refuse what no machine of this experiment can ever give.
 
     Raises:
@@ -393,7 +399,7 @@ def check_resources(resources: dict[str, float], capacity: dict[str, float], *, 
         if amount > capacity[name] + 1e-9:
             raise ResourceError(
                 f"{whom} asks for {amount:g} {name}, and this machine has {capacity[name]:g} in all; "
-                "it could never start. Ask for less with with_resources(...)."
+                f"it could never start. {advice}"
             )
 
 

@@ -577,7 +577,12 @@ class Runner:
         """Refuse to wait for ever: a restore may have less than the trials were made for."""
         state = self.state
         for trial_id in (*state.ahead, *state.pending):
-            check_resources(state.trials[trial_id].resources or {}, state.capacity, whom=f"Trial {trial_id}")
+            check_resources(
+                state.trials[trial_id].resources or {},
+                state.capacity,
+                whom=f"Trial {trial_id}",
+                advice="Nothing was started. Restore the experiment where there is as much as it began with.",
+            )
 
     def _check_budget(self, now: float) -> None:
         budget = self.state.spec.time_budget_s

@@ -11,6 +11,7 @@ writes is waited for (no fsync): after a power cut an older snapshot, or none, s
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -29,6 +30,8 @@ PERIOD_S = 10.0
 SHARE = 0.05
 KEPT = 2
 STATE = "state.json"
+
+_log = logging.getLogger(__name__)
 
 
 class SnapshotDamagedError(Exception):
@@ -67,6 +70,7 @@ class Snapshots:
         self.save_plugins = save_plugins
         self.period_s = period_s
         self._due_at: float | None = None
+        self._complained = False
 
     def maybe(self, state: State, position: Position, now: float) -> None:
         """Write a snapshot if it is time for one."""
@@ -83,7 +87,8 @@ class Snapshots:
     def write(self, state: State, position: Position) -> None:
         """Write a snapshot now, and remove all but the newest ones.
 
-        A storage that refuses it is no reason to end a run: the journal has everything.
+        A storage that refuses it, or a plugin that cannot be saved, is no reason to end a run: the journal has
+        everything that was reported. A plugin's failure is logged, once.
         """
         final = self.directory / f"snapshot-{position.sequence}"
         staging = self.directory / f".snapshot-{position.sequence}.{os.getpid()}"
@@ -109,9 +114,22 @@ class Snapshots:
         except OSError:
             shutil.rmtree(staging, ignore_errors=True)
             return
+        except Exception:  # of user code: whatever a callback, stopper, scheduler or searcher raises
+            shutil.rmtree(staging, ignore_errors=True)
+            self._complain()
+            return
         for old in sorted(_numbers(self.directory))[:-KEPT]:
             shutil.rmtree(self.directory / f"snapshot-{old}", ignore_errors=True)
             fault_point("snapshot.removed")
+
+    def _complain(self) -> None:
+        if not self._complained:
+            self._complained = True
+            _log.warning(
+                "What the callbacks, stopper, scheduler and searcher remember could not be saved. Trials go on; a "
+                "restore tells these plugins again what was reported, and knows nothing else of their state.",
+                exc_info=True,
+            )
 
 
 def newest(

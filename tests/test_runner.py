@@ -1,0 +1,122 @@
+"""The loop, by itself: what it does about silence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from perdure.checkpoints.manager import Backlog
+from perdure.core.events import (
+    AttemptPlanned,
+    AttemptStarted,
+    CheckpointInfo,
+    DriverStarted,
+    ExperimentCreated,
+    Reported,
+    Spec,
+    TrialCreated,
+)
+from perdure.core.state import State
+from perdure.executors.devices import DeviceLedger
+from perdure.journal.memory import MemoryJournal
+from perdure.runner import Runner, Settings
+from perdure.trainable.messages import AttemptKey, Report, Verdict
+
+KEY = AttemptKey("a", 1)
+
+
+class Executor:
+    """Keeps what it is asked for."""
+
+    def __init__(self) -> None:
+        self.answered: list[AttemptKey] = []
+        self.killed: list[AttemptKey] = []
+
+    def poll(self, timeout: float) -> Sequence[Any]:
+        return ()
+
+    def wake(self) -> None: ...
+
+    def reply(self, key: AttemptKey, verdict: Verdict) -> None:
+        self.answered.append(key)
+
+    def kill(self, key: AttemptKey) -> None:
+        self.killed.append(key)
+
+
+class Checkpoints:
+    """A disk that is behind for as long as `oldest_s` says."""
+
+    oldest_s = 0.0
+
+    def poll(self) -> Sequence[Any]:
+        return ()
+
+    def make_durable(self, *args: Any, **options: Any) -> None: ...
+
+    @property
+    def backlog(self) -> Backlog:
+        return Backlog(1, 1, self.oldest_s)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_trial_whose_answer_waits_for_the_disk_is_not_taken_for_silent() -> None:
+    executor, checkpoints, clock = Executor(), Checkpoints(), Clock()
+
+    def row(trial: Any, key: AttemptKey, report: Report) -> Reported:
+        return Reported(
+            at=0.0, trial="a", attempt=1, iteration=report.iteration, metrics={}, checkpoint=report.checkpoint
+        )
+
+    judge = SimpleNamespace(
+        report=row,
+        reported=lambda *_: None,
+        wants_end=lambda: False,
+        step_begins=lambda: None,
+        step_ends=lambda: None,
+    )
+    runner = Runner(
+        state=State(),
+        journal=MemoryJournal(),
+        executor=executor,  # type: ignore[arg-type]
+        judge=judge,  # type: ignore[arg-type]
+        checkpoints=checkpoints,  # type: ignore[arg-type]
+        ledger=DeviceLedger(()),
+        settings=Settings(path=Path("/nowhere"), report_timeout_s=10.0, backlog_s=60.0),
+        clock=clock,
+        wall_clock=lambda: 0.0,
+    )
+    for event in (
+        ExperimentCreated(at=0.0, name="e", trainable="t", spec=Spec(), version="0"),
+        DriverStarted(at=0.0, epoch=1, host="h", pid=1, process_start=0.0),
+        TrialCreated(at=0.0, trial="a", number=0, name="a", directory="a", config={}),
+        AttemptPlanned(at=0.0, trial="a", attempt=1),
+        AttemptStarted(at=0.0, trial="a", attempt=1, host="h", pid=2, process_start=0.0),
+    ):
+        runner.emit(event)
+
+    def report(number: int) -> None:
+        info = CheckpointInfo(number=number, directory=f"checkpoint_{number:06d}", attempt=1, iteration=number + 1)
+        runner.receive(KEY, Report(iteration=number + 1, metrics={}, at=0.0, checkpoint=info))
+        runner.turn()
+
+    checkpoints.oldest_s = 61.0
+    report(0)
+    clock.now = 100.0
+    runner.turn()
+    assert (executor.answered, executor.killed) == ([], [])
+    checkpoints.oldest_s = 0.0
+    clock.now = 101.0
+    runner.turn()
+    assert (executor.answered, executor.killed) == ([KEY], [])
+    clock.now = 112.0
+    runner.turn()
+    assert executor.killed == [KEY]
