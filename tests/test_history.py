@@ -287,7 +287,7 @@ def test_what_concerns_a_forgotten_trial_is_ignored(written):
     written.write(CheckpointsUnsafe(at=9.0, items=(source,)))
     written.attempt(clone)
     written.report(clone, 1, {"loss": 2.0}, decision=Decision.PAUSE)
-    action = Action(trial=clone, decision=Decision.CONTINUE, config={"lr": 3}, donor=source)
+    action = Action(trial=clone, decision=Decision.CONTINUE, config={"lr": 3}, donor=source, resume=True)
     written.write(TrialActed(at=9.0, action=action))
     written.end(clone, Outcome.PAUSED)
     written.attempt(clone, source, iteration=1, segment=1)

@@ -437,10 +437,10 @@ class ExperimentHistory:
             case Reported(actions=actions) if actions and event.trial in known:
                 kept = tuple(_with_known_donor(each, known) for each in actions if each.trial in known)
                 return msgspec.structs.replace(event, actions=kept)
-            case TrialActed(action=action):
-                if action.trial not in known:
-                    return None
-                return msgspec.structs.replace(event, action=_with_known_donor(action, known))
+            case TrialActed(action=action, more=more):
+                all_of_it = (action, *more)
+                kept = tuple(_with_known_donor(each, known) for each in all_of_it if each.trial in known)
+                return msgspec.structs.replace(event, action=kept[0], more=kept[1:]) if kept else None
             case CheckpointPinned():
                 return event if event.item.trial in known else None
             case CheckpointsDurable() | CheckpointsUnsafe() | CheckpointsRetired() | CheckpointsDeleted():
@@ -585,7 +585,7 @@ def _with_known_donor(action: Action, known: Mapping[str, Trial]) -> Action:
     """Return an action that needs no forgotten donor: that the trial goes on is all that a history asks of it."""
     if action.donor is None or action.donor.trial in known:
         return action
-    return msgspec.structs.replace(action, donor=None, resume=True)
+    return msgspec.structs.replace(action, donor=None)
 
 
 def read_experiment(path: str | os.PathLike[str]) -> ExperimentHistory:

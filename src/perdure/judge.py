@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from perdure.checkpoint import Checkpoint
 from perdure.core.events import (
     Action,
@@ -24,7 +26,7 @@ from perdure.core.events import (
 from perdure.core.state import State, Status, Trial
 from perdure.errors import MetricError, PerdureError, ResourceError
 from perdure.history import RowOrigin, expand_row
-from perdure.journal.values import decode_config, encode_config, from_data, has_objects
+from perdure.journal.values import by_repr, decode_config, encode_config, from_data, has_objects
 from perdure.schedulers.base import judgement
 from perdure.searchers.driver import FINISHED, WAIT
 from perdure.trial_view import TrialView
@@ -146,6 +148,11 @@ class Judge:
     def _check_resources(self, trial_id: str, resources: dict[str, float]) -> None:
         check_resources(resources, self.state.capacity, whom=f"Trial {trial_id}")
 
+    def wake(self) -> tuple[Action, ...]:
+        """Ask the scheduler which paused trials go on, now that there is room and none else to use it."""
+        actions = self._carried(self.scheduler.wake(self))
+        return tuple(action for action in actions if not self.state.trials[action.trial].skipped)
+
     def created(self, trial: Trial) -> None:
         """A trial was created."""
         self.scheduler.on_trial_add(self, self.view(trial))
@@ -170,7 +177,8 @@ class Judge:
             row["done"] = True
         else:
             self.search.on_result(trial.id, row)
-        save = decision is not Decision.CONTINUE and self.saves_at_end
+        replaced = any(action.trial == trial.id and action.donor is not None for action in actions)
+        save = decision is not Decision.CONTINUE and self.saves_at_end and not replaced
         if self.callbacks:
             save = self.callbacks.on_trial_result(self.iteration, self.trials, view, row) or save
         view.last_result = row
@@ -218,7 +226,22 @@ class Judge:
             return trial.decision, ()  # decided by another trial's report, or by a person
         if self.stopper(trial.id, row):
             return Decision.STOP, ()
-        return judgement(self.scheduler, trial.id, self.scheduler.on_trial_result(self, view, row))
+        decision, actions = judgement(self.scheduler, trial.id, self.scheduler.on_trial_result(self, view, row))
+        return decision, self._carried(actions)
+
+    def _carried(self, actions: Sequence[Action] | None) -> tuple[Action, ...]:
+        """Return a scheduler's actions as they are journaled, their configurations as data."""
+        return tuple(action if action.config is None else self._reconfigured(action) for action in actions or ())
+
+    def _reconfigured(self, action: Action) -> Action:
+        trial = self.state.trials[action.trial]
+        assert action.config is not None
+        self.view(trial).config = dict(action.config)
+        data, objects = encode_config(action.config)
+        if objects:
+            # The trial's earlier configuration holds until the record is written, so its objects are kept beside.
+            self.save_config(trial.directory, {**self.load_objects(trial.directory), **by_repr(data, objects)})
+        return msgspec.structs.replace(action, config=data)
 
     def _row(self, trial: Trial, report: Report) -> dict[str, Any]:
         origin = self._origins.get(trial.id) or self._originate(trial)
@@ -299,7 +322,7 @@ class Judge:
         self._views.pop(trial.id, None)
         self._origins.pop(trial.id, None)
         self.stopper.forget(trial.id)
-        return actions or ()
+        return self._carried(actions)
 
     # --- views ------------------------------------------------------------------------------------------------------
 

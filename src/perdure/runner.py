@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from perdure.checkpoints.manager import Deleted, Durable, Failed
-from perdure.core.commands import Command, Delete, Finish, Launch, MakeDurable, Retire, StopAttempt, Suggest
+from perdure.core.commands import Command, Delete, Finish, Launch, MakeDurable, Retire, StopAttempt, Suggest, Wake
 from perdure.core.events import (
     Action,
     AnyEvent,
@@ -219,12 +219,13 @@ class Runner:
 
     def follow_up(self) -> None:
         """Carry out the plan until it has nothing more to say."""
-        may_suggest = not self._searcher_waits
-        while commands := plan(self.state, may_suggest=may_suggest):
+        may_wake = True
+        while commands := plan(self.state, may_suggest=not self._searcher_waits, may_wake=may_wake):
             for command in commands:
-                if not self.carry_out(command):
+                if isinstance(command, Wake):
+                    may_wake = self._wake()
+                elif not self.carry_out(command):
                     return
-            may_suggest = not self._searcher_waits
 
     @property
     def ran_s(self) -> float:
@@ -344,6 +345,8 @@ class Runner:
                 return self._launch(self.state.trials[command.trial])
             case Suggest():
                 return self._suggest()
+            case Wake():
+                self._wake()
             case StopAttempt():
                 self._stop_attempt(self.state.trials[command.trial])
             case Retire():
@@ -443,6 +446,13 @@ class Runner:
         if not isinstance(event, SearchEnded):
             self.judge.created(self.state.trials[event.trial])
         return True
+
+    def _wake(self) -> bool:
+        """Ask which paused trials go on; False if none does."""
+        actions = self.judge.wake()
+        if actions:
+            self.emit(TrialActed(at=self.wall_clock(), action=actions[0], more=actions[1:]))
+        return bool(actions)
 
     def _stop_attempt(self, trial: Trial) -> None:
         if trial.live is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from perdure.core.commands import Finish, Launch, MakeDurable, Retire, Suggest
+from perdure.core.commands import Finish, Launch, MakeDurable, Retire, Suggest, Wake
 from perdure.core.events import (
     Action,
     CheckpointsRetired,
@@ -16,7 +16,7 @@ from perdure.core.events import (
     TrialActed,
     TrialRequeued,
 )
-from perdure.core.planner import source_of
+from perdure.core.planner import plan, source_of
 from perdure.core.state import Status
 from perdure.errors import InternalError
 from tests.core.experiment import Experiment, without_agenda
@@ -165,7 +165,7 @@ def test_a_clone_holds_its_donor_until_it_has_a_durable_checkpoint_of_its_own() 
     experiment.start("donor", "clone")
     experiment.report("donor", save=True)
     donor = Source(trial="donor", number=0)
-    action = Action(trial="clone", decision=Decision.PAUSE, donor=donor, config={"lr": 0.2})
+    action = Action(trial="clone", decision=Decision.PAUSE, donor=donor, config={"lr": 0.2}, resume=True)
     experiment.report("clone", save=True, actions=(action,))
     for _ in range(3):
         experiment.report("donor", save=True)
@@ -190,7 +190,7 @@ def test_a_clone_that_dies_before_its_first_checkpoint_starts_at_the_donor_again
     experiment.report("donor", save=True)
     experiment.report("clone", save=True)
     donor = Source(trial="donor", number=0)
-    action = Action(trial="clone", decision=Decision.PAUSE, donor=donor, config={})
+    action = Action(trial="clone", decision=Decision.PAUSE, donor=donor, config={}, resume=True)
     experiment.apply(TrialActed(at=0.0, action=action))
     experiment.end("clone", Outcome.PAUSED)
     experiment.start("clone")
@@ -205,9 +205,57 @@ def test_a_paused_trial_waits_to_be_woken() -> None:
     experiment.report("a", save=True, decision=Decision.PAUSE)
     experiment.end("a", Outcome.PAUSED)
     experiment.apply(SearchEnded(at=0.0))
-    assert experiment.plan_all()[-1] == Finish(finished=False)
+    assert experiment.plan_all()[-1] == Wake()
+    assert plan(experiment.state, may_wake=False) == [Finish(finished=False)]
     experiment.apply(TrialActed(at=0.0, action=Action(trial="a", decision=Decision.CONTINUE, resume=True)))
     assert experiment.plan()[-1] == Launch("a")
+
+
+def test_a_clone_that_is_not_resumed_waits_for_its_turn() -> None:
+    experiment = Experiment()
+    experiment.create("donor", "clone")
+    experiment.start("donor", "clone")
+    experiment.report("donor", save=True)
+    donor = Source(trial="donor", number=0)
+    action = Action(trial="clone", decision=Decision.PAUSE, donor=donor, config={})
+    experiment.report("clone", save=True, decision=Decision.PAUSE, actions=(action,))
+    experiment.end("clone", Outcome.PAUSED)
+    assert experiment.status("clone") is Status.PAUSED
+    experiment.apply(TrialActed(at=0.0, action=Action(trial="clone", decision=Decision.CONTINUE, resume=True)))
+    assert source_of(experiment.state, experiment.trial("clone")) == donor
+
+
+def test_what_is_decided_together_is_one_record() -> None:
+    experiment = Experiment()
+    experiment.create("a", "b")
+    experiment.start("a", "b")
+    for name in ("a", "b"):
+        experiment.report(name, save=True, decision=Decision.PAUSE)
+        experiment.end(name, Outcome.PAUSED)
+    go_on = [Action(trial=name, decision=Decision.CONTINUE, resume=True) for name in ("b", "a")]
+    experiment.apply(TrialActed(at=0.0, action=go_on[0], more=tuple(go_on[1:])))
+    assert list(experiment.state.ahead) == ["b", "a"]
+
+
+def test_other_resources_hold_from_the_next_attempt_on() -> None:
+    experiment = Experiment(capacity={"CPU": 4.0})
+    experiment.create("a")
+    experiment.start("a")
+    more = Action(trial="a", decision=Decision.PAUSE, resources={"CPU": 3.0}, resume=True)
+    experiment.report("a", save=True, decision=Decision.PAUSE, actions=(more,))
+    assert experiment.state.used == {"CPU": 1.0}
+    experiment.end("a", Outcome.PAUSED)
+    experiment.start("a")
+    assert experiment.state.used == {"CPU": 3.0}
+    experiment.end("a", Outcome.FINISHED)
+    assert experiment.state.used["CPU"] == 0.0
+
+
+def test_a_trial_that_does_not_run_has_other_resources_at_once() -> None:
+    experiment = Experiment(capacity={"CPU": 2.0})
+    experiment.create("a")
+    experiment.apply(TrialActed(at=0.0, action=Action(trial="a", decision=Decision.CONTINUE, resources={"CPU": 9.0})))
+    assert Launch("a") not in experiment.plan()  # there is no room
 
 
 @pytest.mark.parametrize("from_scratch", [False, True])

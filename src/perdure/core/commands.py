@@ -17,6 +17,10 @@ class Suggest(msgspec.Struct, frozen=True):
     """There is room for a trial and none waits: ask the searcher for one."""
 
 
+class Wake(msgspec.Struct, frozen=True):
+    """There is room, and none but paused trials to use it: ask the scheduler which of them go on."""
+
+
 class Launch(msgspec.Struct, frozen=True):
     """Start the next attempt of a trial that waits."""
 
@@ -54,4 +58,4 @@ class Finish(msgspec.Struct, frozen=True):
     """Whether the experiment is, too: False where a stop left unfinished trials for a restore."""
 
 
-Command = Union[Suggest, Launch, StopAttempt, Retire, MakeDurable, Delete, Finish]
+Command = Union[Suggest, Wake, Launch, StopAttempt, Retire, MakeDurable, Delete, Finish]

@@ -81,8 +81,11 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     trial: str
     decision: Decision
     config: Data | None = None
-    """With `donor`: the trial goes on from the donor's checkpoint with this configuration, in a new segment."""
+    """With `donor`: the trial's next attempt starts from the donor's checkpoint with this configuration, in a new
+    segment."""
     donor: Source | None = None
+    resources: dict[str, float] | None = None
+    """What the trial has from its next attempt on."""
     resume: bool = False
     """A paused trial may run again (decision CONTINUE)."""
 
@@ -268,6 +271,8 @@ class TrialActed(Event, frozen=True, kw_only=True, tag="trial_acted"):
     """A decision about a trial that no report caused: a scheduler's on completion, or a person's."""
 
     action: Action
+    more: tuple[Action, ...] = ()
+    """What was decided along with it, as one."""
     request: str = ""
     """Id of the control request it answers."""
 

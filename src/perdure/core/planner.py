@@ -6,15 +6,16 @@ without an event in between plans nothing twice but launches, which the runner a
 
 from __future__ import annotations
 
-from perdure.core.commands import Command, Delete, Finish, Launch, MakeDurable, Retire, StopAttempt, Suggest
+from perdure.core.commands import Command, Delete, Finish, Launch, MakeDurable, Retire, StopAttempt, Suggest, Wake
 from perdure.core.events import Source
 from perdure.core.state import State, Trial, is_there, key, unneeded
 
 
-def plan(state: State, *, may_suggest: bool = True) -> list[Command]:
+def plan(state: State, *, may_suggest: bool = True, may_wake: bool = True) -> list[Command]:
     """Return what is to be done now, and clear the agenda.
 
-    `may_suggest` is False when the searcher has just said that it has nothing for now.
+    `may_suggest` is False when the searcher has just said that it has nothing for now, and `may_wake` when the
+    scheduler has just said that paused trials stay so.
     """
     commands: list[Command] = []
     if state.agenda.stop:
@@ -29,10 +30,11 @@ def plan(state: State, *, may_suggest: bool = True) -> list[Command]:
     if head is not None:
         if _room(state, state.trials[head]):
             commands.append(Launch(head))
-    elif not state.search_ended:
-        if may_suggest and _any_room(state):
-            commands.append(Suggest())
-    elif not state.live and not commands:
+    elif not state.search_ended and may_suggest and _any_room(state):
+        commands.append(Suggest())
+    elif state.paused and may_wake and _any_room(state):
+        commands.append(Wake())
+    elif state.search_ended and not state.live and not commands:
         commands.append(Finish(finished=not state.unfinished))
     return commands
 

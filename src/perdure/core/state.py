@@ -56,6 +56,8 @@ class Trial(msgspec.Struct, kw_only=True, omit_defaults=True):
     config: Data | None = None
     searched: Data | None = None
     resources: dict[str, float] | None = None
+    next_resources: dict[str, float] | None = None
+    """What it is to have once its live attempt is over."""
     seed: int = 0
 
     status: Status = Status.PENDING

@@ -240,7 +240,8 @@ def _attempt_ended(state: State, event: AttemptEnded) -> None:
 
 
 def _trial_acted(state: State, event: TrialActed) -> None:
-    _act(state, event.action)
+    for action in (event.action, *event.more):
+        _act(state, action)
     state.trials[event.action.trial].skipped = event.request == SKIPPED
 
 
@@ -363,7 +364,7 @@ def _come_to_rest(state: State, trial: Trial, outcome: Outcome) -> None:
         again = state.spec.max_failures < 0 or trial.failures <= state.spec.max_failures
         _rest(state, trial, Status.PENDING if again else Status.ERROR)
     elif decided is Decision.PAUSE:
-        wakes = trial.resume or trial.start is not None or (state.resumable and trial.decision is None)
+        wakes = trial.resume or (state.resumable and trial.decision is None)
         _rest(state, trial, Status.PENDING if wakes else Status.PAUSED)
     else:
         _rest(state, trial, Status.PENDING)
@@ -391,6 +392,8 @@ def _end_attempt(state: State, trial: Trial) -> None:
     for name, amount in (trial.resources or {}).items():
         left = state.used.get(name, 0.0) - amount
         state.used[name] = left if left > 1e-9 else 0.0
+    if trial.next_resources is not None:
+        trial.resources, trial.next_resources = trial.next_resources, None
 
 
 def _reject(state: State, trial: Trial, source: Source, error: ErrorInfo | None) -> None:
@@ -421,6 +424,10 @@ def _act(state: State, action: Action) -> None:
         _clone(state, trial, action)
     elif action.config is not None:
         trial.config = action.config
+    if action.resources is not None and trial.live is not None:
+        trial.next_resources = action.resources
+    elif action.resources is not None:
+        trial.resources = action.resources
     if trial.live is not None:
         if action.decision is not Decision.CONTINUE:
             trial.decision = action.decision
@@ -431,7 +438,7 @@ def _act(state: State, action: Action) -> None:
         _move(state, trial, Status.TERMINATED)
     elif action.decision is Decision.PAUSE and trial.status is Status.PENDING:
         _move(state, trial, Status.PAUSED)
-    elif trial.status is Status.PAUSED and (action.resume or action.donor is not None):
+    elif trial.status is Status.PAUSED and action.resume:
         _move(state, trial, Status.PENDING)
 
 

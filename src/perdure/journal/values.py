@@ -296,6 +296,31 @@ def decode_config(data: Data, objects: Objects) -> dict[str, object]:
     return config
 
 
+def by_repr(data: Data, objects: Objects) -> dict[str, object]:
+    """Return the objects of an encoded configuration under keys that tell them from others at the same places.
+
+    So one file can hold the objects of a trial's earlier configurations along with those of its present one.
+    """
+    return {f"{place}={_shown(data, place)}": value for place, value in objects.items()}
+
+
+def _shown(data: object, place: str) -> object:
+    """Return the repr that stands at a place of an encoded configuration."""
+    for part in place.split("/"):
+        if type(data) is dict and "$tuple" in data:
+            data = data["$tuple"]
+        if type(data) is dict and "$map" in data:
+            data = data["$map"]
+        if type(data) is list:
+            item = data[int(part.removeprefix("#"))]
+            data = item[1] if part.startswith("#") else item
+        else:
+            assert type(data) is dict
+            data = data[part.replace("~1", "/").replace("~0", "~")]
+    assert type(data) is dict
+    return data["$py"]
+
+
 def has_objects(data: object) -> bool:
     """Say whether some leaf of the configuration is in `params.pkl`."""
     if type(data) is dict:
@@ -353,7 +378,7 @@ def _tagged(tag: str, content: object, path: Path, objects: Objects | None) -> o
 def _object(path: Path, shown: object, objects: Objects) -> object:
     name = _joined(path)
     try:
-        return objects[name]
+        return objects[f"{name}={shown}"] if f"{name}={shown}" in objects else objects[name]
     except KeyError:
         raise StorageError(
             f'The configuration\'s "{name}" ({shown}) is an object, and params.pkl does not hold it. '

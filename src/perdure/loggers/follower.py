@@ -228,7 +228,8 @@ class Follower:
                 self._saved(known, self._live_of(known), event.checkpoint, files)
                 self._settle(known.id, files)
         elif isinstance(event, TrialActed):
-            self._settle(event.action.trial, files)
+            for action in (event.action, *event.more):
+                self._settle(action.trial, files)
         elif isinstance(event, StopRequested):
             for trial_id in list(self._live):
                 self._settle(trial_id, files)

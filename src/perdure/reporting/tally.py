@@ -404,7 +404,8 @@ class Tally:
             self._look_again(line)
 
     def _trial_acted(self, event: TrialActed) -> None:
-        self._acted(event.action)
+        for action in (event.action, *event.more):
+            self._acted(action)
 
     def _look_again(self, line: TrialLine) -> None:
         line.status = self._state.trials[line.id].status

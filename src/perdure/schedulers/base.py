@@ -107,6 +107,17 @@ class TrialScheduler:
         """
         return _first(controller, TrialView.PENDING) or _first(controller, TrialView.PAUSED)
 
+    def wake(self, controller: Controller) -> Sequence[Action]:
+        """Return which paused trials go on: there is room, none waits, and the searcher has nothing for now.
+
+        Asked again whenever that is so, after a restore too: what is returned depends on what is known, not on who
+        asked before. All of it is journaled as one. By default what `choose_trial_to_run` returns, if it is overridden.
+        """
+        trial = self.choose_trial_to_run(controller) if self.chooses_trials else None
+        if trial is None or trial.status != TrialView.PAUSED:
+            return ()
+        return (Action(trial=trial.trial_id, decision=Decision.CONTINUE, resume=True),)
+
     @property
     def chooses_trials(self) -> bool:
         """Whether a subclass has its own idea of which trial runs next."""

@@ -353,7 +353,7 @@ class CloningScheduler(_Keyed):
         number = int(donor.checkpoint.path.rpartition("_")[2])
         config = {**trial.config, "factor": rng.randint(2, 999)}
         source = Source(trial=donor.trial_id, number=number)
-        clone = Action(trial=trial.trial_id, decision=Decision.PAUSE, donor=source, config=config)
+        clone = Action(trial=trial.trial_id, decision=Decision.PAUSE, donor=source, config=config, resume=True)
         return Judgement(self.PAUSE, [clone])
 
 
