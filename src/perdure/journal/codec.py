@@ -107,7 +107,7 @@ def encode_and_decode(event: AnyEvent, epoch: int, sequence: int) -> tuple[bytes
     """
     line = encode_event(event, epoch, sequence)
     try:
-        return line, decode(line)[2]
+        return line, _decode_sealed(line)[2]
     except JournalCorruptError as error:
         raise InternalError(f"This event would not be read back, so it was not written: {event!r:.2000}") from error
 
@@ -121,6 +121,10 @@ def decode(line: bytes) -> tuple[int, int, AnyEvent]:
     """
     if not is_sealed(line):
         raise JournalCorruptError(_why_unsealed(line))
+    return _decode_sealed(line)
+
+
+def _decode_sealed(line: bytes) -> tuple[int, int, AnyEvent]:
     try:
         record = _decode_record(line)
     except msgspec.DecodeError as error:
