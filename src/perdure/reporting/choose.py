@@ -36,10 +36,10 @@ def choose_display(
 
         return ReporterDisplay(progress_reporter, verbose=level)
     options = progress_reporter.options if isinstance(progress_reporter, TableReporter) else TableOptions()
-    from perdure.reporting.notebook import NotebookDisplay, in_notebook
-
     own = stream is None or stream is sys.stdout
     if own and (in_notebook() or isinstance(progress_reporter, JupyterNotebookReporter)):
+        from perdure.reporting.notebook import NotebookDisplay
+
         return NotebookDisplay(verbose=level, options=options)
     if live and is_terminal(sys.stdout if stream is None else stream):
         from perdure.reporting.live import LiveDisplay
@@ -57,6 +57,15 @@ def takes_over(reporter: ProgressReporter) -> bool:
         return True
     own = (name for name in ("should_report", "report", "frame", "display") if hasattr(kind, name))
     return any(not getattr(kind, name).__module__.startswith("perdure.reporting.") for name in own)
+
+
+def in_notebook() -> bool:
+    """Return whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    if ipython is None:
+        return False
+    shell = ipython.get_ipython()
+    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 def is_terminal(stream: TextIO) -> bool:

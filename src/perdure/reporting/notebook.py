@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import importlib
-import sys
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -68,15 +67,6 @@ def cell() -> Callable[[str], None]:
         shown = True
 
     return show
-
-
-def in_notebook() -> bool:
-    """Return whether this process is the kernel of a notebook."""
-    ipython = sys.modules.get("IPython")
-    if ipython is None:
-        return False
-    shell = ipython.get_ipython()
-    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 def frame_html(frame: Frame, *, above: Sequence[str] = (), below: Sequence[str] = ()) -> str:
