@@ -49,11 +49,13 @@ from perdure.executors.base import ExecutorEvent
 from perdure.executors.devices import DeviceLedger
 from perdure.executors.simulated import Die, Fail, Hang, Reject, ScriptStep, SimulatedExecutor, Step
 from perdure.history import ExperimentHistory
+from perdure.journal import codec
 from perdure.journal.base import Position
 from perdure.journal.memory import MemoryJournal, MemoryStore
 from perdure.judge import Judge
 from perdure.naming import Namer
 from perdure.recovery import adopt, recover, requeue
+from perdure.retelling import Retelling
 from perdure.runner import Runner, Settings
 from perdure.schedulers.base import Controller, Judgement, TrialScheduler
 from perdure.schedulers.fifo import FIFOScheduler
@@ -223,6 +225,10 @@ class Disk:
         where = PurePosixPath(path)
         return self.checkpoints.get(where.parent.name, {}).get(int(where.name.rpartition("_")[2]))
 
+    def events(self) -> list[AnyEvent]:
+        """Return what the journal holds."""
+        return [codec.decode(line)[2] for line in self.store.lines]
+
     def cut_power(self, rng: random.Random) -> None:
         """Forget what had not reached the disk."""
         self.boot += 1
@@ -363,6 +369,9 @@ class CloningScheduler(_Keyed):
 class World:
     """One seed: its workload, its faults, what outlives sessions, and what was promised so far."""
 
+    turns = TURNS
+    """More turns of the loop than this mean that a session does not end."""
+
     def __init__(
         self, seed: int, *, tell: bool = False, drawn: tuple[Workload, Faults] | None = None
     ) -> None:
@@ -372,8 +381,8 @@ class World:
         self.rng = random.Random(f"fate {seed}")
         self.disk = Disk()
         self.budget = self.faults.budget
-        self.acknowledged: dict[tuple[str, int, int], int] = {}
-        """(trial, segment, iteration) of each row that a trial was answered for, and its value."""
+        self.acknowledged: set[tuple[str, int, int]] = set()
+        """(trial, segment, iteration) of each row that a trial was answered for."""
         self.judged: set[tuple[str, int, int]] = set()
         self.sessions = 0
         self.events = 0
@@ -422,7 +431,7 @@ class World:
         while runner.over is None:
             runner.turn()
             turns += 1
-            if turns > TURNS:
+            if turns > self.turns:
                 raise BrokenPromiseError(f"the session does not end ({turns} turns)")
 
     @staticmethod
@@ -438,18 +447,14 @@ class World:
         state = recovered.state
         checkpoints = SimulatedCheckpoints(self)
         namer = Namer(trainable="t", seed=self.seed, token="simul", taken=self.disk.checkpoints, clock=executor.time)
-        search = SearchDriver(
-            None,
-            param_space={"factor": randint(2, 1000)},
-            num_samples=workload.samples,
-            seed=self.seed,
-        )
+        search = self._search()
         search.replay_suggested(state.created)
+        scheduler = self._scheduler()
         judge = Judge(
             state=state,
             path=str(PATH),
             search=search,
-            scheduler=self._scheduler(),
+            scheduler=scheduler,
             stopper=resolve_stopper(workload.stop),
             callbacks=CallbackList(),
             namer=namer,
@@ -496,10 +501,17 @@ class World:
                 capacity=executor.capacity(),
             )
         )
+        if scheduler.get_state() != {}:
+            for _ in Retelling(journal, path=str(PATH), scheduler=scheduler, stopper=None).run():
+                pass
         adopt(runner, recovered.unsettled)
         requeue(runner, ResumeConfig())
         self.check_history(finished=False)
         return runner
+
+    def _search(self) -> SearchDriver:
+        space = {"factor": randint(2, 1000)}
+        return SearchDriver(None, param_space=space, num_samples=self.workload.samples, seed=self.seed)
 
     def _scheduler(self) -> TrialScheduler:
         match self.workload.scheduler:
@@ -584,10 +596,10 @@ class World:
         """A power cut may take rows of the last second: what the journal no longer has was not promised for it."""
         kept = {
             (event.trial, event.segment, event.iteration)
-            for event in _events(self.disk.store)
+            for event in self.disk.events()
             if isinstance(event, Reported)
         }
-        self.acknowledged = {row: value for row, value in self.acknowledged.items() if row in kept}
+        self.acknowledged &= kept
         self.judged &= kept
 
     # --- what is checked ----------------------------------------------------------------------------------------------
@@ -618,12 +630,15 @@ class World:
             if key in self.judged:
                 raise BrokenPromiseError(f"row {key} was judged twice")
             self.judged.add(key)
+        self._check_value(event)
+
+    def _check_value(self, event: Reported) -> None:
         step, value, before, factor = (event.metrics[name] for name in ("step", "value", "before", "factor"))
         assert isinstance(before, int)
         assert isinstance(step, int)
         assert isinstance(factor, int)
         if value != advance(before, step, factor):
-            raise BrokenPromiseError(f"row {key} is wrong")
+            raise BrokenPromiseError(f"row {event} is wrong")
 
     def _check_start(self, event: AttemptPlanned) -> None:
         if event.start is None:
@@ -655,13 +670,13 @@ class World:
     def check_history(self, *, finished: bool) -> None:
         """What people would read is whole: every acknowledged row once, in order, each from the one before."""
         history = ExperimentHistory()
-        for index, event in enumerate(_events(self.disk.store)):
+        for index, event in enumerate(self.disk.events()):
             history.fold(Position(1, index + 1, 0), event)
         journaled: set[tuple[str, int, int]] = set()
-        for event in _events(self.disk.store):
+        for event in self.disk.events():
             if isinstance(event, Reported):
                 journaled.add((event.trial, event.segment, event.iteration))
-        missing = self.acknowledged.keys() - journaled
+        missing = self.acknowledged - journaled
         if missing:
             raise BrokenPromiseError(f"acknowledged rows are not in the journal: {sorted(missing)}")
         for trial in history.trials.values():
@@ -741,10 +756,7 @@ class FusedExecutor(SimulatedExecutor):
         self._world.burn()
         report = self._reports.get(key)
         if report is not None:
-            segment = self._alive[key].segment
-            value = report.metrics["value"]
-            assert isinstance(value, int)
-            self._world.acknowledged[key.trial, segment, report.iteration] = value
+            self._world.acknowledged.add((key.trial, self._alive[key].segment, report.iteration))
         super().reply(key, verdict)
         self._world.burn()
 
@@ -789,12 +801,6 @@ def _state_of(row: Data) -> tuple[int, int]:
     assert isinstance(step, int)
     assert isinstance(value, int)
     return step, value
-
-
-def _events(store: MemoryStore) -> list[AnyEvent]:
-    from perdure.journal import codec
-
-    return [codec.decode(line)[2] for line in store.lines]
 
 
 def simulate(seed: int, *, tell: bool = False, drawn: tuple[Workload, Faults] | None = None) -> World:
