@@ -14,8 +14,9 @@ from pathlib import Path
 
 import psutil
 
-from perdure.core.events import Data
+from perdure.core.events import Data, Reported
 from perdure.history import ExperimentHistory, TrialHistory, read_experiment
+from perdure.journal.file import FileJournalReader
 from perdure.journal.values import from_data
 from tests.crash.workload import NAME, expected_rows
 
@@ -134,16 +135,11 @@ def assert_whole(history: ExperimentHistory, *, samples: int = 4, steps: int = 1
 
 
 def assert_kept(storage: Path) -> None:
-    """Every row that `report` said is kept is in the journal now."""
-    kept: dict[str, int] = {}
-    for trial, what, step in _notes(storage):
-        if what == "kept":
-            kept[trial] = max(step, kept.get(trial, 0))
-    history = read_experiment(storage / NAME) if kept else None
-    for trial, step in kept.items():
-        assert history is not None
-        steps = [row for row, _ in values(history.trials[trial])]
-        assert step in steps, f"trial {trial} was told that row {step} is kept, and the journal has {steps}"
+    """Every row that `report` said is kept is in the journal now, superseded or not."""
+    kept = {(trial, step) for trial, what, step in _notes(storage) if what == "kept"}
+    events = (event for _, event in FileJournalReader(storage / NAME).read())
+    journaled = {(event.trial, event.metrics["step"]) for event in events if isinstance(event, Reported)}
+    assert not kept - journaled
 
 
 def assert_nothing_kept_was_done_again(storage: Path) -> None:
@@ -156,6 +152,12 @@ def assert_nothing_kept_was_done_again(storage: Path) -> None:
         else:
             assert kept.get(trial, 0) < step <= begun.get(trial, 0) + 1, (trial, step, kept, begun)
             begun[trial] = step
+
+
+def steps_begun(storage: Path) -> int:
+    """Return how many steps the workers have begun, over all drivers."""
+    path = log_of(storage)
+    return path.read_bytes().count(b" begins ") if path.exists() else 0
 
 
 def _notes(storage: Path) -> list[tuple[str, str, int]]:

@@ -28,12 +28,20 @@ from tests.crash.harness import (
     kill,
     output_of,
     start,
+    steps_begun,
 )
 
 IN_CI, IN_SOAK = 12, 200
 VICTIMS = ("driver", "driver", "worker", "template", "driver and workers", "everything")
-START_S, END_S = 0.1, 1.5
-"""The moment of a kill, after the driver was started; the later ones find it finished now and then."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Kill:
+    """Whom it hits, and when: so long after so many steps have begun, or after the start if `steps` is 0."""
+
+    victims: str
+    steps: int
+    after_s: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +51,8 @@ class Case:
     seed: int
     api: str
     options: dict[str, Any]
-    kills: list[tuple[str, float]]
-    """Victims, and seconds after the start of a driver."""
+    kills: list[Kill]
+    """One for each driver but the last; it may find that driver finished."""
 
 
 def draw(seed: int) -> Case:
@@ -63,8 +71,14 @@ def draw(seed: int) -> Case:
     }
     if rng.random() < 0.5:
         options["keep"] = rng.choice([1, 2])
-    kills = [(rng.choice(VICTIMS), rng.uniform(START_S, END_S)) for _ in range(rng.randint(1, 4))]
+    kills = [_draw_kill(rng, options["samples"] * options["steps"]) for _ in range(rng.randint(1, 4))]
     return Case(seed=seed, api=rng.choice(["function", "class"]), options=options, kills=kills)
+
+
+def _draw_kill(rng: random.Random, steps: int) -> Kill:
+    if rng.random() < 0.3:
+        return Kill(rng.choice(VICTIMS), 0, rng.uniform(0.1, 1.0))
+    return Kill(rng.choice(VICTIMS), rng.randint(1, max(2, steps // 3)), rng.uniform(0.0, 0.06))
 
 
 def _seeds() -> list[Any]:
@@ -79,15 +93,14 @@ def _seeds() -> list[Any]:
 def test_kills_at_random_moments_lose_nothing(tmp_path: Path, seed: int) -> None:
     case = draw(seed)
     print(case)
-    for victims, after_s in case.kills:
+    for blow in case.kills:
+        begun = steps_begun(tmp_path / "killed")
         driver = start(tmp_path / "killed", case.api, **case.options)
-        time.sleep(after_s)
-        strike(driver, victims)
-        if "driver" in victims or victims == "everything":
-            driver.wait()
-        else:
-            driver.wait(timeout=60)
-            assert driver.returncode == 0, output_of(tmp_path / "killed").read_text()
+        while driver.poll() is None and steps_begun(tmp_path / "killed") < begun + blow.steps:
+            time.sleep(0.002)
+        time.sleep(blow.after_s)
+        code = strike(driver, blow.victims)
+        assert code in (0, -9), output_of(tmp_path / "killed").read_text()
         assert_kept(tmp_path / "killed")
     history = finish(tmp_path / "killed", case.api, **case.options)
     assert_whole(history, samples=case.options["samples"], steps=case.options["steps"])
@@ -105,28 +118,33 @@ def expected_checkpoints(api: str, options: dict[str, Any]) -> int:
     return min(made, options.get("keep", made))
 
 
-def strike(driver: subprocess.Popen[bytes], victims: str) -> None:
-    """Kill some of the processes of a run, as they are now. One that is over already is let be."""
+def strike(driver: subprocess.Popen[bytes], victims: str) -> int:
+    """Kill some of the processes of a run, as they are now, and return the driver's exit code once it is over.
+
+    A run that is over already is let be.
+    """
     if driver.poll() is not None:
-        return
+        return driver.returncode
     os.kill(driver.pid, signal.SIGSTOP)  # it is to start nobody while we look
-    try:
-        others = family(driver)
-        template = [process for process in others if _parent(process) == driver.pid]
-        workers = [process for process in others if process not in template]
-        if victims in ("driver and workers", "everything", "worker"):
-            for process in workers[:1] if victims == "worker" else workers:
-                kill(process.pid)
-        if victims in ("everything", "template"):
-            for process in template:
-                kill(process.pid)
-    finally:
-        if victims in ("worker", "template"):
-            os.kill(driver.pid, signal.SIGCONT)
-        else:
-            kill(driver.pid)
-            driver.wait()
-            assert_gone(others)
+    others = family(driver)
+    template = [process for process in others if _parent(process) == driver.pid]
+    workers = [process for process in others if process not in template]
+    chosen = {
+        "driver": [],
+        "worker": workers[:1],
+        "template": template,
+        "driver and workers": workers,
+        "everything": others,
+    }[victims]
+    for process in chosen:
+        kill(process.pid)
+    if victims in ("worker", "template"):
+        os.kill(driver.pid, signal.SIGCONT)
+        return driver.wait(timeout=60)
+    kill(driver.pid)
+    driver.wait()
+    assert_gone(others)
+    return -9
 
 
 def _parent(process: psutil.Process) -> int:
