@@ -35,7 +35,6 @@ def test_a_time_budget_terminates_what_runs_and_what_waits(tuner: Start) -> None
     results = tuner(reports_often, time_budget_s=0.5, num_samples=2, max_concurrent_trials=1).fit()
     assert {result.status for result in results} == {"TERMINATED"}
     assert results[0].metrics["done"] is True
-    assert len((Path(results[0].path) / "result.json").read_text().splitlines()) >= 2
 
 
 @pytest.mark.parametrize("how", ["budget", "interrupt"])
