@@ -1,0 +1,72 @@
+"""The ranking of a population, kept in order as scores come and go."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Iterator
+
+
+class Ranking:
+    """Members by score, the worst first; of equal scores the one that was added to the experiment first.
+
+    A score costs a search and a move within one list. Members without a score, or with NaN, are not ranked.
+    """
+
+    def __init__(self) -> None:
+        self._ranked: list[tuple[float, int, str]] = []
+        self._places: dict[str, tuple[float, int, str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._ranked)
+
+    def __iter__(self) -> Iterator[str]:
+        """The members, the worst first."""
+        return (member for _, _, member in self._ranked)
+
+    def __contains__(self, member: object) -> bool:
+        return member in self._places
+
+    def first(self) -> str | None:
+        """Return the worst member; None if there is none."""
+        return self._ranked[0][2] if self._ranked else None
+
+    def best(self, index: int) -> str:
+        """Return the best member but `index`."""
+        return self._ranked[-1 - index][2]
+
+    def put(self, member: str, score: float | None, number: int) -> None:
+        """Give a member another score; None takes it out."""
+        self.drop(member)
+        if score is not None and not math.isnan(score):
+            place = self._places[member] = (score, number, member)
+            bisect.insort(self._ranked, place)
+
+    def drop(self, member: str) -> None:
+        """Take a member out."""
+        place = self._places.pop(member, None)
+        if place is not None:
+            del self._ranked[bisect.bisect_left(self._ranked, place)]
+
+    def quantile(self, fraction: float) -> int:
+        """Return how many members `fraction` is: at least one if it is above 0, at most half of them."""
+        count = len(self._ranked)
+        return 0 if count < 2 else min(math.ceil(count * fraction), count // 2)
+
+    def is_low(self, member: str, fraction: float) -> bool:
+        """Whether the member is in the lower quantile."""
+        return self._rank(member, 0) < self.quantile(fraction)
+
+    def is_high(self, member: str, fraction: float) -> bool:
+        """Whether the member is in the upper quantile."""
+        return self._rank(member, -1) >= len(self._ranked) - self.quantile(fraction)
+
+    def low(self, fraction: float) -> list[str]:
+        """Return the lower quantile, the worst first."""
+        return [member for _, _, member in self._ranked[: self.quantile(fraction)]]
+
+    def _rank(self, member: str, default: int) -> int:
+        place = self._places.get(member)
+        if place is None:
+            return default if default < 0 else len(self._ranked)
+        return bisect.bisect_left(self._ranked, place)
