@@ -22,7 +22,7 @@ from perdure.config import ResumeConfig
 from perdure.core.events import AnyEvent, DefinitionStored, DriverStarted, ExperimentCreated, Noticed, SpecChanged
 from perdure.core.state import Status
 from perdure.definition import TRAINABLE, Definition, file_of, spec_of, store, store_again
-from perdure.errors import ConfigurationError, TrainableError, TrialFailedError
+from perdure.errors import ConfigurationError, ExperimentExistsError, TrainableError, TrialFailedError
 from perdure.executors.base import Executor, Program
 from perdure.executors.devices import DeviceLedger
 from perdure.history import ExperimentHistory, read_experiment
@@ -40,7 +40,7 @@ from perdure.recovery import Recovered, adopt, recover, requeue, same_host
 from perdure.reporting.base import RunInfo
 from perdure.retelling import Retelling
 from perdure.runner import Runner, Settings
-from perdure.schedulers.base import configure
+from perdure.schedulers.base import DEFAULT_METRIC, configure
 from perdure.schedulers.fifo import FIFOScheduler
 from perdure.schedulers.registry import resolve_scheduler
 from perdure.searchers.basic_variant import BasicVariantGenerator
@@ -63,21 +63,22 @@ def exists(path: Path) -> bool:
     """Return whether there is an experiment at `path`: a journal that holds its first record."""
     if not path.is_dir() or not any(path.glob("journal-*.jsonl")):
         return False
-    return bool(read_experiment(path).name)
+    return next(FileJournalReader(path).read(), None) is not None
 
 
 def run_session(definition: Definition, resume: ResumeConfig | None) -> ExperimentHistory:
     """Run one session of an experiment, new or (`resume`) continued, and return its history."""
     fresh = not definition.path.is_dir() or not any(definition.path.iterdir())
+    session: Session | None = None
     try:
-        check_writable(definition.path)
         with ExitStack() as stack:
             session = Session(definition, stack)
+            check_writable(definition.path)
             session.open(resume)
             session.run()
     except BaseException:
-        if fresh:
-            _remove_unused(definition.path)
+        if fresh and session is not None:
+            _remove_unused(definition.path, claimed=session.claimed)
         raise
     history = read_experiment(definition.path)
     if definition.run_config.failure_config.fail_fast == "raise":
@@ -96,17 +97,21 @@ class Session:
         self.strict = run.durability == "strict"
         self.executor = make_executor(run.executor)
         self.runner: Runner | None = None
+        asked = fixed_resources_of(definition.trainable) or {}
+        check_resources(asked, self.executor.capacity(), whom=f"Each trial of {definition.name}")
+        self.claimed = False
+        self.notes: list[str] = []
+        """What a person should know about how the experiment was found."""
 
     # --- opening ----------------------------------------------------------------------------------------------------
 
     def open(self, resume: ResumeConfig | None) -> None:
         """Take the claim, and bring the experiment to where trials can start."""
         definition = self.definition
-        asked = fixed_resources_of(definition.trainable) or {}
-        check_resources(asked, self.executor.capacity(), whom=f"Each trial of {definition.name}")
         spec = spec_of(definition)
         self.journal = FileJournal(self.path, strict=self.strict)
         self.stack.callback(self.journal.close)
+        self.claimed = True
         fault_point("session.claimed")
         self.reader = FileJournalReader(self.path)
         whole = resume is not None and (resume.finished != "skip" or resume.errored != "skip")
@@ -115,7 +120,7 @@ class Session:
         fault_point("session.folded")
         new = not self.state.name
         if not new:
-            self._check_same_trainable()
+            self._check_same_experiment(resume)
         pickles = self._store()
         self._start_executor(self.path / file_of(pickles, TRAINABLE))
         if not new:
@@ -139,9 +144,15 @@ class Session:
             runner.emit(SpecChanged(at=time.time(), spec=spec))
         if not new and pickles != self.state.pickles:
             runner.emit(DefinitionStored(at=time.time(), pickles=pickles))
+        self.callbacks.setup(
+            stop=definition.run_config.stop,
+            num_samples=definition.tune_config.num_samples,
+            total_num_samples=self.search.total,
+        )
         self._restore_plugins(recovered)
         runner.emit(self._driver_started())
-        for text in [*map(str, filter(None, [self.journal.cut])), *self.journal.notes, *recovered.notes]:
+        notes = [*map(str, filter(None, [self.journal.cut])), *self.journal.notes, *recovered.notes, *self.notes]
+        for text in notes:
             runner.emit(Noticed(at=time.time(), text=text))
         fault_point("session.begun")
         adopt(runner, recovered.unsettled)
@@ -176,7 +187,12 @@ class Session:
         assert self.runner is not None
         self.runner.turn()
 
-    def _check_same_trainable(self) -> None:
+    def _check_same_experiment(self, resume: ResumeConfig | None) -> None:
+        if resume is None:  # it was not there a moment ago
+            raise ExperimentExistsError(
+                f"Another script has just started an experiment at {self.path}. Nothing was changed. "
+                "Choose another name."
+            )
         if self.definition.name != self.state.trainable:
             raise TrainableError(
                 f"The experiment at {self.path} trains {self.state.trainable!r}, not {self.definition.name!r}. "
@@ -187,7 +203,10 @@ class Session:
         """Make sure that no process of an earlier attempt is alive."""
         from perdure.executors.leftovers import kill_leftovers
 
-        kill_leftovers(list(same_host(recovered.processes, hostname())), str(self.path))
+        left = kill_leftovers(list(same_host(recovered.processes, hostname())), str(self.path))
+        if left:
+            pids = ", ".join(map(str, left))
+            self.notes.append(f"Processes of an earlier session could not be killed: end them yourself (pids {pids}).")
 
     def _driver_started(self) -> DriverStarted:
         return DriverStarted(
@@ -216,7 +235,10 @@ class Session:
         )
         chosen = tune.scheduler
         self.scheduler = FIFOScheduler() if chosen is None else resolve_scheduler(chosen)
-        configure(self.scheduler, tune.metric, tune.mode)
+        searcher = None if isinstance(self.search.searcher, BasicVariantGenerator) else self.search.searcher
+        configure(
+            self.scheduler, tune.metric, tune.mode, seed=namer.search_seed, saves=definition.saves, searcher=searcher
+        )
         self.stopper = resolve_stopper(run.stop)
         loggers = [callback for callback in run.callbacks or () if isinstance(callback, LoggerCallback)]
         self.loggers = _with_default_loggers(loggers)
@@ -236,6 +258,7 @@ class Session:
             load_objects=objects_in(self.path),
             wall_clock=time.time,
             required=self._required_metrics(),
+            saves=definition.saves,
             saves_at_end=definition.saves and run.checkpoint_config.checkpoint_at_end is not False,
         )
         self.runner = Runner(
@@ -284,8 +307,12 @@ class Session:
     def _required_metrics(self) -> dict[str, str]:
         if os.environ.get("TUNE_DISABLE_STRICT_METRIC_CHECKING") == "1":
             return {}
-        metric = self.definition.tune_config.metric
-        return {metric: "TuneConfig(metric=...)"} if metric else {}
+        needed = dict.fromkeys(self.search.metrics, f"the searcher {type(self.search.searcher).__name__}")
+        if self.scheduler.metric not in (None, DEFAULT_METRIC):
+            needed[str(self.scheduler.metric)] = f"the scheduler {type(self.scheduler).__name__}"
+        if self.definition.tune_config.metric:
+            needed[self.definition.tune_config.metric] = "TuneConfig(metric=...)"
+        return needed
 
     def _save_objects(self, directory: str, objects: Mapping[str, object]) -> None:
         target = self.path / directory
@@ -299,8 +326,9 @@ class Session:
     def _save_plugins(self, directory: Path) -> None:
         self.search.save(directory)
         stopper = self.stopper.get_state()
-        remembered = {"stopper": stopper, "callbacks": self.callbacks.get_state()}
-        (directory / "plugins.json").write_bytes(msgspec.json.encode(remembered))
+        (directory / "plugins.json").write_bytes(msgspec.json.encode({"stopper": stopper}))
+        if callbacks := self.callbacks.get_state():
+            dump_objects({"callbacks": callbacks}, directory / "callbacks.pkl", what="callbacks' state")
         if stopper is None:
             dump_objects({"stopper": self.stopper}, directory / "stopper.pkl", what="stopper")
         if self.scheduler.get_state() != {}:
@@ -337,7 +365,10 @@ class Session:
             stopper = load_objects(snapshot / "stopper.pkl")["stopper"]
             assert isinstance(stopper, Stopper)
             self.stopper = self.judge.stopper = stopper
-        self.callbacks.set_state(remembered["callbacks"])
+        if (snapshot / "callbacks.pkl").is_file():
+            callbacks = load_objects(snapshot / "callbacks.pkl")["callbacks"]
+            assert isinstance(callbacks, dict)
+            self.callbacks.set_state(callbacks)
         if (snapshot / "scheduler.pkl").is_file():
             self.scheduler.restore(str(snapshot / "scheduler.pkl"))
 
@@ -347,7 +378,8 @@ class Session:
         from perdure.reporting.choose import choose_display
 
         run = self.definition.run_config
-        return choose_display(run.verbose, run.progress_reporter, sys.stdout)
+        live = not getattr(self.executor, "in_process", False)
+        return choose_display(run.verbose, run.progress_reporter, sys.stdout, live=live)
 
     def _start_observers(self, recovered: Recovered) -> None:
         assert self.runner is not None
@@ -376,11 +408,6 @@ class Session:
         follower.start()
         self.stack.callback(follower.close)
         self.runner.observers = (self.display, follower)
-        self.callbacks.setup(
-            stop=definition.run_config.stop,
-            num_samples=definition.tune_config.num_samples,
-            total_num_samples=self.search.total,
-        )
 
     def run(self) -> None:
         """Run the loop to its end."""
@@ -457,7 +484,13 @@ def _raise_first_failure(history: ExperimentHistory) -> None:
             raise TrialFailedError(f"Trial {trial.id} failed.\n\n{told}") from cause
 
 
-def _remove_unused(path: Path) -> None:
-    """Remove the directory of an experiment that never began, so that its name is free again."""
-    if path.is_dir() and not exists(path):
-        shutil.rmtree(path, ignore_errors=True)
+def _remove_unused(path: Path, *, claimed: bool) -> None:
+    """Remove the directory of an experiment that never began, so that its name is free again.
+
+    Without the claim what is in it may be another driver's by now: then only an empty directory goes.
+    """
+    with contextlib.suppress(OSError):
+        if not claimed:
+            path.rmdir()
+        elif not exists(path):
+            shutil.rmtree(path)

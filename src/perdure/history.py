@@ -233,6 +233,11 @@ class TrialHistory:
         return self._core.status
 
     @property
+    def decision(self) -> Decision | None:
+        """STOP or PAUSE that was decided and has not come true yet."""
+        return self._core.decision
+
+    @property
     def failures(self) -> int:
         """How often an attempt failed or was lost."""
         return self._core.failures

@@ -24,10 +24,10 @@ from perdure.core.events import (
     TrialCreated,
 )
 from perdure.core.state import State, Status, Trial
-from perdure.errors import MetricError, PerdureError, ResourceError
-from perdure.history import RowOrigin, expand_row
+from perdure.errors import MetricError, PerdureError, PluginError, ResourceError
+from perdure.history import RowOrigin, expand_row, flatten
 from perdure.journal.values import by_repr, decode_config, encode_config, from_data, has_objects
-from perdure.schedulers.base import judgement
+from perdure.schedulers.base import Judgement, judgement
 from perdure.searchers.driver import FINISHED, WAIT
 from perdure.trial_view import TrialView
 
@@ -45,6 +45,8 @@ class Judge:
 
     Args:
         resources_of: Gives the resources of a trial from its config.
+        saves: The trainable saves when it is told to.
+        saves_at_end: It does so when it is told to stop.
         required: Metrics that every row must have, by who needs them; empty where the check is switched off.
         save_config: Stores the config leaves of a trial that are not data, before its first record is written.
     """
@@ -64,6 +66,7 @@ class Judge:
         load_objects: Callable[[str], dict[str, object]],
         wall_clock: Callable[[], float],
         required: dict[str, str] | None = None,
+        saves: bool = False,
         saves_at_end: bool = False,
     ) -> None:
         self.state = state
@@ -78,6 +81,7 @@ class Judge:
         self.load_objects = load_objects
         self.wall_clock = wall_clock
         self.required = required or {}
+        self.saves = saves
         self.saves_at_end = saves_at_end
         self.iteration = 0
         """Turns of the loop so far."""
@@ -111,21 +115,25 @@ class Judge:
             return None
         if answer is FINISHED:
             return SearchEnded(at=self.wall_clock())
-        config, objects = encode_config(answer.config)
-        searched, _ = encode_config(answer.searched)
-        resources = self.resources_of(answer.config)
+        wanted = self.scheduler.prepare_config(number, answer.config)
+        known = flatten(answer.config)
+        added = {name: value for name, value in flatten(wanted).items() if name not in known or known[name] is not value}
+        evaluated = {**answer.searched, **added}
+        config, objects = encode_config(wanted)
+        searched, _ = encode_config(evaluated)
+        resources = self.resources_of(wanted)
         self._check_resources(trial_id, resources)
         view = TrialView(
             trial_id=trial_id,
             trial_name="",
             number=number,
-            config=answer.config,
-            evaluated_params=answer.searched,
+            config=wanted,
+            evaluated_params=evaluated,
             experiment_path=self.path,
             trainable_name=self.state.trainable,
             resources=resources,
         )
-        view.experiment_tag = self.namer.tag(number, answer.searched)
+        view.experiment_tag = self.namer.tag(number, evaluated)
         view.trial_name = self.namer.name(view)
         directory = self.namer.directory(view)
         view.path = os.path.join(self.path, directory)
@@ -148,14 +156,19 @@ class Judge:
     def _check_resources(self, trial_id: str, resources: dict[str, float]) -> None:
         check_resources(resources, self.state.capacity, whom=f"Trial {trial_id}")
 
-    def wake(self) -> tuple[Action, ...]:
-        """Ask the scheduler which paused trials go on, now that there is room and none else to use it."""
-        actions = self._carried(self.scheduler.wake(self))
+    def wake(self, *, early: bool) -> tuple[Action, ...]:
+        """Ask the scheduler which paused trials go on, now that there is room; `early`: before a new trial does."""
+        ask = self.scheduler.promote if early else self.scheduler.wake
+        actions = self._carried(ask(self))
         return tuple(action for action in actions if not self.state.trials[action.trial].skipped)
 
     def created(self, trial: Trial) -> None:
         """A trial was created."""
         self.scheduler.on_trial_add(self, self.view(trial))
+
+    def resources_for(self, trial: Trial) -> dict[str, float]:
+        """Return what a trial asks for, by its trainable as it is now."""
+        return self.resources_of(self.view(trial).config)
 
     # --- rows -------------------------------------------------------------------------------------------------------
 
@@ -170,15 +183,15 @@ class Judge:
         row = self._row(trial, report)
         self._check_metrics(trial, row, report)
         view = self.view(trial)
-        decision, actions = self._decide(trial, view, row)
+        decision, actions, save = self._decide(trial, view, row, report)
         if report.done or (self.state.stopping is not None and not self.state.resumable):
             decision = Decision.STOP
         if decision is Decision.STOP:
             row["done"] = True
         else:
             self.search.on_result(trial.id, row)
-        replaced = any(action.trial == trial.id and action.donor is not None for action in actions)
-        save = decision is not Decision.CONTINUE and self.saves_at_end and not replaced
+        if decision is not Decision.CONTINUE:
+            save = (self.saves_at_end if decision is Decision.STOP else self.saves) and not _replaces(actions, trial)
         if self.callbacks:
             save = self.callbacks.on_trial_result(self.iteration, self.trials, view, row) or save
         view.last_result = row
@@ -221,13 +234,36 @@ class Judge:
             adopted=adopted,
         )
 
-    def _decide(self, trial: Trial, view: TrialView, row: dict[str, Any]) -> tuple[Decision, tuple[Action, ...]]:
+    def _decide(
+        self, trial: Trial, view: TrialView, row: dict[str, Any], report: Report
+    ) -> tuple[Decision, tuple[Action, ...], bool]:
+        """Return what becomes of the trial and of others, and whether it is to save a checkpoint."""
         if trial.decision is not None:
-            return trial.decision, ()  # decided by another trial's report, or by a person
-        if self.stopper(trial.id, row):
-            return Decision.STOP, ()
-        decision, actions = judgement(self.scheduler, trial.id, self.scheduler.on_trial_result(self, view, row))
-        return decision, self._carried(actions)
+            return trial.decision, (), False  # decided by another trial's report, or by a person
+        if self.stopper(trial.id, row) or report.done:
+            return Decision.STOP, (), False
+        answer = self.scheduler.on_trial_result(self, view, row)
+        decision, actions = judgement(self.scheduler, trial.id, answer)
+        for paused in [action.trial for action in actions if action.decision is Decision.PAUSE and not action.donor]:
+            self._check_pause(self.state.trials[paused], report if paused == trial.id else None)
+        if decision is Decision.PAUSE and not _replaces(actions, trial):
+            self._check_pause(trial, report)
+        return decision, self._carried(actions), isinstance(answer, Judgement) and answer.save
+
+    def _check_pause(self, trial: Trial, report: Report | None) -> None:
+        """Refuse to pause what would have to begin anew when it goes on.
+
+        Raises:
+            PluginError: the trial has saved no checkpoint, and cannot save when it is told to.
+        """
+        saved = trial.latest is not None or (report is not None and report.checkpoint is not None)
+        if not saved and not self.saves and not trial.status.finished:
+            raise PluginError(
+                f"{type(self.scheduler).__name__} pauses trial {trial.id}, which has not saved a checkpoint: all it "
+                "has done would be lost. Report a checkpoint along with the metrics (report(metrics, checkpoint=...)) "
+                "at least as often as the scheduler pauses trials, or give the experiment room for all of its trials. "
+                "Nothing was paused; restore the experiment with the corrected trainable."
+            )
 
     def _carried(self, actions: Sequence[Action] | None) -> tuple[Action, ...]:
         """Return a scheduler's actions as they are journaled, their configurations as data."""
@@ -333,6 +369,7 @@ class Judge:
             view = self._make_view(trial)
             if not trial.status.finished:
                 self._views[trial.id] = view
+        view.status = trial.status.value
         return view
 
     def _make_view(self, trial: Trial) -> TrialView:
@@ -376,9 +413,39 @@ class Judge:
         return self.trials
 
     def get_live_trials(self) -> set[TrialView]:
-        """The trials that are not finished."""
+        """The trials that are not finished, but for those that a restore was told to leave alone."""
         state = self.state
-        return {self.view(state.trials[trial]) for trial in (*state.live, *state.ahead, *state.pending, *state.paused)}
+        live = (state.trials[trial] for trial in (*state.live, *state.ahead, *state.pending, *state.paused))
+        return {self.view(trial) for trial in live if not trial.skipped}
+
+    def get_paused_trials(self) -> Iterator[TrialView]:
+        """The paused trials, but for those that a restore was told to leave alone."""
+        trials = (self.state.trials[trial] for trial in list(self.state.paused))
+        return (self.view(trial) for trial in trials if not trial.skipped)
+
+    def get_trial(self, trial_id: str) -> TrialView | None:
+        """The trial of that id."""
+        trial = self.state.trials.get(trial_id)
+        return None if trial is None else self.view(trial)
+
+    def count(self, status: str) -> int:
+        """How many trials have that status."""
+        return self.state.counts.get(status, 0)
+
+    def checkpoint_of(self, trial_id: str) -> CheckpointInfo | None:
+        """The newest whole checkpoint of a trial."""
+        return self.state.trials[trial_id].latest
+
+    @property
+    def expects_more(self) -> bool:
+        """Whether trials are still to begin."""
+        state, total = self.state, self.search.total
+        return bool(state.pending) or (not state.search_ended and (total is None or state.created < total))
+
+
+def _replaces(actions: Sequence[Action], trial: Trial) -> bool:
+    """Whether the trial goes on as a clone of another: what it has become is of no use then."""
+    return any(action.trial == trial.id and action.donor is not None for action in actions)
 
 
 class TrialList(Sequence[TrialView]):

@@ -99,7 +99,7 @@ def adopt(runner: Runner, unsettled: tuple[str, ...]) -> None:
     for trial_id in unsettled:
         trial = runner.state.trials[trial_id]
         directory = runner.settings.path / trial.directory
-        for manifest in runner.checkpoints.find_committed(directory):
+        for manifest in runner.checkpoints.find_committed(directory, first=trial.next_checkpoint):
             _adopt(runner, trial, manifest)
         keep = {f"checkpoint_{number:06d}" for number in range(trial.next_checkpoint)}
         fault_point("adopt.known")
@@ -150,10 +150,20 @@ def requeue(runner: Runner, resume: ResumeConfig) -> None:
         elif policy is ResumeType.SKIP and trial.status is Status.PENDING:
             action = Action(trial=trial.id, decision=Decision.PAUSE)
             runner.emit(TrialActed(at=runner.wall_clock(), action=action, request=SKIPPED))
+    for trial in (runner.state.trials[trial] for trial in (*runner.state.ahead, *runner.state.pending)):
+        _resize(runner, trial)
     runner.state.keep_finished = False
     for trial in runner.state.trials.values():
         if trial.status.finished:
             let_go(runner.state, trial)
+
+
+def _resize(runner: Runner, trial: Trial) -> None:
+    """Give a waiting trial the resources that its trainable asks for now."""
+    resources = runner.judge.resources_for(trial)
+    if resources != trial.resources:
+        action = Action(trial=trial.id, decision=Decision.CONTINUE, resources=resources)
+        runner.emit(TrialActed(at=runner.wall_clock(), action=action))
 
 
 def _policy(resume: ResumeConfig, trial: Trial) -> ResumeType:

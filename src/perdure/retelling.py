@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from perdure.core.events import Decision, Reported, TrialCreated
+from perdure.core.events import AnyEvent, CheckpointInfo, Data, Decision, Reported, TrialActed, TrialCreated
 from perdure.core.state import Status
 from perdure.history import ExperimentHistory, RowOrigin, TrialHistory, expand_row
 from perdure.journal.base import START, JournalReader, Position
@@ -43,10 +43,13 @@ class Retelling:
         self._known = known
         self._history = ExperimentHistory(reader, path=path)
         self._views: dict[str, TrialView] = {}
+        self._configs: dict[str, Data] = {}
 
     def run(self) -> Iterator[Past]:
         """Tell scheduler and stopper; yield what the searcher is to be told. Exhaust it."""
         for position, event in self._reader.read(START):
+            decided = isinstance(event, Reported) and self._is_decided(event)
+            decided = self._decided_before(event)
             trial = self._history.fold(position, event)
             new = position.sequence > self._known.sequence
             match event:
@@ -56,19 +59,33 @@ class Retelling:
                         self._scheduler.on_trial_add(self, self._view(trial))
                 case Reported(judged=True) if trial is not None:
                     row = self._row(trial, event)
-                    if new:
+                    if new and not decided:
                         self._tell(trial, row, event)
                     if event.decision is not Decision.STOP:
                         yield PastResult(trial=trial.id, result=row)
+                case TrialActed() if new and self._scheduler is not None:
+                    self._scheduler.on_actions_retold(self, (event.action, *event.more))
                 case _:
                     pass
             yield from self._endings(new)
 
+    def _is_decided(self, event: Reported) -> bool:
+        """Whether something else than the row decided what became of its trial: nobody was asked then."""
+        trial = self._history.trials.get(event.trial)
+        return trial is not None and trial.decision is not None
+
+    def _decided_before(self, event: AnyEvent) -> bool:
+        """Whether this is a row that nobody was asked about, because its trial's end had been decided elsewhere."""
+        if not isinstance(event, Reported):
+            return False
+        return self._history.state.trials[event.trial].decision is not None
+
     def _tell(self, trial: TrialHistory, row: dict[str, Any], event: Reported) -> None:
         stopped = self._stopper is not None and self._stopper(trial.id, row)
-        if self._scheduler is not None and not stopped:
-            self._scheduler.on_trial_result(self, self._view(trial), row)
-        self._view(trial).last_result = row
+        view = self._view(trial)
+        if self._scheduler is not None and not stopped and not event.metrics.get("done"):
+            self._scheduler.on_trial_retold(self, view, row, event.decision.value.upper(), event.actions)
+        view.last_result = row
 
     def _endings(self, new: bool) -> Iterator[Past]:
         finished = self._history.state.agenda.finished
@@ -79,6 +96,7 @@ class Retelling:
     def _completed(self, trial: TrialHistory, new: bool) -> Past:
         view = self._view(trial)
         self._views.pop(trial.id)
+        self._configs.pop(trial.id, None)
         failed = trial.status is Status.ERROR
         if new and self._scheduler is not None:
             if failed:
@@ -92,6 +110,9 @@ class Retelling:
     def _row(self, trial: TrialHistory, event: Reported) -> dict[str, Any]:
         view = self._view(trial)
         attempt = trial.attempt_of(event)
+        if attempt.config is not self._configs.get(trial.id):  # it was replaced since
+            self._configs[trial.id] = attempt.config
+            view.config = trial.decode(attempt.config)
         origin = RowOrigin(
             trial_id=trial.id,
             config=view.config,
@@ -107,6 +128,7 @@ class Retelling:
     def _view(self, trial: TrialHistory) -> TrialView:
         view = self._views.get(trial.id)
         if view is None:
+            self._configs[trial.id] = trial.config
             view = self._views[trial.id] = TrialView(
                 trial_id=trial.id,
                 trial_name=trial.name,
@@ -130,3 +152,21 @@ class Retelling:
     def get_live_trials(self) -> set[TrialView]:
         """Those that were not finished then."""
         return {view for view in self.get_trials() if not view.is_finished()}
+
+    def get_trial(self, trial_id: str) -> TrialView | None:
+        """The trial of that id."""
+        trial = self._history.trials.get(trial_id)
+        return None if trial is None else self._view(trial)
+
+    def count(self, status: str) -> int:
+        """How many trials had that status then."""
+        return self._history.state.counts.get(status, 0)
+
+    def checkpoint_of(self, trial_id: str) -> CheckpointInfo | None:
+        """The newest whole checkpoint that the trial had then."""
+        return self._history.trials[trial_id].latest_checkpoint
+
+    @property
+    def expects_more(self) -> bool:
+        """Whether trials were still to begin then."""
+        return bool(self._history.state.pending) or not self._history.state.search_ended

@@ -72,6 +72,8 @@ if TYPE_CHECKING:
 
 TIME_UP_GRACE_S = 10.0
 """A trial whose time is up has so many seconds to report once more, be told to stop and clean up."""
+IDLE_S = 30.0
+"""A searcher that has nothing to offer for so long while nothing runs is told of."""
 TIME_MARK_S = 10.0
 """Seconds between journaled marks of the running time; a crash loses at most so much of the budget's count."""
 
@@ -152,11 +154,15 @@ class Runner:
         self._kill_at: dict[AttemptKey, float] = {}
         self._overdue: set[AttemptKey] = set()
         """Killed because they had not ended in time after they were told to."""
+        self._why_killed: dict[AttemptKey, ErrorInfo] = {}
+        self._up_since: dict[AttemptKey, float] = {}
         self._time_up_at: dict[AttemptKey, float] = {}
         self._started_at = clock()
         self._chores_at = 0.0
         self._marked_at = self._started_at
         self._searcher_waits = False
+        self._idle_since: float | None = None
+        self._declined: set[Command] = set()
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -219,12 +225,10 @@ class Runner:
 
     def follow_up(self) -> None:
         """Carry out the plan until it has nothing more to say."""
-        may_wake = True
-        while commands := plan(self.state, may_suggest=not self._searcher_waits, may_wake=may_wake):
+        self._declined.clear()
+        while commands := plan(self.state, may_suggest=not self._searcher_waits, declined=self._declined):
             for command in commands:
-                if isinstance(command, Wake):
-                    may_wake = self._wake()
-                elif not self.carry_out(command):
+                if not self.carry_out(command):
                     return
 
     @property
@@ -270,6 +274,9 @@ class Runner:
             )
         )
         self.judge.started(trial)
+        now = self._up_since[key] = self.clock()
+        if self.settings.max_trial_time_s is not None:
+            self._time_up_at[key] = now + max(0.0, self.settings.max_trial_time_s - trial.ran_s)
 
     def _reported(self, trial: Trial, key: AttemptKey, report: Report) -> None:
         fault_point("turn.report")
@@ -290,6 +297,10 @@ class Runner:
     ) -> None:
         live = trial.live
         assert live is not None
+        error = self._why_killed.pop(key, error)
+        if rejected and error is not None:
+            text = f"Trial {trial.id} could not go on from its newest checkpoint: {error.message}"
+            self.emit(Noticed(at=self.wall_clock(), trial=trial.id, text=text))
         if outcome is Outcome.LOST:  # it may have died between committing a checkpoint and reporting it
             adopt(self, (trial.id,))
             if key in self._overdue and self.state.stopping is not None:
@@ -307,6 +318,7 @@ class Runner:
                 outcome=outcome,
                 error=error,
                 rejected=live.start if rejected else None,
+                ran_s=self.clock() - self._up_since.pop(key, self.clock()),
             )
         )
         self._searcher_waits = False
@@ -346,7 +358,7 @@ class Runner:
             case Suggest():
                 return self._suggest()
             case Wake():
-                self._wake()
+                self._wake(command)
             case StopAttempt():
                 self._stop_attempt(self.state.trials[command.trial])
             case Retire():
@@ -379,11 +391,6 @@ class Runner:
             )
         )
         assignment = self._assignment(trial, attempt, segment, devices, point)
-        now = self.clock()
-        self._heard[trial.id] = now
-        if self.settings.max_trial_time_s is not None:
-            key = AttemptKey(trial.id, attempt)
-            self._time_up_at[key] = now + max(0.0, self.settings.max_trial_time_s - trial.time_total_s)
         self._effects.append(partial(self._start, assignment))
         return True
 
@@ -441,18 +448,33 @@ class Runner:
         event = self.judge.suggest()
         if event is None:
             self._searcher_waits = True
+            self._notice_idleness()
             return True
+        self._idle_since = None
         self.emit(event)
         if not isinstance(event, SearchEnded):
             self.judge.created(self.state.trials[event.trial])
         return True
 
-    def _wake(self) -> bool:
-        """Ask which paused trials go on; False if none does."""
-        actions = self.judge.wake()
+    def _notice_idleness(self) -> None:
+        """Say, once, that nothing runs because the searcher has nothing to offer: it may be for ever."""
+        now = self.clock()
+        if self.state.live:
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = now
+        elif now - self._idle_since > IDLE_S:
+            self._idle_since = float("inf")
+            text = f"Nothing has run for {IDLE_S:g} s: the searcher suggests no trial and has not said that it is done."
+            self.emit(Noticed(at=self.wall_clock(), text=text))
+
+    def _wake(self, command: Wake) -> None:
+        """Ask which paused trials go on."""
+        actions = self.judge.wake(early=command.early)
         if actions:
             self.emit(TrialActed(at=self.wall_clock(), action=actions[0], more=actions[1:]))
-        return bool(actions)
+        else:
+            self._declined.add(command)
 
     def _stop_attempt(self, trial: Trial) -> None:
         if trial.live is not None:
@@ -575,9 +597,13 @@ class Runner:
 
     def _kill_silent(self, trial: Trial, limit: float) -> None:
         if trial.live is not None:
-            text = f"Trial {trial.id} has not reported for {limit:g} s (report_timeout_s); its process is killed."
-            self.emit(Noticed(at=self.wall_clock(), trial=trial.id, text=text))
-            self.executor.kill(AttemptKey(trial.id, trial.live.attempt))
+            text = (
+                f"Trial {trial.id} did not report for {limit:g} s and its process was killed. If it needs longer "
+                "between two reports, raise FailureConfig(report_timeout_s=...)."
+            )
+            key = AttemptKey(trial.id, trial.live.attempt)
+            self._why_killed[key] = ErrorInfo(kind="WorkerTimeoutError", message=text, signal=9)
+            self.executor.kill(key)
 
     def _heed_stopper(self) -> None:
         if self.state.stopping is None and self.judge.wants_end():

@@ -135,7 +135,7 @@ class Tuner:
         Raises:
             ExperimentNotFoundError: `fit` has not been called and nothing was restored.
         """
-        if self._resume is None:
+        if not exists(self._definition.path):
             raise ExperimentNotFoundError("There are no results yet: call fit(), or Tuner.restore(path, trainable).")
         return self._results_of(read_experiment(self._definition.path))
 

@@ -206,7 +206,7 @@ def test_a_paused_trial_waits_to_be_woken() -> None:
     experiment.end("a", Outcome.PAUSED)
     experiment.apply(SearchEnded(at=0.0))
     assert experiment.plan_all()[-1] == Wake()
-    assert plan(experiment.state, may_wake=False) == [Finish(finished=False)]
+    assert plan(experiment.state, declined=[Wake()]) == [Finish(finished=False)]
     experiment.apply(TrialActed(at=0.0, action=Action(trial="a", decision=Decision.CONTINUE, resume=True)))
     assert experiment.plan()[-1] == Launch("a")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def test_a_metric_may_be_a_filled_in_column_or_a_nested_one(tuner: Start, metric
 
 
 class CannotBeSaved(tune.Callback):
-    """Has a state that no JSON can hold, and counts the turns of the loop."""
+    """Has a state that cannot be pickled, and counts the turns of the loop."""
 
     begun = ended = 0
 
@@ -105,7 +106,7 @@ class CannotBeSaved(tune.Callback):
         CannotBeSaved.ended = iteration
 
     def get_state(self) -> dict[Any, Any]:
-        return {(1, 2): {3}}
+        return {"lock": threading.Lock()}
 
 
 def test_a_callback_that_cannot_be_saved_ends_nothing_and_every_turn_is_told(

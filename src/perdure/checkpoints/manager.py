@@ -181,9 +181,9 @@ class CheckpointManager:
         with self._changed:
             return Backlog(len(self._to_sync), self._nbytes, self._oldest_s())
 
-    def find_committed(self, trial_path: str | os.PathLike[str]) -> list[Manifest]:
-        """Return the manifests of the committed checkpoints in a trial's directory; see `recovery.find_committed`."""
-        return find_committed(trial_path)
+    def find_committed(self, trial_path: str | os.PathLike[str], *, first: int = 0) -> list[Manifest]:
+        """Return the manifests of a trial's committed checkpoints from number `first` on; see `recovery`."""
+        return find_committed(trial_path, first=first)
 
     def sweep(self, trial_path: str | os.PathLike[str], *, keep: AbstractSet[str]) -> list[str]:
         """Remove what was left unfinished in a trial's directory; see `recovery.sweep`."""

@@ -12,10 +12,11 @@ from perdure.storage.layout import MANIFEST, STAGING_PREFIX, checkpoint_number
 from perdure.storage.removal import remove_file, remove_tree
 
 
-def find_committed(trial_path: str | os.PathLike[str]) -> list[Manifest]:
+def find_committed(trial_path: str | os.PathLike[str], *, first: int = 0) -> list[Manifest]:
     """Return the manifests of the committed checkpoints in a trial's directory, by number.
 
-    Folders without a whole manifest of their own are passed over. Files are not looked at: see `verify_checkpoint`.
+    Those numbered below `first` are not looked at. Folders without a whole manifest of their own are passed over. Files
+    are not looked at: see `verify_checkpoint`.
 
     Raises:
         CheckpointError: a newer version of perdure wrote one of them.
@@ -24,7 +25,7 @@ def find_committed(trial_path: str | os.PathLike[str]) -> list[Manifest]:
     found: list[Manifest] = []
     for name in _names(trial_path):
         number = checkpoint_number(name)
-        if number is None:
+        if number is None or number < first:
             continue
         try:
             manifest = read_manifest(os.path.join(trial_path, name))

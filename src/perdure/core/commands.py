@@ -18,7 +18,12 @@ class Suggest(msgspec.Struct, frozen=True):
 
 
 class Wake(msgspec.Struct, frozen=True):
-    """There is room, and none but paused trials to use it: ask the scheduler which of them go on."""
+    """There is room, and none but paused trials to use it: ask the scheduler which of them go on.
+
+    `early`: a new trial could be had instead, so ask only for those that are to go on before one.
+    """
+
+    early: bool = False
 
 
 class Launch(msgspec.Struct, frozen=True):

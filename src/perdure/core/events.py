@@ -265,6 +265,8 @@ class AttemptEnded(Event, frozen=True, kw_only=True, tag="attempt_ended"):
     error: ErrorInfo | None = None
     rejected: Source | None = None
     """With REJECTED: the checkpoint that could not be used."""
+    ran_s: float = 0.0
+    """Seconds it ran, by the driver's monotonic clock."""
 
 
 class TrialActed(Event, frozen=True, kw_only=True, tag="trial_acted"):

@@ -6,16 +6,18 @@ without an event in between plans nothing twice but launches, which the runner a
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from perdure.core.commands import Command, Delete, Finish, Launch, MakeDurable, Retire, StopAttempt, Suggest, Wake
 from perdure.core.events import Source
 from perdure.core.state import State, Trial, is_there, key, unneeded
 
 
-def plan(state: State, *, may_suggest: bool = True, may_wake: bool = True) -> list[Command]:
+def plan(state: State, *, may_suggest: bool = True, declined: Container[Command] = ()) -> list[Command]:
     """Return what is to be done now, and clear the agenda.
 
-    `may_suggest` is False when the searcher has just said that it has nothing for now, and `may_wake` when the
-    scheduler has just said that paused trials stay so.
+    `may_suggest` is False when the searcher has just said that it has nothing for now; `declined` are the questions
+    to which the scheduler has just answered that paused trials stay so.
     """
     commands: list[Command] = []
     if state.agenda.stop:
@@ -27,16 +29,31 @@ def plan(state: State, *, may_suggest: bool = True, may_wake: bool = True) -> li
             commands.append(Finish(finished=not state.unfinished))
         return commands
     head = next(iter(state.ahead), None) or next(iter(state.pending), None)
-    if head is not None:
+    wake = _wake(state, may_suggest)
+    if wake is not None and wake not in declined:
+        commands.append(wake)
+    elif head is not None:
         if _room(state, state.trials[head]):
             commands.append(Launch(head))
-    elif not state.search_ended and may_suggest and _any_room(state):
-        commands.append(Suggest())
-    elif state.paused and may_wake and _any_room(state):
-        commands.append(Wake())
-    elif state.search_ended and not state.live and not commands:
+    elif not state.search_ended:
+        if may_suggest and _any_room(state):
+            commands.append(Suggest())
+    elif not state.live and not commands:
         commands.append(Finish(finished=not state.unfinished))
     return commands
+
+
+def _wake(state: State, may_suggest: bool) -> Wake | None:
+    """Return what to ask the scheduler about paused trials, if anything.
+
+    Where the searcher has nothing for now but is not at its end, what runs may bring it on: only if nothing runs is
+    waking the last resort.
+    """
+    if state.ahead or not state.paused or not _any_room(state):
+        return None
+    if state.pending or (may_suggest and not state.search_ended):
+        return Wake(early=True)
+    return Wake() if state.search_ended or not state.live else None
 
 
 def source_of(state: State, trial: Trial) -> Source | None:

@@ -69,6 +69,8 @@ class Trial(msgspec.Struct, kw_only=True, omit_defaults=True):
     judged: int = 0
     """The highest `training_iteration` of this segment that plugins have seen."""
     time_total_s: float = 0.0
+    ran_s: float = 0.0
+    """Seconds that its attempts ran, in all: unlike `time_total_s` it does not go back with a checkpoint."""
     last: Reported | None = None
     live: Attempt | None = None
     error: ErrorInfo | None = None

@@ -119,10 +119,12 @@ def _driver_started(state: State, event: DriverStarted) -> None:
         state.stopping = None
     state.resumable = False
     state.finished = False
+    waiting, state.ahead = state.ahead, {}
     for trial_id in list(state.live):
         trial = state.trials[trial_id]
         _end_attempt(state, trial)
         _come_to_rest(state, trial, Outcome.INTERRUPTED)
+    state.ahead.update(waiting)  # what ran goes on first, so that a crash changes nobody's turn
     rearm(state)
 
 
@@ -231,6 +233,7 @@ def _attempt_ended(state: State, event: AttemptEnded) -> None:
     trial = state.trials[event.trial]
     _live(trial, event.attempt)
     _end_attempt(state, trial)
+    trial.ran_s += event.ran_s
     if event.rejected is not None:
         _reject(state, trial, event.rejected, event.error)
         return

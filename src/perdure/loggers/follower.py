@@ -5,8 +5,9 @@ the runner. `LoggerFollower` runs one on a daemon thread of the driver. Neither 
 
 The journal is the truth and the files are views of it. How far the files are known to be right is written down now
 and then (`loggers.json`, the watermark). A session makes the files of a trial anew when it may not trust them: where
-the trial was touched after the watermark of the session before, when it first touches a trial that has rows already,
-and when rows were rolled back. So each row stands once in each file, whatever was killed when.
+the machine was started anew since, where the trial was touched after the watermark of the session before, when it
+first touches a trial that has rows already, and when rows were rolled back. So each row stands once in each file,
+whatever was killed when.
 
 The thread shares the interpreter with the loop. A thread that computes without a pause costs a loop that wakes up for
 every message up to 5 ms a time (CPython's switch interval), so the follower looks only a few times a second, works in
@@ -53,6 +54,7 @@ from perdure.loggers.row import LoggedRow
 from perdure.loggers.tensorboard import TBXLoggerCallback
 from perdure.rows import RowOrigin, expand_row, is_plain
 from perdure.storage.faults import fault_point
+from perdure.storage.processes import boot_id
 from perdure.trial_view import TrialView
 
 WATERMARK_FILE = "loggers.json"
@@ -73,6 +75,7 @@ class _Watermark(msgspec.Struct):
     epoch: int
     sequence: int
     offset: int
+    boot_id: str = ""
 
 
 class _Live:
@@ -458,9 +461,8 @@ class Follower:
                 self._slice_ends = time.perf_counter() + SLICE_S
 
     def _write_watermark(self, position: Position, now: float) -> None:
-        data = codec.seal(
-            b'{"epoch":%d,"sequence":%d,"offset":%d' % (position.epoch, position.sequence, position.offset)
-        )
+        watermark = _Watermark(position.epoch, position.sequence, position.offset, boot_id())
+        data = codec.seal(msgspec.json.encode(watermark)[:-1])
         if self._guard(self, WATERMARK_FILE, lambda: replace_file(os.path.join(self.path, WATERMARK_FILE), (data,))):
             self._written = position
             self._written_at = now
@@ -475,7 +477,8 @@ def _read_watermark(path: str) -> Position:
     if not codec.is_sealed(line):  # damaged: then no file is trusted, and all are made anew when they are touched
         return START
     known = msgspec.json.decode(line, type=_Watermark)
-    return Position(known.epoch, known.sequence, known.offset)
+    # The files are never synced: what a power cut left of them may be old, empty or full of zeros.
+    return Position(known.epoch, known.sequence, known.offset) if known.boot_id == boot_id() else START
 
 
 class LoggerFollower:

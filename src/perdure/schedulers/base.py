@@ -7,10 +7,10 @@ other trials it returns along with its answer, so that all of it is journaled as
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, Union
 
-from perdure.core.events import Action, Decision
+from perdure.core.events import Action, CheckpointInfo, Decision
 from perdure.errors import ConfigurationError, PluginError
 from perdure.trial_view import TrialView
 
@@ -29,6 +29,27 @@ class Controller(Protocol):
         """Return the trials that are not finished."""
         ...
 
+    def get_paused_trials(self) -> Iterator[TrialView]:
+        """Yield the paused trials that may be woken, the one that has been paused longest first."""
+        ...
+
+    def get_trial(self, trial_id: str) -> TrialView | None:
+        """Return the trial of that id, or None."""
+        ...
+
+    def count(self, status: str) -> int:
+        """Return how many trials have that status."""
+        ...
+
+    def checkpoint_of(self, trial_id: str) -> CheckpointInfo | None:
+        """Return the newest whole checkpoint of a trial, or None."""
+        ...
+
+    @property
+    def expects_more(self) -> bool:
+        """Whether trials are still to begin: created ones that wait for their first attempt, and others to come."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Judgement:
@@ -37,10 +58,22 @@ class Judgement:
     decision: str
     """CONTINUE, PAUSE, STOP or NOOP, for the trial that reported."""
     actions: Sequence[Action] = ()
-    """What is done with others."""
+    """What is done with others; or with this one, beyond what a word can say."""
+    save: bool = False
+    """The trial saves a checkpoint of this row if it can save when it is told to (a class)."""
 
 
 Answer = Union[str, Judgement]
+
+
+def resume(trial_id: str) -> Action:
+    """Return the action that lets a paused trial go on."""
+    return Action(trial=trial_id, decision=Decision.CONTINUE, resume=True)
+
+
+def stop(trial_id: str) -> Action:
+    """Return the action that ends a trial."""
+    return Action(trial=trial_id, decision=Decision.STOP)
 
 
 class TrialScheduler:
@@ -78,6 +111,10 @@ class TrialScheduler:
         self._metric = metric or self._metric or DEFAULT_METRIC
         return True
 
+    def prepare_config(self, number: int, config: dict[str, Any]) -> dict[str, Any]:
+        """Return the configuration that trial `number` gets in place of the suggested one. By default, that one."""
+        return config
+
     def on_trial_add(self, controller: Controller, trial: TrialView) -> None:
         """A trial was created."""
 
@@ -92,6 +129,24 @@ class TrialScheduler:
         """
         raise NotImplementedError
 
+    def on_trial_retold(
+        self,
+        controller: Controller,
+        trial: TrialView,
+        result: dict[str, Any],
+        decision: str,
+        actions: Sequence[Action],
+    ) -> None:
+        """Hear again, after a restore, of a row that had been judged, and of what was decided then.
+
+        By default `on_trial_result` is asked again, and its answer ignored: that does for a scheduler whose answers
+        follow from the rows alone.
+        """
+        self.on_trial_result(controller, trial, result)
+
+    def on_actions_retold(self, controller: Controller, actions: Sequence[Action]) -> None:
+        """Hear again, after a restore, of what was decided that no row caused."""
+
     def on_trial_complete(
         self, controller: Controller, trial: TrialView, result: dict[str, Any]
     ) -> Sequence[Action] | None:
@@ -105,18 +160,25 @@ class TrialScheduler:
 
         Called only if a subclass overrides it (see `chooses_trials`): first come first served needs no asking.
         """
-        return _first(controller, TrialView.PENDING) or _first(controller, TrialView.PAUSED)
+        return _first(controller, TrialView.PENDING) or _paused(controller)
 
     def wake(self, controller: Controller) -> Sequence[Action]:
-        """Return which paused trials go on: there is room, none waits, and the searcher has nothing for now.
+        """Return which paused trials go on: there is room, none waits, and there is no new one to be had.
 
         Asked again whenever that is so, after a restore too: what is returned depends on what is known, not on who
-        asked before. All of it is journaled as one. By default what `choose_trial_to_run` returns, if it is overridden.
+        asked before. All of it is journaled as one, and a scheduler whose state changes with its answer hears of it
+        again in `on_actions_retold`. To return nothing must change nothing.
+
+        By default one trial: what `choose_trial_to_run` returns, if that is overridden, or the one paused longest.
         """
-        trial = self.choose_trial_to_run(controller) if self.chooses_trials else None
+        trial = self.choose_trial_to_run(controller) if self.chooses_trials else _paused(controller)
         if trial is None or trial.status != TrialView.PAUSED:
             return ()
-        return (Action(trial=trial.trial_id, decision=Decision.CONTINUE, resume=True),)
+        return (resume(trial.trial_id),)
+
+    def promote(self, controller: Controller) -> Sequence[Action]:
+        """Return which paused trials go on although a new one could be had; otherwise as `wake`. By default none."""
+        return ()
 
     @property
     def chooses_trials(self) -> bool:
@@ -192,6 +254,10 @@ def configure(scheduler: TrialScheduler, metric: str | None, mode: str | None, *
             f"TuneConfig(metric={metric!r}, mode={mode!r}) next to {type(scheduler).__name__}, which was made with a "
             "metric or mode of its own. Leave them out in one of the two places."
         )
+
+
+def _paused(controller: Controller) -> TrialView | None:
+    return next(iter(controller.get_paused_trials()), None)
 
 
 def _first(controller: Controller, status: str) -> TrialView | None:

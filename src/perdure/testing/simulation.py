@@ -57,7 +57,7 @@ from perdure.naming import Namer
 from perdure.recovery import adopt, recover, requeue
 from perdure.retelling import Retelling
 from perdure.runner import Runner, Settings
-from perdure.schedulers.base import Controller, Judgement, TrialScheduler
+from perdure.schedulers.base import Controller, Judgement, TrialScheduler, configure
 from perdure.schedulers.fifo import FIFOScheduler
 from perdure.search_space.functions import randint
 from perdure.searchers.driver import SearchDriver
@@ -290,9 +290,9 @@ class SimulatedCheckpoints:
         nbytes = sum(nbytes for _, nbytes, _, _ in self._syncing.values())
         return Backlog(len(self._syncing), nbytes, 0.0)
 
-    def find_committed(self, directory: Path) -> list[Manifest]:
+    def find_committed(self, directory: Path, *, first: int = 0) -> list[Manifest]:
         folder = self._world.disk.checkpoints.get(directory.name, {})
-        return [folder[number].manifest for number in sorted(folder)]
+        return [folder[number].manifest for number in sorted(folder) if number >= first]
 
     def sweep(self, directory: Path, *, keep: set[str]) -> list[str]:
         folder = self._world.disk.checkpoints.get(directory.name, {})
@@ -308,9 +308,10 @@ class SimulatedCheckpoints:
 class _Keyed(TrialScheduler):
     """Decides by chance, but always the same for the same row, so that it needs no memory."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, saves: bool = False) -> None:
         super().__init__()
         self._seed = seed
+        self._saves = saves
 
     def get_state(self) -> dict[str, Any]:
         return {}
@@ -325,7 +326,8 @@ class PausingScheduler(_Keyed):
     def on_trial_result(self, controller: Controller, trial: TrialView, result: dict[str, Any]) -> Judgement:
         rng = self._rng(trial, result)
         wake = self._wake(controller, trial)
-        if rng.random() < 0.3 and any(other != trial for other in controller.get_live_trials()):
+        saved = trial.checkpoint is not None or result["checkpoint_dir_name"] is not None or self._saves
+        if saved and rng.random() < 0.3 and any(other != trial for other in controller.get_live_trials()):
             return Judgement(self.PAUSE, wake)
         return Judgement(self.CONTINUE, wake)
 
@@ -450,6 +452,7 @@ class World:
         search = self._search()
         search.replay_suggested(state.created)
         scheduler = self._scheduler()
+        configure(scheduler, workload.spec.metric, workload.spec.mode, seed=self.seed, saves=workload.saves)
         judge = Judge(
             state=state,
             path=str(PATH),
@@ -462,6 +465,7 @@ class World:
             save_config=lambda directory, objects: None,
             load_objects=lambda directory: {},
             wall_clock=executor.time,
+            saves=workload.saves,
             saves_at_end=workload.saves,
         )
         self.runner = runner = Runner(
@@ -516,7 +520,7 @@ class World:
     def _scheduler(self) -> TrialScheduler:
         match self.workload.scheduler:
             case "pausing":
-                return PausingScheduler(self.seed)
+                return PausingScheduler(self.seed, saves=self.workload.saves)
             case "cloning":
                 return CloningScheduler(self.seed)
             case _:
