@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,11 +43,14 @@ def needs_another_host() -> None:
 def driver(
     storage: Path, *options: str, lease_s: float = 30.0, host: str | None = None, api: str = "function"
 ) -> Iterator[psutil.Popen]:
-    """Start the workload's driver here, or on a machine named `host`; whatever is left of it at the end is killed."""
+    """Start the workload's driver here, or on a machine named `host` that has just been started.
+
+    Whatever is left of it at the end is killed.
+    """
     command = [sys.executable, "-m", "tests.faults.driver", str(lease_s), str(storage), api, *options]
     if host is not None:
         boot_id = storage.parent / f"boot-id-of-{host}"
-        boot_id.write_text(f"{abs(hash(host)) % 10**8:08d}-0000-4000-8000-000000000000\n")
+        boot_id.write_text(f"{uuid.uuid4()}\n")
         command = [*UNSHARE, "sh", "-c", SETUP, "sh", host, str(boot_id), *command]
     with output_of(storage).open("ab") as output:
         process = psutil.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=dict(os.environ))

@@ -1,0 +1,125 @@
+"""P1 and P2 over a real power cut: an ext4 file system loses what had not reached the disk, and its machine its memory.
+
+After the cut another boot of the same machine goes on, which trusts nothing that has no digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from perdure.cli.verify import examine
+from perdure.core.events import Noticed
+from perdure.journal.file import FileJournalReader
+from perdure.storage.processes import hostname
+from tests.crash.harness import NAME, assert_whole, read_experiment, rows_reported, wait_for_end, wait_until
+from tests.faults.disks import Disk, disk
+from tests.faults.machines import driver, needs_another_host
+
+STEPS, SAMPLES = 30, 2
+LOST_AT_MOST_S = 2.0
+"""A second between two syncs of the journal, and another one for a sync itself on a busy machine."""
+
+
+def kept_in(log: Path) -> set[tuple[str, int]]:
+    """Return (trial, step) of each row for which `report` has returned."""
+    lines = [line.split() for line in log.read_text().splitlines()]
+    return {(trial, int(step)) for trial, what, step in lines if what == "kept"}
+
+
+def crash(machine: Disk, process: psutil.Popen) -> None:
+    """Cut the power of the disk, then end every process of the machine that it was in."""
+    machine.cut_power()
+    for member in [*process.children(recursive=True), process]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def unmount_and_mount(machine: Disk) -> None:
+    def gone() -> bool:
+        try:
+            machine.unmount()
+        except OSError:  # the last process is still on its way out
+            return False
+        return True
+
+    wait_until(gone)
+    machine.mount()
+
+
+@pytest.mark.parametrize(
+    ("api", "options"),
+    [
+        ("function", ("keep=1",)),
+        ("class", ("keep=2", "bulk=2000000")),
+        ("function", ("keep=1", "durability=strict")),
+    ],
+    ids=["small", "large", "strict"],
+)
+def test_a_power_cut_costs_at_most_the_last_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: str, options: tuple[str, ...]
+) -> None:
+    needs_another_host()
+    strict = "durability=strict" in options
+    options = (f"steps={STEPS}", f"samples={SAMPLES}", "pause=0.12", *options)
+    with disk(tmp_path) as machine:
+        storage = machine.path / "results"
+        storage.mkdir()
+        log = tmp_path / "results.steps"
+        monkeypatch.setenv("WORKLOAD_LOG", str(log))
+        for boot, rows in enumerate((8, 36)):
+            log.write_text("")  # what the cut before this one took back is promised anew when it is reported anew
+            with driver(storage, *options, api=api, host=hostname()) as process:
+                wait_until(lambda rows=rows: rows_reported(storage) >= rows)  # type: ignore[misc]
+                promised = kept_in(log)
+                if not strict:
+                    time.sleep(LOST_AT_MOST_S)
+                crash(machine, process)
+            unmount_and_mount(machine)
+            history = read_experiment(storage / NAME)
+            found = {(trial.id, row.iteration) for trial in history.trials.values() for row in trial.rows()}
+            assert promised <= found, f"boot {boot} lost {sorted(promised - found)}"
+        with driver(storage, *options, api=api, host=hostname()) as process:
+            history = wait_for_end(process, storage)
+        assert_whole(history, samples=SAMPLES, steps=STEPS)
+        findings = examine(storage / NAME)
+        assert all(whole >= 1 for whole in findings.trials.values())
+        told = [event.text for _, event in FileJournalReader(storage / NAME).read() if isinstance(event, Noticed)]
+        for problem in findings.problems:  # a last checkpoint that had not reached the disk, of a trial that had ended
+            assert problem.part == "checkpoint"
+            assert any(Path(problem.file).name in text for text in told), problem
+        for trial in history.trials.values():
+            assert trial.attempts[-1].start is not None, f"{trial.id} began again from scratch"
+
+
+def test_a_driver_whose_disk_is_gone_ends_and_a_copy_of_the_disk_goes_on_elsewhere(tmp_path: Path) -> None:
+    """The copy holds the blocks that the file system had written by then, and nothing of the caches."""
+    needs_another_host()
+    options = ("steps=20", "samples=2", "pause=0.1", "keep=1")
+    with disk(tmp_path) as machine:
+        storage = machine.path / "results"
+        storage.mkdir()
+        with driver(storage, *options, host="original") as process:
+            wait_until(lambda: rows_reported(storage) >= 12)
+            time.sleep(LOST_AT_MOST_S / 2)
+            machine.cut_power()
+            shutil.copyfile(tmp_path / "image", tmp_path / "copy-of-image")
+            assert process.wait(timeout=30) != 0, "a driver whose disk is gone does not go on"
+        copy = Disk(tmp_path / "copy-of-image", tmp_path / "copy")
+        copy.path.mkdir()
+        copy.mount()
+        try:
+            # Its driver was on another machine, and nobody here can tell that it ended.
+            (copy.path / "results" / NAME / "claim.json").unlink()
+            with driver(copy.path / "results", *options, host="elsewhere") as process:
+                history = wait_for_end(process, copy.path / "results")
+            assert_whole(history, samples=2, steps=20)
+        finally:
+            copy.unmount()
