@@ -7,6 +7,7 @@ matrix takes a while: every point is here once or twice, and `make soak` runs ev
 from __future__ import annotations
 
 import functools
+import re
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import perdure
 from perdure.testing.faults import ALL_POINTS, fault_environment
 from tests.crash.harness import (
     assert_kept,
@@ -63,8 +65,10 @@ def _cases(among: Collection[str]) -> list[Any]:
     return cases
 
 
-def test_every_point_is_in_the_matrix() -> None:
-    assert {way.point for way in ways()} == set(ALL_POINTS)
+def test_every_point_in_the_code_is_in_the_matrix() -> None:
+    code = "".join(path.read_text() for path in Path(perdure.__file__).parent.rglob("*.py"))
+    points = set(re.findall(r'fault_point\("([a-z.]+)"\)', code))
+    assert points == set(ALL_POINTS) == {way.point for way in ways()}
 
 
 @pytest.mark.parametrize(("way", "passing", "api"), _cases(ALL_POINTS))
