@@ -29,11 +29,13 @@ from perdure.history import ExperimentHistory, read_experiment
 from perdure.interrupts import handled
 from perdure.journal.base import START
 from perdure.journal.file import FileJournal, FileJournalReader
+from perdure.journal.values import from_data, to_data
 from perdure.judge import Judge, check_resources
 from perdure.loggers.base import LoggerCallback
 from perdure.loggers.csv import CSVLoggerCallback
 from perdure.loggers.follower import LoggerFollower
 from perdure.loggers.json import JsonLoggerCallback
+from perdure.loggers.policies import PolicyLog
 from perdure.loggers.tensorboard import TBXLoggerCallback
 from perdure.naming import Namer
 from perdure.recovery import Recovered, adopt, recover, requeue, same_host
@@ -326,12 +328,14 @@ class Session:
     def _save_plugins(self, directory: Path) -> None:
         self.search.save(directory)
         stopper = self.stopper.get_state()
-        (directory / "plugins.json").write_bytes(msgspec.json.encode({"stopper": stopper}))
+        scheduler = self.scheduler.get_state()
+        remembered = {"stopper": stopper, "scheduler": to_data(scheduler, "scheduler")}
+        (directory / "plugins.json").write_bytes(msgspec.json.encode(remembered))
         if callbacks := self.callbacks.get_state():
             dump_objects({"callbacks": callbacks}, directory / "callbacks.pkl", what="callbacks' state")
         if stopper is None:
             dump_objects({"stopper": self.stopper}, directory / "stopper.pkl", what="stopper")
-        if self.scheduler.get_state() != {}:
+        if scheduler is None:
             self.scheduler.save(str(directory / "scheduler.pkl"))
 
     def _restore_plugins(self, recovered: Recovered) -> None:
@@ -369,7 +373,10 @@ class Session:
             callbacks = load_objects(snapshot / "callbacks.pkl")["callbacks"]
             assert isinstance(callbacks, dict)
             self.callbacks.set_state(callbacks)
-        if (snapshot / "scheduler.pkl").is_file():
+        scheduler = from_data(remembered.get("scheduler"))
+        if isinstance(scheduler, dict):
+            self.scheduler.set_state(scheduler)
+        elif (snapshot / "scheduler.pkl").is_file():
             self.scheduler.restore(str(snapshot / "scheduler.pkl"))
 
     # --- running ----------------------------------------------------------------------------------------------------
@@ -408,6 +415,9 @@ class Session:
         follower.start()
         self.stack.callback(follower.close)
         self.runner.observers = (self.display, follower)
+        if self.scheduler.writes_policies:
+            policies = PolicyLog(self.path, _events_before(self.path, self.journal.epoch))
+            self.runner.observers = (*self.runner.observers, policies)
 
     def run(self) -> None:
         """Run the loop to its end."""

@@ -433,8 +433,10 @@ class Judge:
         return self.state.counts.get(status, 0)
 
     def checkpoint_of(self, trial_id: str) -> CheckpointInfo | None:
-        """The newest whole checkpoint of a trial."""
-        return self.state.trials[trial_id].latest
+        """The newest whole checkpoint of what a trial is now: not one from before it became a clone."""
+        trial = self.state.trials[trial_id]
+        latest = trial.latest
+        return latest if latest is not None and latest.segment == trial.segment and trial.start is None else None
 
     @property
     def expects_more(self) -> bool:

@@ -289,7 +289,8 @@ class Runner:
         if decision is not Decision.CONTINUE:
             self._kill_at[key] = self.clock() + self.settings.cleanup_s
         self.judge.reported(trial, event)
-        self._answer(key, Verdict(decision=decision, save=save), backed_up=report.checkpoint is not None)
+        verdict = Verdict(decision=decision, save=save, replaced=trial.start is not None)
+        self._answer(key, verdict, backed_up=report.checkpoint is not None)
         self._heed_stopper()
 
     def _ended(

@@ -295,7 +295,7 @@ class SimulatedExecutor:
         decision = attempt.decision = attempt.decision or _unless_continue(verdict.decision)
         ends = decision is not None or attempt.done or attempt.stopping
         wanted = verdict.save or decision is Decision.PAUSE or (ends and attempt.assignment.checkpoint_at_end)
-        if wanted and self._saves and attempt.saved_iteration != attempt.iteration:
+        if wanted and not verdict.replaced and self._saves and attempt.saved_iteration != attempt.iteration:
             self._schedule(0, attempt, Saved(checkpoint=attempt.save(attempt.metrics, 0)))
         elif attempt.done:
             self._end(attempt, Outcome.FINISHED)

@@ -42,7 +42,7 @@ class Controller(Protocol):
         ...
 
     def checkpoint_of(self, trial_id: str) -> CheckpointInfo | None:
-        """Return the newest whole checkpoint of a trial, or None."""
+        """Return the newest whole checkpoint of what a trial is now, or None: not one from before it was cloned."""
         ...
 
     @property
@@ -98,6 +98,11 @@ class TrialScheduler:
     def metric(self) -> str | None:
         """The metric by which trials are judged."""
         return self._metric
+
+    @property
+    def writes_policies(self) -> bool:
+        """Whether the configurations that trials go through are written to files that can be replayed."""
+        return False
 
     @property
     def supports_buffered_results(self) -> bool:

@@ -259,7 +259,7 @@ class PopulationBasedTraining(TrialScheduler):
 
     def _gives_way(self, controller: Controller, name: str) -> bool:
         """Whether another trial, which has trained less, could use the place."""
-        if controller.count(TrialView.PENDING) or controller.expects_more:
+        if controller.expects_more:
             return True
         first = self._waiting.first()
         if first is None:
@@ -299,7 +299,7 @@ class PopulationBasedTraining(TrialScheduler):
             scored_at, info = self._members[name].scored_at, controller.checkpoint_of(name)
             if scored_at is None or info is None:
                 continue
-            if not self._saves or info.iteration >= scored_at:  # a class saves when it is told to, so it will have one
+            if not self._saves or info.iteration >= scored_at:  # a class was told to save, so it will have one
                 return name, info
         return None, None
 

@@ -87,6 +87,8 @@ class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
     decision: Decision = Decision.CONTINUE
     save: bool = False
     """Save a checkpoint of the row just reported (class trainables), unless one was."""
+    replaced: bool = False
+    """The trial goes on as a clone of another: what it has become is not to be saved."""
 
 
 class Stop(Message, frozen=True, kw_only=True, tag="stop"):

@@ -111,7 +111,8 @@ def _train(instance: Trainable, session: Session) -> None:
         due = frequency > 0 and (session.iteration + 1) % frequency == 0
         source = _save(instance, session) if due or result.get(SHOULD_CHECKPOINT) else None
         verdict = session.publish(result, source, took_s)
-        if session.saved_iteration != session.iteration and _is_wanted(session, asked=verdict.save):
+        wanted = _is_wanted(session, asked=verdict.save) and not verdict.replaced
+        if wanted and session.saved_iteration != session.iteration:
             source = _save(instance, session)
             if source is not None:
                 session.save(source)
