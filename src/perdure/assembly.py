@@ -50,7 +50,6 @@ from perdure.searchers.driver import SearchDriver
 from perdure.searchers.registry import create_searcher
 from perdure.snapshots import Snapshots
 from perdure.stoppers import resolve_stopper
-from perdure.stoppers.base import Stopper
 from perdure.storage.faults import fault_point
 from perdure.storage.processes import boot_id, hostname, process_start
 from perdure.storage.uri import check_writable
@@ -366,9 +365,7 @@ class Session:
         if remembered["stopper"]:
             self.stopper.set_state(remembered["stopper"])
         elif (snapshot / "stopper.pkl").is_file():
-            stopper = load_objects(snapshot / "stopper.pkl")["stopper"]
-            assert isinstance(stopper, Stopper)
-            self.stopper = self.judge.stopper = stopper
+            vars(self.stopper).update(vars(load_objects(snapshot / "stopper.pkl")["stopper"]))
         if (snapshot / "callbacks.pkl").is_file():
             callbacks = load_objects(snapshot / "callbacks.pkl")["callbacks"]
             assert isinstance(callbacks, dict)

@@ -181,6 +181,8 @@ class Runner:
         self.emit(DriverStopped(at=self.wall_clock(), finished=self.over.finished, ran_s=self.ran_s,
                                 reason=self.state.stopping or ""))
         self.commit()
+        if self.snapshots is not None:
+            self.snapshots.write(self.state, self.journal.position)
         fault_point("run.over")
 
     def turn(self) -> None:

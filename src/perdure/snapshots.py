@@ -5,8 +5,9 @@ state at that record of the journal and the digests of the other files, with a c
 any file is damaged is not used at all, and that is said. Nothing is lost without it: an older one, or the journal from
 its beginning, serves as well. A user's own searcher, scheduler or stopper is then told again what has happened since.
 
-They are written at most so often that it takes 5 % of the time, or every TUNE_GLOBAL_CHECKPOINT_S seconds. None of the
-writes is waited for (no fsync): after a power cut an older snapshot, or none, serves as well.
+They are written when a session ends in good order, and before that at most so often that it takes 5 % of the time, or
+every TUNE_GLOBAL_CHECKPOINT_S seconds. None of the writes is waited for (no fsync): after a power cut an older one, or
+none, serves as well.
 """
 
 from __future__ import annotations

@@ -49,6 +49,10 @@ class SearcherSource(Source):
         self._count = 0
         self._told = 0
         self._finished = False
+        self._strangers: dict[str, dict[str, Any]] = {}
+        """Configurations of unfinished trials that the searcher has forgotten over a restore: it must not hear of
+        these as of its own."""
+        self._lost = 0
         self._hand_over(metric, mode, num_samples)
 
     @property
@@ -79,13 +83,16 @@ class SearcherSource(Source):
 
     def tell(self, past: Past) -> None:
         trial = past.trial
-        if isinstance(past, PastResult):
+        self._told += 1
+        if trial in self._strangers:
+            if isinstance(past, PastCompletion):
+                self._lost += not self._add_point(self._strangers.pop(trial), past)
+        elif isinstance(past, PastResult):
             row = past.result
             self._call("on_trial_result", lambda: self._searcher.on_trial_result(trial, row))
         elif isinstance(past, PastCompletion):
             last, error = past.result, past.error
             self._call("on_trial_complete", lambda: self._searcher.on_trial_complete(trial, result=last, error=error))
-        self._told += 1
 
     # --- suggestions ------------------------------------------------------------------------------------------------
 
@@ -153,7 +160,12 @@ class SearcherSource(Source):
 
             with open(os.path.join(directory, WRAPPERS_FILE), "wb") as file:
                 cloudpickle.dump(states, file)
-        state = {"suggested": self._count, "told": self._told, "finished": self._finished}
+        state = {
+            "suggested": self._count,
+            "told": self._told,
+            "finished": self._finished,
+            "strangers": list(self._strangers),
+        }
         with open(os.path.join(directory, STATE_FILE), "w", encoding="utf-8") as file:
             json.dump(state, file)
         return True
@@ -182,26 +194,23 @@ class SearcherSource(Source):
             for wrapper, wrapped in zip(wrappers, states, strict=True):
                 wrapper.set_state(wrapped)
         self._count, self._told, self._finished = state["suggested"], state["told"], state["finished"]
+        self._strangers = {trial: {} for trial in state["strangers"]}
         return True
 
     def replay(self, past: Iterable[Past]) -> str | None:
         known, self._told, self._count = self._told, 0, 0
-        strangers: dict[str, dict[str, Any]] = {}  # trials that the searcher cannot be reminded of, and their configs
-        lost = 0
         for one in past:
-            self._count += isinstance(one, PastSuggestion)
-            self._told += 1
-            if self._told <= known:
-                continue
+            is_known = self._told < known
             if isinstance(one, PastSuggestion):
-                if not self._remind(one):
-                    strangers[one.trial] = one.config
-            elif one.trial not in strangers:
-                self._told -= 1  # `tell` counts it
+                self._count += 1
+                self._told += 1
+                if one.trial in self._strangers or not (is_known or self._remind(one)):
+                    self._strangers[one.trial] = one.config
+            elif is_known:
+                self._told += 1
+            else:
                 self.tell(one)
-            elif isinstance(one, PastCompletion):
-                lost += not self._add_point(strangers.pop(one.trial), one)
-        return self._what_is_lost(lost + len(strangers))
+        return self._what_is_lost(self._lost + len(self._strangers))
 
     def _remind(self, past: PastSuggestion) -> bool:
         def remind() -> bool:

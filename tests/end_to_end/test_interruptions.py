@@ -1,0 +1,215 @@
+"""Ctrl-C, SIGTERM and SIGKILL of a real program: what is left goes on, and the user's plugins know what they knew."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from perdure.core.state import Status
+from perdure.history import ExperimentHistory, read_experiment
+from tests.crash.harness import ROOT, assert_gone, family, wait_until
+from tests.end_to_end.program import STEPS, TRIALS
+
+Program = subprocess.Popen[bytes]
+
+
+@pytest.fixture
+def programs() -> Iterator[list[Program]]:
+    """Programs that are made sure to be gone."""
+    started: list[Program] = []
+    yield started
+    for program in started:
+        if program.poll() is None:
+            program.kill()
+            program.wait()
+
+
+def start(programs: list[Program], storage: Path, *options: str, **environment: str) -> Program:
+    storage.mkdir(parents=True, exist_ok=True)
+    with (storage / "output.txt").open("ab") as output:
+        program = subprocess.Popen(
+            [sys.executable, "-m", "tests.end_to_end.program", str(storage), *options],
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
+        )
+    programs.append(program)
+    return program
+
+
+def history_of(storage: Path) -> ExperimentHistory:
+    return read_experiment(storage / "exp")
+
+
+def rows_in(storage: Path) -> int:
+    try:
+        return sum(trial.row_count for trial in history_of(storage).trials.values())
+    except FileNotFoundError:
+        return 0
+
+
+def until(program: Program, storage: Path, rows: int) -> list[psutil.Process]:
+    """Wait until so many rows are kept; return the processes that the program has started."""
+    wait_until(lambda: program.poll() is not None or rows_in(storage) >= rows, timeout_s=60)
+    assert program.poll() is None, output_of(storage)
+    return family(program)
+
+
+def output_of(storage: Path) -> str:
+    return (storage / "output.txt").read_text()
+
+
+def finish(programs: list[Program], storage: Path, *options: str, **environment: str) -> dict[str, Any]:
+    program = start(programs, storage, *options, **environment)
+    assert program.wait(timeout=90) == 0, output_of(storage)
+    told: dict[str, Any] = json.loads((storage / "told.json").read_text())
+    return told
+
+
+def assert_whole(storage: Path, trials: int = TRIALS) -> None:
+    history = history_of(storage)
+    assert len(history.trials) == trials
+    for trial in history.trials.values():
+        assert trial.status is Status.TERMINATED
+        assert [row.metrics["step"] for row in trial.rows()] == list(range(1, STEPS + 1))
+
+
+EVERYTHING = sorted([number, step] for number in range(TRIALS) for step in [*range(1, STEPS + 1)])
+
+
+# --- signals ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_first_signal_stops_in_good_order(tmp_path: Path, programs: list[Program], number: int) -> None:
+    program = start(programs, tmp_path, "pause=0.1", "verbose=1")
+    workers = until(program, tmp_path, 14)
+    program.send_signal(number)
+    assert program.wait(timeout=30) == 0, output_of(tmp_path)
+    assert_gone(workers)
+    history = history_of(tmp_path)
+    assert history.state.stopping == signal.Signals(number).name
+    assert all(trial.live is None for trial in history.state.trials.values())
+    assert "Tuner.restore" in output_of(tmp_path)
+    assert "Traceback" not in output_of(tmp_path)
+    told = finish(programs, tmp_path)
+    assert_whole(tmp_path)
+    assert set(told["rows"].values()) == {STEPS}
+    assert len(told["ended"]) == len(set(told["ended"])) == TRIALS
+
+
+def test_a_second_signal_stops_at_once(tmp_path: Path, programs: list[Program]) -> None:
+    program = start(programs, tmp_path, "pause=1", "trials=2")
+    wait_until(lambda: (tmp_path / "exp").is_dir() and history_of_started(tmp_path), timeout_s=60)
+    workers = family(program)
+    program.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        program.wait(timeout=0.3)  # it waits for the next reports
+    program.send_signal(signal.SIGINT)
+    assert program.wait(timeout=10) != 0
+    assert "KeyboardInterrupt" in output_of(tmp_path)
+    assert_gone(workers)
+    finish(programs, tmp_path, "trials=2")
+    assert_whole(tmp_path, trials=2)
+
+
+def history_of_started(storage: Path) -> bool:
+    try:
+        trials = history_of(storage).state.trials.values()
+    except FileNotFoundError:
+        return False
+    return any(trial.live is not None and trial.live.pid for trial in trials)
+
+
+# --- kills ------------------------------------------------------------------------------------------------------------
+
+
+def kill(program: Program, workers: list[psutil.Process]) -> None:
+    program.kill()
+    program.wait()
+    assert_gone(workers)
+
+
+def test_random_search_goes_on_with_the_very_same_variants(tmp_path: Path, programs: list[Program]) -> None:
+    alone = finish(programs, tmp_path / "alone", "pause=0")
+    broken = tmp_path / "broken"
+    for rows in (3, 14):
+        program = start(programs, broken)
+        kill(program, until(program, broken, rows))
+    told = finish(programs, broken, "pause=0")
+    assert [config["lr"] for config in told["configs"]] == [config["lr"] for config in alone["configs"]]
+    assert_whole(broken)
+
+
+@pytest.mark.parametrize("period", ["0", "1000"])
+@pytest.mark.parametrize("searcher", ["remembering", "reminded"])
+def test_plugins_know_what_they_knew(tmp_path: Path, programs: list[Program], searcher: str, period: str) -> None:
+    environment = {"TUNE_GLOBAL_CHECKPOINT_S": period}
+    for rows in (3, 14):
+        program = start(programs, tmp_path, f"searcher={searcher}", **environment)
+        kill(program, until(program, tmp_path, rows))
+    told = finish(programs, tmp_path, f"searcher={searcher}", "pause=0", **environment)
+    assert_whole(tmp_path)
+    assert sorted(config["x"] for config in told["configs"]) == list(range(TRIALS)) or period != "0"
+    assert set(told["rows"].values()) == {STEPS}
+    results = sorted(pair for pair in told["searcher"] if pair[1] != "end")
+    ends = sorted(pair[0] for pair in told["searcher"] if pair[1] == "end")
+    assert len(results) == len({tuple(pair) for pair in results})
+    if searcher == "reminded" or period == "0":
+        assert results == EVERYTHING
+        assert ends == list(range(TRIALS))
+    if period == "0":
+        assert len(told["ended"]) == len(set(told["ended"])) == TRIALS
+
+
+def test_no_snapshot_is_needed(tmp_path: Path, programs: list[Program]) -> None:
+    program = start(programs, tmp_path, TUNE_GLOBAL_CHECKPOINT_S="0")
+    kill(program, until(program, tmp_path, 9))
+    snapshots = list((tmp_path / "exp").glob("snapshot-*"))
+    assert snapshots
+    copy = tmp_path / "copy"
+    shutil.copytree(tmp_path / "exp", copy / "exp")
+    for snapshot in (copy / "exp").glob("snapshot-*"):
+        shutil.rmtree(snapshot)
+    with_them, without = finish(programs, tmp_path, "pause=0"), finish(programs, copy, "pause=0")
+    assert with_them["configs"] == without["configs"]
+    assert with_them["rows"] == without["rows"]
+    assert_whole(tmp_path)
+    assert_whole(copy)
+
+
+# --- one driver -------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_driver_is_refused(tmp_path: Path, programs: list[Program]) -> None:
+    program = start(programs, tmp_path, "pause=0.3")
+    until(program, tmp_path, 1)
+    other = start(programs, tmp_path)
+    assert other.wait(timeout=60) != 0
+    assert "ExperimentLockedError" in output_of(tmp_path)
+    assert str(program.pid) in output_of(tmp_path)
+    assert program.wait(timeout=90) == 0, output_of(tmp_path)
+    assert_whole(tmp_path)
+
+
+def test_nobody_waits_for_a_dead_driver(tmp_path: Path, programs: list[Program]) -> None:
+    program = start(programs, tmp_path)
+    workers = until(program, tmp_path, 3)
+    kill(program, workers)
+    shutil.move(tmp_path / "exp", tmp_path / "moved")
+    (tmp_path / "elsewhere").mkdir()
+    shutil.move(tmp_path / "moved", tmp_path / "elsewhere" / "exp")
+    finish(programs, tmp_path / "elsewhere", "pause=0")
+    assert_whole(tmp_path / "elsewhere")
+    assert not (tmp_path / "exp").exists()
