@@ -1,0 +1,61 @@
+"""A disk that fills up under the driver: a clear error, a whole history, and with space again it goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from perdure.cli.verify import examine
+from perdure.tune import Tuner
+from tests.crash.harness import (
+    NAME,
+    assert_whole,
+    output_of,
+    read_experiment,
+    rows_reported,
+    start,
+    wait_until,
+)
+from tests.crash.workload import function
+from tests.faults.disks import resize, small_memory_disk
+
+
+def fill(path: Path) -> None:
+    """Leave no space on the file system."""
+    with path.open("wb", buffering=0) as file:
+        block = bytes(1 << 16)
+        while block:
+            try:
+                file.write(block)
+            except OSError:
+                block = block[: len(block) // 2]
+
+
+@pytest.mark.parametrize("every", [1, 100], ids=["with checkpoints", "journal alone"])
+@pytest.mark.parametrize("way_out", ["a file is removed", "the disk grows"])
+def test_a_disk_that_fills_up_while_it_runs(tmp_path: Path, every: int, way_out: str) -> None:
+    options = {"every": every, "pause": 0.02, "steps": 200 if every > 1 else 20, "samples": 2}
+    with small_memory_disk(tmp_path / "disk", "4m") as disk:
+        driver = start(disk, "function", **options)
+        wait_until(lambda: driver.poll() is not None or rows_reported(disk) >= 4)
+        assert driver.poll() is None, output_of(disk).read_text()
+        fill(disk / "filler")
+        code = driver.wait(timeout=60)
+        before = read_experiment(disk / NAME)
+        errors = [trial.error.message for trial in before.trials.values() if trial.error is not None]
+        assert all("there is no space left" in error for error in errors)
+        if code:
+            told = output_of(disk).read_text().strip().splitlines()[-1]
+            assert "StorageFullError" in told
+            assert "Make space, then resume the experiment" in told
+        else:  # each trial met it before the driver did
+            assert len(errors) == 2
+        assert not any(problem.serious for problem in examine(disk / NAME).problems)
+        assert sum(trial.row_count for trial in before.trials.values()) >= 4
+        if way_out == "a file is removed":
+            (disk / "filler").unlink()
+        else:
+            resize(disk, "16m")
+        Tuner.restore(disk / NAME, function, resume_errored=True).fit()
+        assert_whole(read_experiment(disk / NAME), samples=2, steps=options["steps"])  # type: ignore[arg-type]
