@@ -119,6 +119,7 @@ def _adopt(runner: Runner, trial: Trial, manifest: Manifest) -> None:
         runner.judge.saved(trial, info)
         return
     key = AttemptKey(trial.id, manifest.attempt)
+    runner.tell_endings()
     event = runner.judge.report(trial, key, _report_of(manifest, info, runner.wall_clock()), adopted=True)
     runner.emit(event)
     runner.judge.reported(trial, event)

@@ -48,7 +48,6 @@ class Retelling:
     def run(self) -> Iterator[Past]:
         """Tell scheduler and stopper; yield what the searcher is to be told. Exhaust it."""
         for position, event in self._reader.read(START):
-            decided = isinstance(event, Reported) and self._is_decided(event)
             decided = self._decided_before(event)
             trial = self._history.fold(position, event)
             new = position.sequence > self._known.sequence
@@ -68,11 +67,6 @@ class Retelling:
                 case _:
                     pass
             yield from self._endings(new)
-
-    def _is_decided(self, event: Reported) -> bool:
-        """Whether something else than the row decided what became of its trial: nobody was asked then."""
-        trial = self._history.trials.get(event.trial)
-        return trial is not None and trial.decision is not None
 
     def _decided_before(self, event: AnyEvent) -> bool:
         """Whether this is a row that nobody was asked about, because its trial's end had been decided elsewhere."""
@@ -152,6 +146,11 @@ class Retelling:
     def get_live_trials(self) -> set[TrialView]:
         """Those that were not finished then."""
         return {view for view in self.get_trials() if not view.is_finished()}
+
+    def get_paused_trials(self) -> Iterator[TrialView]:
+        """Those that were paused then, but for those that a restore was told to leave alone."""
+        paused = (self._history.trials[trial] for trial in self._history.state.paused)
+        return (self._view(trial) for trial in paused if not self._history.state.trials[trial.id].skipped)
 
     def get_trial(self, trial_id: str) -> TrialView | None:
         """The trial of that id."""

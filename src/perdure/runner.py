@@ -191,6 +191,7 @@ class Runner:
         self.judge.step_begins()
         for key, message in messages:
             self.receive(key, message)
+            self.tell_endings()  # before the next row is judged, as they will be told again after a restore
         fault_point("turn.received")
         self.settle()
         self.judge.step_ends()
@@ -334,8 +335,7 @@ class Runner:
                 actions = self.judge.finished(trial)
                 failed = trial.status is Status.ERROR
                 let_go(self.state, trial)
-                for action in actions:
-                    self.emit(TrialActed(at=self.wall_clock(), action=action))
+                self._act(actions)
                 if failed and self.state.spec.fail_fast and self.state.stopping is None:
                     self.emit(StopRequested(at=self.wall_clock(), reason="fail_fast", resumable=True))
 
@@ -474,10 +474,15 @@ class Runner:
     def _wake(self, command: Wake) -> None:
         """Ask which paused trials go on."""
         actions = self.judge.wake(early=command.early)
-        if actions:
-            self.emit(TrialActed(at=self.wall_clock(), action=actions[0], more=actions[1:]))
-        else:
+        self._act(actions)
+        self.tell_endings()
+        if not actions:
             self._declined.add(command)
+
+    def _act(self, actions: Sequence[Action]) -> None:
+        """Journal what was decided about several trials as one."""
+        if actions:
+            self.emit(TrialActed(at=self.wall_clock(), action=actions[0], more=tuple(actions[1:])))
 
     def _stop_attempt(self, trial: Trial) -> None:
         if trial.live is not None:

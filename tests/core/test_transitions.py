@@ -211,6 +211,45 @@ def test_a_paused_trial_waits_to_be_woken() -> None:
     assert experiment.plan()[-1] == Launch("a")
 
 
+def test_a_paused_trial_may_go_on_before_a_new_one_is_started() -> None:
+    experiment = Experiment()
+    experiment.create("a", "b")
+    experiment.start("a")
+    experiment.report("a", save=True, decision=Decision.PAUSE)
+    experiment.end("a", Outcome.PAUSED)
+    assert experiment.plan_all() == [Wake(early=True)]
+    assert plan(experiment.state, declined=[Wake(early=True)]) == [Launch("b")]
+    experiment.start("b")
+    assert experiment.plan_all() == [Wake(early=True)]
+    assert plan(experiment.state, declined=[Wake(early=True)]) == [Suggest()]
+    assert plan(experiment.state, may_suggest=False) == []  # "b" may bring the searcher on
+
+
+def test_who_was_running_when_a_driver_died_goes_on_before_who_waited() -> None:
+    experiment = Experiment()
+    experiment.create("a", "b")
+    experiment.start("a", "b")
+    experiment.report("a", save=True, decision=Decision.PAUSE)
+    experiment.end("a", Outcome.PAUSED)
+    experiment.apply(TrialActed(at=0.0, action=Action(trial="a", decision=Decision.CONTINUE, resume=True)))
+    experiment.driver()
+    assert list(experiment.state.ahead) == ["b", "a"]
+
+
+def test_a_trial_is_woken_that_has_to_be_paused_once_more_first() -> None:
+    experiment = Experiment()
+    experiment.create("a")
+    experiment.start("a")
+    experiment.report("a", save=True)
+    experiment.report("a", decision=Decision.PAUSE, owed=True)
+    experiment.driver()
+    experiment.apply(TrialActed(at=0.0, action=Action(trial="a", decision=Decision.CONTINUE, resume=True)))
+    experiment.start("a")
+    experiment.report("a", save=True, decision=Decision.PAUSE)
+    experiment.end("a", Outcome.PAUSED)
+    assert experiment.status("a") is Status.PENDING
+
+
 def test_a_clone_that_is_not_resumed_waits_for_its_turn() -> None:
     experiment = Experiment()
     experiment.create("donor", "clone")

@@ -18,6 +18,9 @@ class Experiment:
     def get_live_trials(self):
         return {trial for trial in self.trials if not trial.is_finished()}
 
+    def get_paused_trials(self):
+        return (trial for trial in self.trials if trial.status == "PAUSED")
+
 
 def test_every_trial_runs_to_its_end():
     scheduler = FIFOScheduler()

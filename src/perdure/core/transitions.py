@@ -443,6 +443,8 @@ def _act(state: State, action: Action) -> None:
         _move(state, trial, Status.PAUSED)
     elif trial.status is Status.PAUSED and action.resume:
         _move(state, trial, Status.PENDING)
+    elif trial.decision is Decision.PAUSE:  # a driver died before it had paused, so it will be told to once more
+        trial.resume = trial.resume or action.resume
 
 
 def _clone(state: State, trial: Trial, action: Action) -> None:
