@@ -1,0 +1,175 @@
+"""Asynchronous successive halving: stop a trial that is not among the best of those that got as far.
+
+Li, Jamieson, Rostamizadeh, Gonina, Ben-tzur, Hardt, Recht, Talwalkar: "A System for Massively Parallel Hyperparameter
+Tuning" (MLSys 2020, arXiv:1810.05934), in the form that stops trials at once instead of promoting them later; for the
+promoting form see `promotion_asha`. With several brackets it is asynchronous Hyperband, of the same paper.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import insort
+from typing import Any
+
+from perdure.errors import ConfigurationError
+from perdure.schedulers.base import Controller
+from perdure.schedulers.scoring import ScoringScheduler
+from perdure.search_space.randomness import keyed_random
+from perdure.trial_view import TrialView
+
+
+class AsyncHyperBandScheduler(ScoringScheduler):
+    """Stops trials at rungs: at times `grace_period` * `reduction_factor` ** k.
+
+    A trial that reaches a rung is stopped if its score is below the (1 - 1 / `reduction_factor`) quantile, with linear
+    interpolation, of the scores of those that reached it before. It takes O(log n) comparisons for each row at a
+    rung, where n trials have been, and moves up to 8 n bytes; rows between rungs cost nothing.
+
+    Args:
+        time_attr: What time is measured by.
+        metric: What trials are compared by; of TuneConfig if None.
+        mode: "min" or "max"; of TuneConfig if None.
+        max_t: Trials are stopped at this time.
+        grace_period: The first rung: no trial is stopped before.
+        reduction_factor: One in so many passes a rung.
+        brackets: So many series of rungs, the n-th without the first n - 1 rungs. A trial's series is drawn by its id,
+            one with one rung more being e times as likely.
+        stop_last_trials: Whether trials are stopped at `max_t`.
+
+    Raises:
+        ConfigurationError: an argument makes no sense.
+    """
+
+    def __init__(
+        self,
+        time_attr: str = "training_iteration",
+        metric: str | None = None,
+        mode: str | None = None,
+        max_t: int = 100,
+        grace_period: int = 1,
+        reduction_factor: float = 4,
+        brackets: int = 1,
+        stop_last_trials: bool = True,
+    ) -> None:
+        super().__init__(time_attr, metric, mode)
+        check_rungs(type(self).__name__, max_t, grace_period, reduction_factor)
+        if brackets < 1:
+            raise ConfigurationError(f"{type(self).__name__}(brackets={brackets!r}): use 1 or more.")
+        self._max_t = max_t
+        self._stop_last_trials = stop_last_trials
+        self._quantile = 1 - 1 / reduction_factor
+        self._milestones = [milestones(grace_period, max_t, reduction_factor)[skipped:] for skipped in range(brackets)]
+        self._scores = [[array("d") for _ in rungs] for rungs in self._milestones]
+        self._reached: dict[str, list[int]] = {}
+        """The bracket of each trial that runs, and the rungs at which it was counted."""
+        self._stopped = 0
+
+    def on_trial_add(self, controller: Controller, trial: TrialView) -> None:
+        """Draw the trial's bracket."""
+        super().on_trial_add(controller, trial)
+        self._progress(trial.trial_id)
+
+    def on_trial_result(self, controller: Controller, trial: TrialView, result: dict[str, Any]) -> str:
+        """Return STOP at the end, or for a trial that does not pass a rung."""
+        point = self._point(result)
+        if point is None:
+            return self.CONTINUE
+        time, score = point
+        over = self._stop_last_trials and time >= self._max_t
+        if not over and self._passes(trial.trial_id, time, score):
+            return self.CONTINUE
+        self._stopped += 1
+        self._reached.pop(trial.trial_id, None)
+        return self.STOP
+
+    def on_trial_complete(self, controller: Controller, trial: TrialView, result: dict[str, Any]) -> None:
+        """Count where a trial got that ended by itself, and forget it."""
+        point = self._point(result)
+        if trial.trial_id in self._reached and point is not None:
+            self._passes(trial.trial_id, *point)
+        self._reached.pop(trial.trial_id, None)
+
+    def debug_string(self) -> str:
+        """Return a line for people: the cut-offs by time."""
+        cuts = " | ".join(
+            f"{milestone:g}: {self._sign * cut_off(scores, self._quantile):.4g}"
+            for rungs, counted in zip(self._milestones, self._scores, strict=True)
+            for milestone, scores in zip(rungs, counted, strict=True)
+            if scores
+        )
+        return f"Asynchronous HyperBand: {self._stopped} trials were stopped. Cut-offs by {self._time_attr}: {cuts}"
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the scores at each rung, and which trials were counted where."""
+        scores = [[list(rung) for rung in rungs] for rungs in self._scores]
+        return {"scores": scores, "reached": dict(self._reached), "stopped": self._stopped}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take up what `get_state` returned."""
+        self._scores = [[array("d", rung) for rung in rungs] for rungs in state["scores"]]
+        self._reached = {trial: list(progress) for trial, progress in state["reached"].items()}
+        self._stopped = state["stopped"]
+
+    @property
+    def _sign(self) -> float:
+        return 1.0 if self._mode == "max" else -1.0
+
+    def _progress(self, trial_id: str) -> list[int]:
+        return self._reached.setdefault(trial_id, [self._draw_bracket(trial_id)])
+
+    def _draw_bracket(self, trial_id: str) -> int:
+        weights = [math.exp(len(rungs)) for rungs in self._milestones]
+        return keyed_random("bracket", trial_id).choices(range(len(weights)), weights)[0]
+
+    def _passes(self, trial_id: str, time: float, score: float) -> bool:
+        """Count the trial at the highest rung that it has reached and was not counted at; say whether it passes."""
+        progress = self._progress(trial_id)
+        bracket, counted = progress[0], progress[1:]
+        milestones = self._milestones[bracket]
+        for rung in reversed(range(len(milestones))):
+            if time < milestones[rung]:
+                continue
+            if rung in counted:
+                if self._stop_last_trials:
+                    continue
+                return True  # it passed this one, so those before no longer matter
+            scores = self._scores[bracket][rung]
+            passes = not scores or score >= cut_off(scores, self._quantile)
+            insort(scores, score)
+            progress.append(rung)
+            return passes
+        return True
+
+
+ASHAScheduler = AsyncHyperBandScheduler
+
+
+def check_rungs(name: str, max_t: float, grace_period: float, reduction_factor: float) -> None:
+    """See that there can be rungs.
+
+    Raises:
+        ConfigurationError: there cannot.
+    """
+    if not 0 < grace_period <= max_t:
+        raise ConfigurationError(
+            f"{name}(grace_period={grace_period!r}, max_t={max_t!r}): use 0 < grace_period <= max_t."
+        )
+    if reduction_factor <= 1:
+        raise ConfigurationError(f"{name}(reduction_factor={reduction_factor!r}): use more than 1.")
+
+
+def milestones(grace_period: float, max_t: float, reduction_factor: float) -> list[float]:
+    """Return the times of the rungs, up to `max_t`."""
+    count = int(math.log(max_t / grace_period) / math.log(reduction_factor) + 1 + 1e-9)
+    return [grace_period * reduction_factor**rung for rung in range(count)]
+
+
+def cut_off(scores: array[float], quantile: float) -> float:
+    """Return a quantile of sorted scores, interpolated linearly between two."""
+    place = (len(scores) - 1) * quantile
+    below = int(place)
+    low, high, share = scores[below], scores[min(below + 1, len(scores) - 1)], place - below
+    if share >= 0.5:
+        return high - (high - low) * (1 - share)
+    return low + (high - low) * share

@@ -1,0 +1,85 @@
+"""What the schedulers share that compare trials by a metric at points of time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from perdure.errors import ConfigurationError
+from perdure.schedulers.base import DEFAULT_METRIC, Controller, TrialScheduler
+from perdure.trial_view import TrialView
+
+WORST = -1e300
+"""The score of a row whose metric is NaN, and the limit of what is infinite: JSON has neither, and a trial that has
+diverged is worse than any other."""
+
+
+class ScoringScheduler(TrialScheduler):
+    """Base of the schedulers that compare trials: knows metric, mode and the measure of time.
+
+    Args:
+        time_attr: What time is measured by: a column that only grows. A row without it is passed over.
+        metric: What trials are compared by; of TuneConfig if None. A row without it is passed over.
+        mode: "min" or "max"; of TuneConfig if None.
+
+    Raises:
+        ConfigurationError: `mode` is neither.
+    """
+
+    _supports_buffered_results = False
+
+    def __init__(self, time_attr: str, metric: str | None, mode: str | None) -> None:
+        super().__init__()
+        if mode not in (None, "min", "max"):
+            raise ConfigurationError(f'{type(self).__name__}(mode={mode!r}): use "min" or "max".')
+        self._time_attr = time_attr
+        self._metric = metric
+        self._mode = mode
+        self._saves = False
+        """Trials save a checkpoint when they are told to."""
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        """Take over the metric and mode of TuneConfig; return False if one of them is given twice."""
+        if (self._metric and metric) or (self._mode and mode):
+            return False
+        self._saves = bool(spec.get("saves", False))
+        self._metric = metric or self._metric
+        self._mode = mode or self._mode
+        if self._mode and self._metric is None:
+            self._metric = DEFAULT_METRIC
+        return True
+
+    def on_trial_add(self, controller: Controller, trial: TrialView) -> None:
+        """See that there is something to compare trials by.
+
+        Raises:
+            ConfigurationError: nobody named a metric and a mode.
+        """
+        if not self._metric or not self._mode:
+            name = type(self).__name__
+            raise ConfigurationError(
+                f"{name} compares trials by a metric, and has none (metric={self._metric!r}, mode={self._mode!r}). "
+                f'Name them in one place: {name}(metric="loss", mode="min") or TuneConfig(metric="loss", mode="min").'
+            )
+
+    def _point(self, result: Mapping[str, Any]) -> tuple[float, float] | None:
+        """Return time and score of a row, the greater the better; None if it lacks one of them."""
+        assert self._metric is not None
+        time, value = column(result, self._time_attr), column(result, self._metric)
+        if time is None or value is None:
+            return None
+        score = float(value) if self._mode == "max" else -float(value)
+        return float(time), WORST if math.isnan(score) else min(max(score, WORST), -WORST)
+
+
+def column(row: Mapping[str, Any], name: str) -> Any:
+    """Return a value of a row by its name, which may be a path into nested values ("eval/loss"); None if missing."""
+    if name in row:
+        return row[name]
+    value: Any = row
+    for part in name.split("/"):
+        if not isinstance(value, Mapping) or part not in value:
+            return None
+        value = value[part]
+    return value
