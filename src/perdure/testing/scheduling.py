@@ -69,20 +69,13 @@ def run_scheduled(
     laboratory = Laboratory(
         make_scheduler,
         learning_curve,
-        workload=Workload(
-            samples=samples,
-            steps=max_t,
-            every=1,
-            cpus=slots,
-            spec=Spec(num_samples=samples, seed=seed),
-            saves=False,
-            stop=None,
-            scheduler="",
-        ),
+        samples=samples,
+        max_t=max_t,
+        slots=slots,
         seed=seed,
         crash_after=crash_after,
-        space={"x": uniform(0, 1)} if space is None else space,
-        pace=pace or _uneven(seed),
+        space=space,
+        pace=pace,
         tell=tell,
     )
     laboratory.run()
@@ -110,20 +103,33 @@ class Laboratory(World):
     def __init__(
         self,
         make_scheduler: Callable[[], TrialScheduler],
-        curve: Curve,
+        learning_curve: Curve,
         *,
-        workload: Workload,
+        samples: int,
+        max_t: int,
+        slots: int,
         seed: int,
-        crash_after: Sequence[int],
-        space: Mapping[str, Any],
-        pace: Pace,
+        crash_after: Sequence[int] = (),
+        space: Mapping[str, Any] | None = None,
+        pace: Pace | None = None,
         tell: bool = False,
     ) -> None:
+        """Arguments are those of `run_scheduled`."""
+        workload = Workload(
+            samples=samples,
+            steps=max_t,
+            every=1,
+            cpus=slots,
+            spec=Spec(num_samples=samples, seed=seed),
+            saves=False,
+            stop=None,
+            scheduler="",
+        )
         super().__init__(seed, tell=tell, drawn=(workload, _nothing_but(crash_after)))
         self._make_scheduler = make_scheduler
-        self._curve = curve
-        self._space = space
-        self._pace = pace
+        self._curve = learning_curve
+        self._space = {"x": uniform(0, 1)} if space is None else space
+        self._pace = pace or _uneven(seed)
         self._before = 0.0  # virtual seconds of earlier sessions
         self._due: dict[tuple[str, int, int], float] = {}
 

@@ -1,0 +1,103 @@
+"""Whatever a scheduler decides, kills at any moment change none of it, and every trial comes to its end."""
+
+import json
+import random
+
+import pytest
+
+from perdure.journal.base import Position
+from perdure.journal.memory import MemoryJournal, MemoryStore
+from perdure.retelling import Retelling
+from perdure.schedulers.async_hyperband import AsyncHyperBandScheduler
+from perdure.schedulers.hb_bohb import HyperBandForBOHB
+from perdure.schedulers.hyperband import HyperBandScheduler
+from perdure.schedulers.median_stopping_rule import MedianStoppingRule
+from perdure.schedulers.promotion_asha import PromotionASHAScheduler
+from perdure.testing.scheduling import Laboratory, run_scheduled, transcript
+
+ASPECTS = {"metric": "score", "mode": "max"}
+MAKERS = {
+    "asha": lambda: AsyncHyperBandScheduler(**ASPECTS, max_t=9, reduction_factor=3),
+    "asha with brackets": lambda: AsyncHyperBandScheduler(**ASPECTS, max_t=9, reduction_factor=2, brackets=3),
+    "asha without an end": lambda: AsyncHyperBandScheduler(
+        **ASPECTS, max_t=4, reduction_factor=2, stop_last_trials=False
+    ),
+    "promotion": lambda: PromotionASHAScheduler(**ASPECTS, max_t=9, reduction_factor=3),
+    "hyperband": lambda: HyperBandScheduler(**ASPECTS, max_t=9, reduction_factor=3),
+    "hyperband by halves": lambda: HyperBandScheduler(**ASPECTS, max_t=8, reduction_factor=2),
+    "hyperband without an end": lambda: HyperBandScheduler(
+        **ASPECTS, max_t=4, reduction_factor=2, stop_last_trials=False
+    ),
+    "bohb": lambda: HyperBandForBOHB(**ASPECTS, max_t=9, reduction_factor=3),
+    "median": lambda: MedianStoppingRule("training_iteration", **ASPECTS, grace_period=2, min_samples_required=2),
+    "median in seconds": lambda: MedianStoppingRule("seconds", **ASPECTS, grace_period=2.5, min_samples_required=2),
+    "median, soft": lambda: MedianStoppingRule(
+        "training_iteration", **ASPECTS, grace_period=2, min_samples_required=1, hard_stop=False, min_time_slice=2
+    ),
+}
+MAX_T = 10
+
+
+def curve(config, iteration, before):
+    """A noisy curve towards x, that a trial may end by itself before the end."""
+    rng = random.Random(f"{config['x']} {iteration}")
+    seconds = (before or {"seconds": 0.0})["seconds"] + rng.uniform(0.5, 1.5)
+    row = {"score": config["x"] * (1 - 0.8**iteration) + 0.1 * rng.random(), "seconds": seconds}
+    return {**row, "done": True} if rng.random() < 0.03 else row
+
+
+def run(name, seed, crash_after=(), **settings):
+    return run_scheduled(
+        MAKERS[name], curve, max_t=MAX_T, seed=seed, crash_after=crash_after, **{"samples": 13, "slots": 3, **settings}
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", MAKERS)
+def test_kills_at_any_moment_change_nothing(name, seed):
+    undisturbed = transcript(run(name, seed))
+    rng = random.Random(seed)
+    for _ in range(4):
+        kills = [rng.randint(1, 250) for _ in range(rng.randint(1, 6))]
+        assert transcript(run(name, seed, kills)) == undisturbed, kills
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_every_trial_comes_to_its_end(name):
+    rng = random.Random(name)
+    for seed in range(15):
+        samples, slots = rng.randint(1, 30), rng.randint(1, 8)
+        history = run(name, seed, samples=samples, slots=slots)
+        assert [trial.status.value for trial in history.trials.values()] == ["TERMINATED"] * samples, (samples, slots)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_being_told_again_and_being_restored_give_the_same_state(name):
+    laboratory = Laboratory(MAKERS[name], curve, samples=20, max_t=MAX_T, slots=3, seed=1)
+    laboratory.run()
+    lines = laboratory.disk.store.lines
+    at_the_end = state_of(laboratory.runner.judge.scheduler)
+    assert state_of(told(name, lines)) == at_the_end
+    for end in range(0, len(lines), 11):
+        remembered = state_of(told(name, lines[:end]))
+        restored = MAKERS[name]()
+        restored.set_state(json.loads(remembered))
+        assert state_of(restored) == remembered
+        assert state_of(told(name, lines, restored, known=end)) == at_the_end, end
+
+
+def told(name, lines, scheduler=None, known=0):
+    """Return the scheduler once it has been told what is in the journal."""
+    scheduler = scheduler or MAKERS[name]()
+    store = MemoryStore()
+    store.lines = lines
+    retelling = Retelling(
+        MemoryJournal(store), path="", scheduler=scheduler, stopper=None, known=Position(1, known, 0)
+    )
+    for _ in retelling.run():
+        pass
+    return scheduler
+
+
+def state_of(scheduler):
+    return json.dumps(scheduler.get_state(), allow_nan=False)
