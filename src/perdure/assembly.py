@@ -238,7 +238,14 @@ class Session:
         self.scheduler = FIFOScheduler() if chosen is None else resolve_scheduler(chosen)
         searcher = None if isinstance(self.search.searcher, BasicVariantGenerator) else self.search.searcher
         configure(
-            self.scheduler, tune.metric, tune.mode, seed=namer.search_seed, saves=definition.saves, searcher=searcher
+            self.scheduler,
+            tune.metric,
+            tune.mode,
+            seed=namer.search_seed,
+            saves=definition.saves,
+            searcher=searcher,
+            trainable=definition.trainable,
+            reuse_actors=tune.reuse_actors,
         )
         self.stopper = resolve_stopper(run.stop)
         loggers = [callback for callback in run.callbacks or () if isinstance(callback, LoggerCallback)]

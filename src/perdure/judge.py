@@ -267,6 +267,10 @@ class Judge:
 
     def _carried(self, actions: Sequence[Action] | None) -> tuple[Action, ...]:
         """Return a scheduler's actions as they are journaled, their configurations as data."""
+        for action in actions or ():
+            if action.resources is not None:
+                self._check_resources(action.trial, action.resources)
+                self.view(self.state.trials[action.trial]).resources = dict(action.resources)
         return tuple(action if action.config is None else self._reconfigured(action) for action in actions or ())
 
     def _reconfigured(self, action: Action) -> Action:
@@ -437,6 +441,11 @@ class Judge:
         trial = self.state.trials[trial_id]
         latest = trial.latest
         return latest if latest is not None and latest.segment == trial.segment and trial.start is None else None
+
+    @property
+    def capacity(self) -> Mapping[str, float]:
+        """What the executor has in all."""
+        return self.state.capacity
 
     @property
     def expects_more(self) -> bool:

@@ -6,7 +6,7 @@ Random search, first come first served and stateless stop rules need none of it,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.events import AnyEvent, CheckpointInfo, Data, Decision, Reported, TrialActed, TrialCreated
@@ -164,6 +164,11 @@ class Retelling:
     def checkpoint_of(self, trial_id: str) -> CheckpointInfo | None:
         """The newest whole checkpoint that the trial had then."""
         return self._history.trials[trial_id].latest_checkpoint
+
+    @property
+    def capacity(self) -> Mapping[str, float]:
+        """What the executor had in all."""
+        return self._history.state.capacity
 
     @property
     def expects_more(self) -> bool:

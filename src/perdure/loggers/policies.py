@@ -12,7 +12,15 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from perdure.core.events import Action, AnyEvent, CheckpointCommitted, CheckpointInfo, Reported, TrialActed, TrialCreated
+from perdure.core.events import (
+    Action,
+    AnyEvent,
+    CheckpointCommitted,
+    CheckpointInfo,
+    Reported,
+    TrialActed,
+    TrialCreated,
+)
 from perdure.journal.values import from_data
 from perdure.storage.local import write_atomic
 

@@ -7,7 +7,7 @@ other trials it returns along with its answer, so that all of it is journaled as
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, Union
 
 from perdure.core.events import Action, CheckpointInfo, Decision
@@ -43,6 +43,11 @@ class Controller(Protocol):
 
     def checkpoint_of(self, trial_id: str) -> CheckpointInfo | None:
         """Return the newest whole checkpoint of what a trial is now, or None: not one from before it was cloned."""
+        ...
+
+    @property
+    def capacity(self) -> Mapping[str, float]:
+        """What the executor has in all, by name: "CPU", "GPU", "memory", ..."""
         ...
 
     @property

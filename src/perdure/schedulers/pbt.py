@@ -337,10 +337,8 @@ class PopulationBasedTraining(TrialScheduler):
         """Return how each trial of a population that waits goes on: the good ones first."""
         low = set(self._ranking.low(self._quantile))
         actions = [_resumed(name) for name in paused if name not in low]
-        for name in paused:
-            if name in low:
-                actions.append(self._clone(controller, name, self._next_sync, resume=True) or _resumed(name))
-        return actions
+        clones = ((name, self._clone(controller, name, self._next_sync, resume=True)) for name in paused if name in low)
+        return [*actions, *(clone or _resumed(name) for name, clone in clones)]
 
     # --- what was decided, told by ourselves or after a restore -----------------------------------------------------
 

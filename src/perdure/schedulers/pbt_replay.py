@@ -50,7 +50,8 @@ class PopulationBasedTrainingReplay(TrialScheduler):
             )
         if self._first is None and not config:
             raise ConfigurationError(
-                f"{self.policy_file} holds no change, and param_space is empty: there is no configuration to train with."
+                f"{self.policy_file} holds no change, and param_space is empty: there is no configuration to train "
+                "with. Give one as param_space."
             )
         return config if self._first is None else dict(self._first)
 

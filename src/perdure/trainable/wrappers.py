@@ -135,6 +135,18 @@ def resources_of(trainable: Any, config: dict[str, Any]) -> dict[str, float]:
     return {"CPU": 1.0} if request is None else _amounts(request, trainable)
 
 
+def bundles_of(trainable: Any, config: dict[str, Any]) -> PlacementGroupFactory:
+    """Return what a trial of `trainable` with `config` needs, bundle by bundle.
+
+    Raises:
+        ResourceError: what was asked for cannot be understood.
+    """
+    request = _request_of(trainable)
+    if callable(request):
+        request = request(config)
+    return request if isinstance(request, PlacementGroupFactory) else PlacementGroupFactory([resources_of(trainable, config)])
+
+
 def fixed_resources_of(trainable: Any) -> dict[str, float] | None:
     """Return what every trial of `trainable` needs, whatever its config; None if that depends on it.
 
