@@ -61,13 +61,13 @@ def saving(tune, notes):
         stamps = []
         begin = time.perf_counter()
         step = 0
-        while not stamps or stamps[-1] - begin < SECONDS:
-            with tempfile.TemporaryDirectory() as directory:
+        with tempfile.TemporaryDirectory() as directory:  # one for all: making and removing one is not our subject
+            while not stamps or stamps[-1] - begin < SECONDS:
                 with open(os.path.join(directory, "weights"), "wb") as file:
                     file.write(os.urandom(1024))
                 tune.report({"step": step}, checkpoint=tune.Checkpoint.from_directory(directory))
-            stamps.append(time.perf_counter())
-            step += 1
+                stamps.append(time.perf_counter())
+                step += 1
         steady = [stamp for stamp in stamps if stamp - begin > SECONDS / 4]
         with open(notes, "w") as file:
             json.dump((len(steady) - 1) / (steady[-1] - steady[0]), file)
