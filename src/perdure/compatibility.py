@@ -130,6 +130,13 @@ _CONTROLLER = {
 }
 _FIFO = Row(status=Status.SAME, home="perdure.schedulers.fifo:FIFOScheduler", without=_CONTROLLER)
 _TRIAL_SCHEDULER = Row(status=Status.SAME, home="perdure.schedulers.base:TrialScheduler", without=_CONTROLLER)
+
+
+
+def _scheduler(home: str, note: str = "") -> Row:
+    return Row(status=Status.SAME, home=home, note=note, without={"*": "Its methods are those of a TrialScheduler."})
+
+
 _STOPPER = same("perdure.stoppers.base:Stopper")
 _REPORTER = same("perdure.reporting.base:ProgressReporter")
 _CLI_REPORTER = same("perdure.reporting.reporters:CLIReporter")
@@ -259,10 +266,21 @@ SURFACE: dict[str, dict[str, Row]] = {
     "tune.schedulers": {
         "FIFOScheduler": _FIFO,
         "TrialScheduler": _TRIAL_SCHEDULER,
+        "ASHAScheduler": _scheduler("perdure.schedulers.async_hyperband:ASHAScheduler"),
+        "AsyncHyperBandScheduler": _scheduler("perdure.schedulers.async_hyperband:AsyncHyperBandScheduler"),
+        "HyperBandForBOHB": _scheduler("perdure.schedulers.hb_bohb:HyperBandForBOHB"),
+        "HyperBandScheduler": _scheduler(
+            "perdure.schedulers.hyperband:HyperBandScheduler",
+            "Trials are suggested when there is room: a bracket that cannot be filled goes on with what it has.",
+        ),
+        "MedianStoppingRule": _scheduler("perdure.schedulers.median_stopping_rule:MedianStoppingRule"),
+        "PromotionASHAScheduler": ours(
+            "perdure.schedulers.promotion_asha:PromotionASHAScheduler",
+            "ASHA that pauses trials at rungs and promotes the best of a rung when there is room.",
+        ),
         "create_scheduler": same("perdure.schedulers:create_scheduler"),
         **_names(
             lambda _: planned(_SCHEDULER),
-            "ASHAScheduler AsyncHyperBandScheduler HyperBandForBOHB HyperBandScheduler MedianStoppingRule "
             "PopulationBasedTraining PopulationBasedTrainingReplay ResourceChangingScheduler",
         ),
     },

@@ -153,6 +153,10 @@ class HyperBandScheduler(ScoringScheduler):
         told = "; ".join(str(bracket) for bracket in self._brackets.values())
         return f"HyperBand: {self._created} brackets, {self._stopped} trials were stopped. Under way: {told or 'none'}"
 
+    def state(self) -> dict[str, int]:
+        """Return how many brackets there have been, and how many trials were stopped."""
+        return {"num_brackets": self._created, "num_stopped": self._stopped}
+
     def get_state(self) -> dict[str, Any]:
         """Return the brackets that are under way."""
         return {

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from perdure.errors import ConfigurationError
 from perdure.schedulers.base import TrialScheduler
-from perdure.schedulers.fifo import FIFOScheduler
 
-SCHEDULERS: dict[str, type[TrialScheduler]] = {"fifo": FIFOScheduler}
-PLANNED = (
-    "async_hyperband", "asynchyperband", "median_stopping_rule", "medianstopping", "hyperband", "hb_bohb", "pbt",
-    "pbt_replay", "pb2", "resource_changing",
-)  # fmt: skip
+SCHEDULERS = {
+    "fifo": "fifo:FIFOScheduler",
+    "async_hyperband": "async_hyperband:AsyncHyperBandScheduler",
+    "asynchyperband": "async_hyperband:AsyncHyperBandScheduler",
+    "asha": "async_hyperband:AsyncHyperBandScheduler",
+    "promotion_asha": "promotion_asha:PromotionASHAScheduler",
+    "median_stopping_rule": "median_stopping_rule:MedianStoppingRule",
+    "medianstopping": "median_stopping_rule:MedianStoppingRule",
+    "hyperband": "hyperband:HyperBandScheduler",
+    "hb_bohb": "hb_bohb:HyperBandForBOHB",
+}
+"""Module and class of each, loaded when it is asked for."""
+PLANNED = ("pbt", "pbt_replay", "pb2", "resource_changing")
 
 
 def create_scheduler(scheduler: str, **kwargs: Any) -> TrialScheduler:
@@ -23,7 +31,10 @@ def create_scheduler(scheduler: str, **kwargs: Any) -> TrialScheduler:
     """
     name = str(scheduler).lower()
     if name in SCHEDULERS:
-        return SCHEDULERS[name](**kwargs)
+        module, _, kind = SCHEDULERS[name].partition(":")
+        made = getattr(import_module(f"perdure.schedulers.{module}"), kind)(**kwargs)
+        assert isinstance(made, TrialScheduler)
+        return made
     known = ", ".join(SCHEDULERS)
     if name in PLANNED:
         raise ConfigurationError(

@@ -8,8 +8,13 @@ from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
     from perdure.schedulers import create_scheduler
+    from perdure.schedulers.async_hyperband import ASHAScheduler, AsyncHyperBandScheduler
     from perdure.schedulers.base import TrialScheduler
     from perdure.schedulers.fifo import FIFOScheduler
+    from perdure.schedulers.hb_bohb import HyperBandForBOHB
+    from perdure.schedulers.hyperband import HyperBandScheduler
+    from perdure.schedulers.median_stopping_rule import MedianStoppingRule
+    from perdure.schedulers.promotion_asha import PromotionASHAScheduler
     from perdure.tune.schedulers import (
         pb2,
         resource_changing_scheduler,
@@ -18,4 +23,14 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 
-__all__ = ["FIFOScheduler", "TrialScheduler", "create_scheduler"]
+__all__ = [
+    "ASHAScheduler",
+    "AsyncHyperBandScheduler",
+    "FIFOScheduler",
+    "HyperBandForBOHB",
+    "HyperBandScheduler",
+    "MedianStoppingRule",
+    "PromotionASHAScheduler",
+    "TrialScheduler",
+    "create_scheduler",
+]
