@@ -312,6 +312,7 @@ class Judge:
     def launching(self, trial: Trial) -> None:
         """An attempt is about to be started."""
         view = self.view(trial)
+        view.resources = dict(trial.resources or {})
         if self.callbacks:
             if trial.attempts and trial.latest is not None:
                 self.callbacks.on_trial_restore(self.iteration, self.trials, view)

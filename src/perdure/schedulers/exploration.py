@@ -86,9 +86,14 @@ def customized(custom: Custom, config: dict[str, Any], rng: random.Random) -> di
 
 
 def complete(config: Mapping[str, Any], mutations: Mutations, rng: random.Random) -> dict[str, Any]:
-    """Return `config` with a draw for each top-level hyperparameter of `mutations` that it lacks."""
-    missing = {key: mutation for key, mutation in mutations.items() if key not in config}
-    return {**config, **{key: _drawn(mutation, rng) for key, mutation in missing.items()}}
+    """Return `config` with a draw for each hyperparameter of `mutations` that it lacks."""
+    completed = dict(config)
+    for key, mutation in mutations.items():
+        if key not in config:
+            completed[key] = _drawn(mutation, rng)
+        elif isinstance(mutation, Mapping) and isinstance(config[key], Mapping):
+            completed[key] = complete(config[key], mutation, rng)
+    return completed
 
 
 def _vary(

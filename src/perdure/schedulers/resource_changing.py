@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Optional, Union
+from typing import Any, Union
 
 from perdure.core.events import Action, Decision
 from perdure.errors import ConfigurationError
@@ -13,7 +13,7 @@ from perdure.schedulers.fifo import FIFOScheduler
 from perdure.trainable.wrappers import PlacementGroupFactory, bundles_of
 from perdure.trial_view import TrialView
 
-Resources = Optional[Union[PlacementGroupFactory, Mapping[str, float]]]
+Resources = Union[PlacementGroupFactory, Mapping[str, float], None]
 Allocation = Callable[[Controller, TrialView, dict[str, Any], "ResourceChangingScheduler"], Resources]
 
 
