@@ -71,7 +71,6 @@ def ours(home: str, note: str) -> Row:
 
 
 _DISTRIBUTED = "perdure tunes trials that train in one process; start your distributed training inside the trial."
-_SCHEDULER = "Until then every trial runs to its end, or to RunConfig(stop=...)."
 _SEARCHER = "Until then use random and grid search (leave search_alg out), or subclass perdure.tune.search.Searcher."
 _TRACKER = "Until then subclass perdure.tune.logger.LoggerCallback."
 _CALLBACK = "Until then call perdure.tune.report(metrics, checkpoint=...) from a callback of that library."
@@ -279,15 +278,30 @@ SURFACE: dict[str, dict[str, Row]] = {
             "ASHA that pauses trials at rungs and promotes the best of a rung when there is room.",
         ),
         "create_scheduler": same("perdure.schedulers:create_scheduler"),
-        **_names(
-            lambda _: planned(_SCHEDULER),
-            "PopulationBasedTraining PopulationBasedTrainingReplay ResourceChangingScheduler",
+        "PopulationBasedTraining": _scheduler(
+            "perdure.schedulers.pbt:PopulationBasedTraining",
+            "A clone starts from its donor's newest checkpoint, which is kept for it: num_to_keep=1 will do. All draws "
+            "follow from TuneConfig(seed=...).",
+        ),
+        "PopulationBasedTrainingReplay": _scheduler("perdure.schedulers.pbt_replay:PopulationBasedTrainingReplay"),
+        "ResourceChangingScheduler": Row(
+            status=Status.SAME,
+            home="perdure.schedulers.resource_changing:ResourceChangingScheduler",
+            note="Trials are moved at rows that come with a checkpoint. A function of yours finds what there is in "
+            "`controller.capacity` and what a trial has in `trial.resources`.",
+            without={
+                "resources_allocation_function": "the default is a DistributeResources(), too.",
+                "*": "Its methods are those of a TrialScheduler.",
+            },
         ),
     },
-    "tune.schedulers.pb2": {"PB2": planned(_SCHEDULER)},
-    "tune.schedulers.resource_changing_scheduler": _names(
-        lambda _: planned(_SCHEDULER), "DistributeResources DistributeResourcesToTopJob"
-    ),
+    "tune.schedulers.pb2": {
+        "PB2": _scheduler("perdure.schedulers.pb2:PB2", "Needs NumPy alone: pip install 'perdure[pb2]'.")
+    },
+    "tune.schedulers.resource_changing_scheduler": {
+        "DistributeResources": same("perdure.schedulers.allocation:DistributeResources"),
+        "DistributeResourcesToTopJob": same("perdure.schedulers.allocation:DistributeResourcesToTopJob"),
+    },
     "tune.schedulers.trial_scheduler": {"FIFOScheduler": _FIFO, "TrialScheduler": _TRIAL_SCHEDULER},
     "tune.search": {
         "BasicVariantGenerator": _BASIC_VARIANT,

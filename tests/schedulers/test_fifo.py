@@ -129,7 +129,6 @@ def test_first_come_first_served_has_nothing_to_remember():
 
 def test_schedulers_have_names():
     assert isinstance(create_scheduler("FIFO"), FIFOScheduler)
-    with pytest.raises(ConfigurationError, match="'pbt' is not in this version"):
-        create_scheduler("pbt")
+    assert type(create_scheduler("pbt", hyperparam_mutations={"lr": [1, 2]})).__name__ == "PopulationBasedTraining"
     with pytest.raises(ConfigurationError, match="There is no scheduler 'foo'"):
         create_scheduler("foo")

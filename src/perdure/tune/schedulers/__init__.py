@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from perdure.schedulers.hb_bohb import HyperBandForBOHB
     from perdure.schedulers.hyperband import HyperBandScheduler
     from perdure.schedulers.median_stopping_rule import MedianStoppingRule
+    from perdure.schedulers.pbt import PopulationBasedTraining
+    from perdure.schedulers.pbt_replay import PopulationBasedTrainingReplay
     from perdure.schedulers.promotion_asha import PromotionASHAScheduler
+    from perdure.schedulers.resource_changing import ResourceChangingScheduler
     from perdure.tune.schedulers import (
         pb2,
         resource_changing_scheduler,
@@ -30,7 +33,10 @@ __all__ = [
     "HyperBandForBOHB",
     "HyperBandScheduler",
     "MedianStoppingRule",
+    "PopulationBasedTraining",
+    "PopulationBasedTrainingReplay",
     "PromotionASHAScheduler",
+    "ResourceChangingScheduler",
     "TrialScheduler",
     "create_scheduler",
 ]
