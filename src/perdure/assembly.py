@@ -103,6 +103,11 @@ class Session:
         self.claimed = False
         self.notes: list[str] = []
         """What a person should know about how the experiment was found."""
+        if definition.left_out:
+            self.notes.append(
+                f"{', '.join(definition.left_out)} could not be stored with the experiment: this session runs without. "
+                'The script that defines the experiment has all of it again, with RunConfig(resume="auto").'
+            )
 
     # --- opening ----------------------------------------------------------------------------------------------------
 

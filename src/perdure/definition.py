@@ -42,6 +42,8 @@ class Definition:
     """The experiment's directory."""
     stored: bool = False
     """All of it was loaded from the experiment itself, and nothing given anew."""
+    left_out: tuple[str, ...] = ()
+    """Classes of callbacks (or of the executor) that were given and could not be stored."""
 
     @property
     def saves(self) -> bool:
@@ -160,10 +162,13 @@ def store(
         callbacks=[callback for callback in given.callbacks or () if _can_be_stored(callback)],
         executor=given.executor if _can_be_stored(given.executor) else "local",
     )
+    parts = (*(given.callbacks or ()), given.executor)
+    left_out = [type(part).__name__ for part in parts if not _can_be_stored(part)]
     objects = {
         "param_space": dict(definition.param_space),
         "tune_config": definition.tune_config,
         "run_config": run_config,
+        "left_out": [*definition.left_out, *left_out],
     }
     tuner = dump_objects(objects, definition.path / tuner_file, what="Tuner")
     fault_point("store.tuner")
@@ -243,6 +248,8 @@ def load(path: Path, digests: Mapping[str, str], trainable: Any, expected: str) 
     assert isinstance(param_space, Mapping)
     assert isinstance(tune_config, TuneConfig)
     assert isinstance(run_config, RunConfig)
+    left_out = stored.get("left_out", [])
+    assert isinstance(left_out, list)
     run_config = dataclasses.replace(run_config, name=path.name, storage_path=str(path.parent))
     return Definition(
         trainable=resolved,
@@ -252,6 +259,7 @@ def load(path: Path, digests: Mapping[str, str], trainable: Any, expected: str) 
         run_config=run_config,
         path=path,
         stored=stored_trainable,
+        left_out=tuple(left_out),
     )
 
 

@@ -49,7 +49,7 @@ def test_breakpoints_work_inline(tuner: Start, monkeypatch: pytest.MonkeyPatch) 
         stopped_in.append((frame.f_code.co_name, threading.current_thread() is threading.main_thread()))
 
     def stops(config: dict[str, Any]) -> None:
-        breakpoint()
+        breakpoint()  # noqa: T100 - this is what is tested
         tune.report({"step": 1})
 
     monkeypatch.setattr(sys, "breakpointhook", hook)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ STEPS = 4
 
 
 @pytest.fixture
-def switch(tmp_path: Path) -> Iterator[Path]:
+def switch(tmp_path: Path) -> Path:
     """A file: while it is there, trials that would fail do not."""
-    yield tmp_path / "repaired"
+    return tmp_path / "repaired"
 
 
 def fragile(config: dict[str, Any]) -> None:
@@ -144,6 +144,19 @@ def test_the_trainable_may_be_left_out(tuner: Start, storage: Path, switch: Path
     assert grid.num_errors == 0
 
 
+class HoldsALock(tune.Callback):
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+def test_a_callback_that_could_not_be_stored_is_missed(tuner: Start, storage: Path, switch: Path) -> None:
+    tuner(fragile, space(switch), callbacks=[HoldsALock()]).fit()
+    assert not notices(storage / "exp")
+    switch.touch()
+    tune.Tuner.restore(storage / "exp", fragile, resume_errored=True).fit()
+    assert any("HoldsALock could not be stored" in text for text in notices(storage / "exp"))
+
+
 def test_a_moved_directory_is_the_experiment(tuner: Start, storage: Path, switch: Path, tmp_path: Path) -> None:
     tuner(fragile, space(switch)).fit()
     switch.touch()
@@ -190,7 +203,7 @@ def test_no_whole_checkpoint_left_is_an_error_that_names_the_file(tuner: Start, 
     grid = tune.Tuner.restore(storage / "exp", fragile, resume_errored=True).fit()
     assert grid.num_errors == 1
     assert "step.json" in str(grid.errors[0])
-    assert list(grid[1].metrics_dataframe["step"])[0] == 1  # what was reported is still there
+    assert grid[1].metrics_dataframe["step"][0] == 1  # what was reported is still there
     grid = tune.Tuner.restore(storage / "exp", fragile, restart_errored=True).fit()
     assert grid.num_errors == 0
     assert began_at(grid[1]) == [0, 0, 0, 0]
