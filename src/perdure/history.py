@@ -16,7 +16,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -57,6 +57,7 @@ __all__ = [
     "AUTO_FILLED",
     "AttemptHistory",
     "ExperimentHistory",
+    "LineageStep",
     "RowIndex",
     "RowOrigin",
     "TrialHistory",
@@ -109,6 +110,19 @@ class AttemptHistory:
             node_ip=self.node_ip,
             iteration=self.iteration,
         )
+
+
+class LineageStep(NamedTuple):
+    """One stretch of a trial: with which configuration it trained, and what it began with."""
+
+    segment: int
+    donor: str | None
+    """The id of the trial whose checkpoint it began with; None for its own, or none."""
+    checkpoint: int | None
+    """The number of that checkpoint of the donor's."""
+    iteration: int
+    """`training_iteration` of what it began with; 0 is from scratch."""
+    config: Any
 
 
 class RowIndex:
@@ -315,6 +329,21 @@ class TrialHistory:
         assert isinstance(config, dict)
         return config
 
+    def lineage(self) -> list[LineageStep]:
+        """Return how what the trial is now was trained: a step for each segment, and for each new configuration.
+
+        Configurations are data. Attempts that only repeat a segment, after a failure or a pause, are no steps.
+        """
+        steps: list[LineageStep] = []
+        for attempt in self.attempts:
+            if steps and (steps[-1].segment, steps[-1].config) == (attempt.segment, attempt.config):
+                continue
+            start = attempt.start
+            cloned = start is not None and start.trial != self.id
+            donor, number = (start.trial, start.number) if start is not None and cloned else (None, None)
+            steps.append(LineageStep(attempt.segment, donor, number, attempt.iteration, attempt.config))
+        return steps
+
     def expanded(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of the view with the columns Ray Tune fills in."""
         origins: dict[int, RowOrigin] = {}
@@ -464,6 +493,7 @@ class ExperimentHistory:
     def _planned(self, event: AttemptPlanned) -> TrialHistory:
         trial = self.trials[event.trial]
         attempt = AttemptHistory(event.attempt, event.segment, event.start, trial.config, event.at)
+        attempt.iteration = event.iteration
         own = event.start is not None and event.start.trial == trial.id
         info = trial.checkpoints.get(event.start.number) if own and event.start is not None else None
         attempt.start_segment = event.segment if info is None else info.segment

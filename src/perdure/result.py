@@ -22,7 +22,7 @@ from perdure.core.events import CheckpointInfo, Decision, ErrorInfo, Reported
 from perdure.core.state import Status
 from perdure.errors import ConfigurationError, ExperimentNotFoundError, NoBestTrialError, TrialFailedError
 from perdure.frames import frame
-from perdure.history import AttemptHistory, ExperimentHistory, TrialHistory, read_experiment
+from perdure.history import AttemptHistory, ExperimentHistory, LineageStep, TrialHistory, read_experiment
 from perdure.journal.values import decode_config, from_data, has_objects
 from perdure.rows import AUTO_FILLED, RowOrigin, expand_row, flatten
 
@@ -89,6 +89,15 @@ class Result:
     def config(self) -> dict[str, Any]:
         """The trial's configuration. Objects in it are their reprs unless the result came from `fit` or `restore`."""
         return self._decode(self._trial.config)
+
+    @functools.cached_property
+    def lineage(self) -> list[LineageStep]:
+        """How what the trial is now was trained, as (segment, donor, checkpoint, iteration, config) steps.
+
+        The first is its own beginning. Each further one is where it went on from the checkpoint of another trial, as
+        in population-based training, or with another configuration.
+        """
+        return [step._replace(config=self._decode(step.config)) for step in self._trial.lineage()]
 
     @functools.cached_property
     def error(self) -> Exception | None:

@@ -17,6 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("experiment", help="the experiment's directory", metavar="EXPERIMENT")
     parser.add_argument("trial", nargs="?", help="a trial's id, name, number, or a part of its name", metavar="TRIAL")
+    parser.add_argument(
+        "--lineage", action="store_true", help="show from which checkpoints trials went on, with which configurations"
+    )
     parser.add_argument("--all", action="store_true", help="list every trial, however many there are")
 
 
@@ -26,7 +29,14 @@ def run(arguments: argparse.Namespace) -> int:
     from perdure.cli.writing import Page, write_json
 
     experiment = open_experiment(arguments.experiment)
-    if arguments.trial is not None:
+    if arguments.lineage:
+        everyone = list(experiment.history.trials.values())
+        trials = everyone if arguments.trial is None else [find_trial(experiment, arguments.trial)]
+        if arguments.json:
+            write_json({"experiment": str(experiment.path), "lineage": [_lineage_document(trial) for trial in trials]})
+        else:
+            _show_lineage(Page(), experiment, trials)
+    elif arguments.trial is not None:
         trial = find_trial(experiment, arguments.trial)
         if arguments.json:
             write_json(_trial_document(experiment, trial))
@@ -172,6 +182,56 @@ def _show_traceback(page: Page, traceback: str) -> None:
 
     for text in traceback.rstrip().splitlines():
         page.line(Span(one_line(text), "" if text.startswith((" ", "Traceback")) else "red"))
+
+
+# --- lineage --------------------------------------------------------------------------------------------------------
+
+
+def _lineage_document(trial: TrialHistory) -> dict[str, object]:
+    return {"trial": trial.id, "name": trial.name, "steps": [step._asdict() for step in trial.lineage()]}
+
+
+def _show_lineage(page: Page, experiment: Experiment, trials: list[TrialHistory]) -> None:
+    """Write a line for each stretch of each trial: what it began with, and what was new in its configuration."""
+    from perdure.cli.writing import column
+
+    names: list[str] = []
+    starts: list[str] = []
+    iterations: list[str] = []
+    changes: list[str] = []
+    for trial in trials:
+        before: dict[str, object] = {}
+        for step in trial.lineage():
+            names.append(trial.name if not before else "")
+            donor = None if step.donor is None else experiment.history.trials[step.donor]
+            starts.append(
+                f"checkpoint {step.checkpoint} of {donor.name}" if donor else "scratch" if not before else "its own"
+            )
+            iterations.append(str(step.iteration))
+            changes.append(_changed(before, step.config, trial))
+            before = step.config
+    if not names:
+        page.line("no trial has begun")
+        return
+    page.table(
+        [
+            column("trial", names),
+            column("from", starts),
+            column("iter", iterations, right=True),
+            column("configuration", changes),
+        ]
+    )
+
+
+def _changed(before: dict[str, object], config: dict[str, object], trial: TrialHistory) -> str:
+    """Return what is new in a configuration; of a trial's first one, what was searched."""
+    from perdure.history import flatten
+    from perdure.reporting.frame import searched_text
+
+    old, new = flatten(_untagged(before)), flatten(_untagged(config))
+    if not before:
+        return searched_text({name: value for name, value in new.items() if name in trial.searched})
+    return searched_text({name: value for name, value in new.items() if name not in old or old[name] != value})
 
 
 # --- a trial --------------------------------------------------------------------------------------------------------
