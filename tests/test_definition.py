@@ -1,0 +1,58 @@
+"""What a restore is given anew is what runs, and what the next restore finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from perdure import tune
+from perdure.cli.verify import examine
+from perdure.history import read_experiment
+
+
+def trainable(*, broken: bool) -> Callable[[dict[str, Any]], None]:
+    def train(config: dict[str, Any]) -> None:
+        tune.report({"step": 1, "broken": broken})
+        if broken:
+            raise RuntimeError("a bug")
+
+    return train
+
+
+def first_session(tmp_path: Path) -> Path:
+    run_config = tune.RunConfig(name="exp", storage_path=str(tmp_path), verbose=0, executor="inline")
+    grid = tune.Tuner(trainable(broken=True), run_config=run_config).fit()
+    assert grid.num_errors == 1
+    return tmp_path / "exp"
+
+
+def test_a_trainable_that_was_mended_is_the_one_that_runs(tmp_path: Path) -> None:
+    path = first_session(tmp_path)
+    grid = tune.Tuner.restore(path, trainable(broken=False), resume_errored=True).fit()
+    assert grid.num_errors == 0
+    assert grid[0].metrics["broken"] is False
+
+
+def test_a_trainable_that_was_mended_is_the_one_that_is_stored(tmp_path: Path) -> None:
+    path = first_session(tmp_path)
+    tune.Tuner.restore(path, trainable(broken=False)).fit()
+    grid = tune.Tuner.restore(path, restart_errored=True).fit()
+    assert grid.num_errors == 0
+    assert examine(path).problems == []
+
+
+def test_the_same_trainable_is_stored_once(tmp_path: Path) -> None:
+    path = first_session(tmp_path)
+    before = read_experiment(path).state.pickles
+    tune.Tuner.restore(path, trainable(broken=True)).fit()
+    assert read_experiment(path).state.pickles == before
+    assert sorted(file.name for file in path.glob("*.pkl")) == ["trainable.pkl", "tuner.pkl"]
+
+
+def test_files_that_no_record_names_are_removed(tmp_path: Path) -> None:
+    """A driver died between writing them and journaling that it had."""
+    path = first_session(tmp_path)
+    (path / "trainable-000009.pkl").write_bytes(b"never journaled")
+    tune.Tuner.restore(path, trainable(broken=False)).fit()
+    assert not (path / "trainable-000009.pkl").exists()
