@@ -117,7 +117,7 @@ class Judge:
             return SearchEnded(at=self.wall_clock())
         wanted = self.scheduler.prepare_config(number, answer.config)
         known = flatten(answer.config)
-        added = {name: value for name, value in flatten(wanted).items() if name not in known or known[name] is not value}
+        added = {key: value for key, value in flatten(wanted).items() if key not in known or known[key] is not value}
         evaluated = {**answer.searched, **added}
         config, objects = encode_config(wanted)
         searched, _ = encode_config(evaluated)

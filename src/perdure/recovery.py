@@ -108,7 +108,8 @@ def adopt(runner: Runner, unsettled: tuple[str, ...]) -> None:
 
 
 def _adopt(runner: Runner, trial: Trial, manifest: Manifest) -> None:
-    if manifest.number < trial.next_checkpoint or manifest.attempt != trial.attempts:
+    latest = manifest.attempt == trial.attempts and manifest.segment == trial.segment
+    if manifest.number < trial.next_checkpoint or not latest:
         return
     if manifest.iteration > trial.iteration + 1:
         return  # a power cut took the rows before it: the trial reports them again, so that none is missing
@@ -148,6 +149,7 @@ def requeue(runner: Runner, resume: ResumeConfig) -> None:
         if policy is ResumeType.RESTART or (policy is ResumeType.RESUME and (trial.status.finished or trial.skipped)):
             scratch = policy is ResumeType.RESTART
             runner.emit(TrialRequeued(at=runner.wall_clock(), trial=trial.id, from_scratch=scratch))
+            adopt(runner, (trial.id,))
         elif policy is ResumeType.SKIP and trial.status is Status.PENDING:
             action = Action(trial=trial.id, decision=Decision.PAUSE)
             runner.emit(TrialActed(at=runner.wall_clock(), action=action, request=SKIPPED))

@@ -305,10 +305,10 @@ class Runner:
         if rejected and error is not None:
             text = f"Trial {trial.id} could not go on from its newest checkpoint: {error.message}"
             self.emit(Noticed(at=self.wall_clock(), trial=trial.id, text=text))
-        if outcome is Outcome.LOST:  # it may have died between committing a checkpoint and reporting it
-            adopt(self, (trial.id,))
-            if key in self._overdue and self.state.stopping is not None:
-                outcome = Outcome.INTERRUPTED  # we killed it so that the session could end: that is not its failure
+        if outcome is Outcome.LOST or outcome is Outcome.FAILED:
+            adopt(self, (trial.id,))  # it may have ended between committing a checkpoint and reporting it
+        if outcome is Outcome.LOST and key in self._overdue and self.state.stopping is not None:
+            outcome = Outcome.INTERRUPTED  # we killed it so that the session could end: that is not its failure
         self.ledger.give_back(live.devices, _gpus(trial))
         self._overdue.discard(key)
         self._kill_at.pop(key, None)

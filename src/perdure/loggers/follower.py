@@ -21,7 +21,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -214,30 +214,30 @@ class Follower:
         if isinstance(event, TrialRequeued) and event.trial not in self._history.trials:
             self._recall(event.trial)
         trial = self._history.fold(position, event)
-        if isinstance(event, Reported):
-            if trial is not None:
-                self._reported(trial, event, files)
-            for action in event.actions:
-                self._settle(action.trial, files)
-        elif isinstance(event, AttemptStarted):
-            if trial is not None:
+        match event:
+            case Reported():
+                if trial is not None:
+                    self._reported(trial, event, files)
+                self._settle_all((action.trial for action in event.actions), files)
+            case AttemptStarted() if trial is not None:
                 self._started(trial, event, files)
-        elif isinstance(event, AttemptEnded):
-            if trial is not None:
+            case AttemptEnded() if trial is not None:
                 self._ended(trial, event, files)
-        elif isinstance(event, CheckpointCommitted):
-            known = self._history.trials.get(event.trial)
-            if known is not None:
+            case CheckpointCommitted() if (known := self._history.trials.get(event.trial)) is not None:
                 self._saved(known, self._live_of(known), event.checkpoint, files)
                 self._settle(known.id, files)
-        elif isinstance(event, TrialActed):
-            for action in (event.action, *event.more):
-                self._settle(action.trial, files)
-        elif isinstance(event, StopRequested):
-            for trial_id in list(self._live):
-                self._settle(trial_id, files)
-        elif isinstance(event, ExperimentCreated):
-            self._set_up(event)
+            case TrialActed():
+                self._settle_all((action.trial for action in (event.action, *event.more)), files)
+            case StopRequested():
+                self._settle_all(list(self._live), files)
+            case ExperimentCreated():
+                self._set_up(event)
+            case _:
+                pass
+
+    def _settle_all(self, trials: Iterable[str], files: list[FileLogger]) -> None:
+        for trial in trials:
+            self._settle(trial, files)
 
     def _set_up(self, event: ExperimentCreated) -> None:
         for logger in self._loggers:

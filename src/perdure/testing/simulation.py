@@ -56,7 +56,6 @@ from perdure.judge import Judge
 from perdure.naming import Namer
 from perdure.recovery import adopt, recover, requeue
 from perdure.retelling import Retelling
-from perdure.retelling import Retelling
 from perdure.runner import Runner, Settings
 from perdure.schedulers.base import Controller, Judgement, TrialScheduler, configure
 from perdure.schedulers.fifo import FIFOScheduler

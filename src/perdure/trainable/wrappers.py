@@ -144,7 +144,9 @@ def bundles_of(trainable: Any, config: dict[str, Any]) -> PlacementGroupFactory:
     request = _request_of(trainable)
     if callable(request):
         request = request(config)
-    return request if isinstance(request, PlacementGroupFactory) else PlacementGroupFactory([resources_of(trainable, config)])
+    if isinstance(request, PlacementGroupFactory):
+        return request
+    return PlacementGroupFactory([resources_of(trainable, config)])
 
 
 def fixed_resources_of(trainable: Any) -> dict[str, float] | None:
