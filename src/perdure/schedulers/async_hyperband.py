@@ -62,7 +62,7 @@ class AsyncHyperBandScheduler(ScoringScheduler):
         self._milestones = [milestones(grace_period, max_t, reduction_factor)[skipped:] for skipped in range(brackets)]
         self._scores = [[array("d") for _ in rungs] for rungs in self._milestones]
         self._reached: dict[str, list[int]] = {}
-        """The bracket of each trial that runs, and the rungs at which it was counted."""
+        """The bracket of each unfinished trial, and the rungs at which it was counted."""
         self._stopped = 0
 
     def on_trial_add(self, controller: Controller, trial: TrialView) -> None:
@@ -80,11 +80,10 @@ class AsyncHyperBandScheduler(ScoringScheduler):
         if not over and self._passes(trial.trial_id, time, score):
             return self.CONTINUE
         self._stopped += 1
-        self._reached.pop(trial.trial_id, None)
         return self.STOP
 
     def on_trial_complete(self, controller: Controller, trial: TrialView, result: dict[str, Any]) -> None:
-        """Count where a trial got that ended by itself, and forget it."""
+        """Count where a trial got in the end, and forget it."""
         point = self._point(result)
         if trial.trial_id in self._reached and point is not None:
             self._passes(trial.trial_id, *point)
