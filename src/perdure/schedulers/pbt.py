@@ -253,7 +253,7 @@ class PopulationBasedTraining(TrialScheduler):
         if not self._ranking.is_low(name, self._quantile):
             return Judgement(pause, save=self._ranking.is_high(name, self._quantile))
         clone = self._clone(controller, name, result["training_iteration"], resume=not gives_way)
-        if clone is None:  # the checkpoint of a good trial is on its way: look again at the next row
+        if clone is None:  # the checkpoint of a good trial is still to come: look again at the next row
             return Judgement(pause)
         return Judgement(self.PAUSE, [clone])
 
@@ -268,21 +268,16 @@ class PopulationBasedTraining(TrialScheduler):
         return (other.time, other.number) < (member.time, member.number)
 
     def _clone(self, controller: Controller, name: str, iteration: float, *, resume: bool) -> Action | None:
-        """Return how a trial goes on from a good one; None if a good one is still saving its checkpoint.
+        """Return how a trial goes on from a good one; None if no good one has a checkpoint of what it is by now.
 
         Raises:
-            PluginError: there is none that has ever saved one.
+            PluginError: none has ever saved one.
         """
         rng = keyed_random("pbt", self._seed, name, iteration, self._members[name].clones)
         donor, info = self._donor(controller, rng)
         if donor is None or info is None:
-            if self._saves:
-                return None
-            raise PluginError(
-                f"{type(self).__name__} has trial {name} go on from a better one, and none of those has saved a "
-                "checkpoint. Report one along with the metrics (report(metrics, checkpoint=...)), at least every "
-                f"perturbation_interval ({self._interval:g} {self._time_attr}), and load get_checkpoint() at the start."
-            )
+            self._check_savers(name)
+            return None
         trial, good = controller.get_trial(name), controller.get_trial(donor)
         assert trial is not None
         assert good is not None
@@ -302,6 +297,20 @@ class PopulationBasedTraining(TrialScheduler):
             if not self._saves or info.iteration >= scored_at:  # a class was told to save, so it will have one
                 return name, info
         return None, None
+
+    def _check_savers(self, name: str) -> None:
+        """Refuse to go on with a population that saves no checkpoints.
+
+        Raises:
+            PluginError: no good trial has ever saved one, and they are not told to.
+        """
+        good = [self._members[self._ranking.best(n)] for n in range(self._ranking.quantile(self._quantile))]
+        if not self._saves and all(member.scored_at is not None and not member.clones for member in good):
+            raise PluginError(
+                f"{type(self).__name__} has trial {name} go on from a better one, and none of those has saved a "
+                "checkpoint. Report one along with the metrics (report(metrics, checkpoint=...)), at least every "
+                f"perturbation_interval ({self._interval:g} {self._time_attr}), and load get_checkpoint() at the start."
+            )
 
     def _varied(self, trial: TrialView, donor: TrialView, rng: random.Random) -> dict[str, Any]:
         """Return the configuration with which a trial goes on from a donor."""
