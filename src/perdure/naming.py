@@ -25,6 +25,8 @@ MAX_CUSTOM_DIRECTORY = 200
 _LEAST_NAME = 12  # characters of the name that are kept before parameters are left out
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
+_OWN = re.compile(r"\..*|(journal|snapshot)[-.].*|control|claim\.json|(trainable|tuner|parameter).*\.pkl", re.I)
+"""What else lies in an experiment's directory, now or later."""
 _ILLEGAL = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|()]')
 _UNREADABLE = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -185,7 +187,8 @@ def _checked_directory(name: str) -> str:
             f"trial_dirname_creator returned a name of {len(name.encode())} bytes, {name[:40]!r}...; "
             f"use at most {MAX_CUSTOM_DIRECTORY}."
         )
-    return safe_filename(name)
+    safe = safe_filename(name)
+    return f"_{safe}" if _OWN.fullmatch(safe) else safe
 
 
 def _pairs(searched: Mapping[str, Any]) -> list[str]:

@@ -154,6 +154,12 @@ def test_resources_of_a_class_are_looked_at_too(tuner: Start, storage: Path) -> 
     assert_nothing_left(storage)
 
 
+def test_a_resource_function_that_raises(tuner: Start, storage: Path) -> None:
+    with pytest.raises(ResourceError, match=r"(?s)train_it.*KeyError.*'gpus'"):
+        tuner(asking_for(lambda config: {"CPU": config["gpus"]})).fit()
+    assert_nothing_left(storage)
+
+
 # --- metrics ----------------------------------------------------------------------------------------------------------
 
 

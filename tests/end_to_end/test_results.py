@@ -262,6 +262,17 @@ def test_default_loggers_can_be_switched_off(tuner: Start, monkeypatch: pytest.M
     assert grid[0].metrics["loss"] == 0.25
 
 
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["snapshot-1", "control", "trainable.pkl", "journal-000001.jsonl", "same", ".hidden"])
+def test_directories_of_trials_keep_clear_of_each_other_and_of_our_files(tuner: Start, name: str) -> None:
+    grid = tuner(rows_only, num_samples=2, trial_dirname_creator=lambda trial: name).fit()
+    names = [Path(result.path).name for result in grid]
+    assert names == ([name, f"{name}_2"] if name == "same" else [f"_{name}", f"_{name}_2"])
+    assert all(Path(result.path, "result.json").is_file() for result in grid)
+
+
 # --- what is printed --------------------------------------------------------------------------------------------------
 
 

@@ -129,9 +129,7 @@ def resources_of(trainable: Any, config: dict[str, Any]) -> dict[str, float]:
     Raises:
         ResourceError: what was asked for cannot be understood.
     """
-    request = _request_of(trainable)
-    if callable(request):
-        request = request(config)
+    request = _request_for(trainable, config)
     return {"CPU": 1.0} if request is None else _amounts(request, trainable)
 
 
@@ -141,9 +139,7 @@ def bundles_of(trainable: Any, config: dict[str, Any]) -> PlacementGroupFactory:
     Raises:
         ResourceError: what was asked for cannot be understood.
     """
-    request = _request_of(trainable)
-    if callable(request):
-        request = request(config)
+    request = _request_for(trainable, config)
     if isinstance(request, PlacementGroupFactory):
         return request
     return PlacementGroupFactory([resources_of(trainable, config)])
@@ -156,6 +152,20 @@ def fixed_resources_of(trainable: Any) -> dict[str, float] | None:
         ResourceError: what was asked for cannot be understood.
     """
     return None if callable(_request_of(trainable)) else resources_of(trainable, {})
+
+
+def _request_for(trainable: Any, config: dict[str, Any]) -> Any:
+    """Return what was asked for with this config."""
+    request = _request_of(trainable)
+    if not callable(request):
+        return request
+    try:
+        return request(config)
+    except Exception as error:
+        raise ResourceError(
+            f"The function that gives the resources of {trainable_name(trainable)} raised {type(error).__name__} for "
+            f"the config {config!r}: {error}"
+        ) from error
 
 
 def _request_of(trainable: Any) -> Any:
