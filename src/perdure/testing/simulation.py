@@ -59,6 +59,8 @@ from perdure.retelling import Retelling
 from perdure.runner import Runner, Settings
 from perdure.schedulers.base import Controller, Judgement, TrialScheduler, configure
 from perdure.schedulers.fifo import FIFOScheduler
+from perdure.schedulers.hyperband import HyperBandScheduler
+from perdure.schedulers.promotion_asha import PromotionASHAScheduler
 from perdure.search_space.functions import randint
 from perdure.searchers.driver import SearchDriver
 from perdure.stoppers.resolve import resolve_stopper
@@ -134,7 +136,7 @@ def draw(seed: int) -> tuple[Workload, Faults]:
     steps = rng.randint(1, 6)
     saves = rng.random() < 0.4
     keep = rng.choice((None, 1, 1, 2))
-    scheduler = rng.choice(("fifo", "fifo", "pausing", "cloning"))
+    scheduler = rng.choice(("fifo", "fifo", "pausing", "cloning", "promoting", "halving"))
     spec = Spec(
         metric="value",
         mode="max",
@@ -149,7 +151,7 @@ def draw(seed: int) -> tuple[Workload, Faults]:
     workload = Workload(
         samples=spec.num_samples,
         steps=steps,
-        every=1 if scheduler == "cloning" else rng.choice((1, 1, 2, 3)),
+        every=1 if scheduler in ("cloning", "promoting", "halving") else rng.choice((1, 1, 2, 3)),
         cpus=rng.randint(1, 4),
         spec=spec,
         saves=saves,
@@ -523,6 +525,10 @@ class World:
                 return PausingScheduler(self.seed, saves=self.workload.saves)
             case "cloning":
                 return CloningScheduler(self.seed)
+            case "promoting":
+                return PromotionASHAScheduler(max_t=self.workload.steps, reduction_factor=2)
+            case "halving":
+                return HyperBandScheduler(max_t=self.workload.steps, reduction_factor=2)
             case _:
                 return FIFOScheduler()
 
@@ -706,8 +712,8 @@ class World:
         steps = self.workload.steps
         if last is None:
             raise BrokenPromiseError(f"trial {trial} ended without a row")
-        if self.workload.scheduler == "cloning":
-            return  # a clone of a donor that was at its end has nothing left to report
+        if self.workload.scheduler in ("cloning", "promoting", "halving"):
+            return  # a clone of a donor that was at its end has nothing left to report; others may be stopped
         if last.metrics["step"] != steps and (limit is None or last.iteration < limit):
             raise BrokenPromiseError(f"trial {trial} ended early, with {last}")
 
