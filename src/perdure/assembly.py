@@ -302,6 +302,7 @@ class Session:
             cleanup_s=float(os.environ.get("TUNE_FORCE_TRIAL_CLEANUP_S", "600")),
             report_timeout_s=failures.report_timeout_s,
             max_trial_time_s=failures.max_trial_time_s,
+            resources_after_oom=failures.resources_after_oom,
         )
 
     def _namer(self) -> Namer:
@@ -412,7 +413,7 @@ class Session:
             how_to_resume=f"Tuner.restore({str(self.path)!r}, {definition.name}).fit()",
         )
         self.display.start(info, _events_before(self.path, self.journal.epoch), state)
-        self.stack.callback(lambda: self.display.close(state.stopping or ""))
+        self.stack.push(self._close_display)
         follower = LoggerFollower(
             self.path,
             FileJournalReader(self.path),
@@ -427,6 +428,10 @@ class Session:
         if self.scheduler.writes_policies:
             policies = PolicyLog(self.path, _events_before(self.path, self.journal.epoch))
             self.runner.observers = (*self.runner.observers, policies)
+
+    def _close_display(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        """Say how it ended: by itself, by a stop, or because something was raised, which the caller will show."""
+        self.display.close(self.state.stopping or ("" if kind is None else kind.__name__))
 
     def run(self) -> None:
         """Run the loop to its end."""

@@ -189,6 +189,10 @@ SURFACE: dict[str, dict[str, Row]] = {
             "perdure.trainable.session:checkpoint_dir",
             "A directory on the storage to write a checkpoint into, so that reporting it is a rename and no copy.",
         ),
+        "should_stop": ours(
+            "perdure.trainable.session:should_stop",
+            "Whether this trial has been asked to end soon (a preemption, Ctrl-C, a time limit): save, and report.",
+        ),
         "create_scheduler": same("perdure.schedulers:create_scheduler"),
         "create_searcher": same("perdure.searchers:create_searcher"),
         "get_checkpoint": same("perdure.trainable.session:get_checkpoint"),
@@ -367,6 +371,7 @@ SURFACE: dict[str, dict[str, Row]] = {
         "SyncConfig": _SYNC_CONFIG,
         "TrainContext": same("perdure.trainable.session:TuneContext"),
         "checkpoint_dir": ours("perdure.trainable.session:checkpoint_dir", "See perdure.tune.checkpoint_dir."),
+        "should_stop": ours("perdure.trainable.session:should_stop", "See perdure.tune.should_stop."),
         "get_checkpoint": same("perdure.trainable.session:get_checkpoint"),
         "get_context": same("perdure.trainable.session:get_context"),
         "report": same("perdure.trainable.session:report"),

@@ -10,7 +10,7 @@ import datetime as dt
 import enum
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from perdure.errors import ConfigurationError
@@ -94,12 +94,16 @@ class FailureConfig:
         fail_fast: True ends the experiment at the first trial that ends in ERROR; "raise" also raises its exception.
         report_timeout_s: A trial that has not reported for so long is killed, which counts as a failure.
         max_trial_time_s: A trial whose attempts have run for so long in all is stopped.
+        resources_after_oom: What a trial whose process ran out of memory is retried with: a dict of resources that
+            replace those of the same names, or a function of its resources that returns all of them. It counts as
+            a failure, so `max_failures` must allow the retry.
     """
 
     max_failures: int = 0
     fail_fast: bool | Literal["raise"] = False
     report_timeout_s: float | None = None
     max_trial_time_s: float | None = None
+    resources_after_oom: Mapping[str, float] | Callable[[dict[str, float]], Mapping[str, float]] | None = None
 
     def __post_init__(self) -> None:
         _require(_is_count(self.max_failures, -1), self, "max_failures", "use -1 (for ever), 0 (never) or more")

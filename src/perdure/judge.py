@@ -362,7 +362,8 @@ class Judge:
                 self.callbacks.on_trial_complete(self.iteration, self.trials, view)
         self._views.pop(trial.id, None)
         self._origins.pop(trial.id, None)
-        self.stopper.forget(trial.id)
+        if trial.status is Status.TERMINATED:  # one in ERROR may be resumed, and is not to begin its count anew
+            self.stopper.forget(trial.id)
         return self._carried(actions)
 
     # --- views ------------------------------------------------------------------------------------------------------

@@ -25,7 +25,9 @@ MAX_CUSTOM_DIRECTORY = 200
 _LEAST_NAME = 12  # characters of the name that are kept before parameters are left out
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
-_OWN = re.compile(r"\..*|(journal|snapshot)[-.].*|control|claim\.json|(trainable|tuner|parameter).*\.pkl", re.I)
+_OWN = re.compile(
+    r"\..*|(journal|snapshot)[-.].*|control|claim\.json|(trainable|tuner|parameter).*\.pkl", re.IGNORECASE
+)
 """What else lies in an experiment's directory, now or later."""
 _ILLEGAL = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|()]')
 _UNREADABLE = re.compile(r"[^A-Za-z0-9_-]+")

@@ -462,11 +462,13 @@ class ResultGrid:
     def _why_none(self, metric: str, filtered: bool) -> str:
         if not self._history.trials:
             return f"There is no best trial by {metric!r}: the experiment at {self._path} has no trials."
-        hint = " Pass filter_nan_and_inf=False to also consider NaN and infinities." if filtered else ""
+        reported = self._reported()
+        useful = filtered and metric in reported.split(", ")
+        hint = " Pass filter_nan_and_inf=False to also consider NaN and infinities." if useful else ""
         finite = "a finite number" if filtered else "a number"
         return (
             f"There is no best trial by {metric!r}: none of the {len(self)} trials reported {finite} under that name. "
-            f"Reported: {self._reported()}.{hint}"
+            f"Reported: {reported}.{hint}"
         )
 
     def __repr__(self) -> str:

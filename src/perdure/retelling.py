@@ -97,7 +97,7 @@ class Retelling:
                 self._scheduler.on_trial_error(self, view)
             else:
                 self._scheduler.on_trial_complete(self, view, view.last_result)
-        if new and self._stopper is not None:
+        if new and self._stopper is not None and not failed:
             self._stopper.forget(trial.id)
         return PastCompletion(trial=trial.id, result=None if failed else view.last_result or None, error=failed)
 

@@ -14,7 +14,7 @@ import dataclasses
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -74,7 +74,7 @@ TIME_UP_GRACE_S = 10.0
 """A trial whose time is up has so many seconds to report once more, be told to stop and clean up."""
 IDLE_S = 30.0
 """A searcher that has nothing to offer for so long while nothing runs is told of."""
-TIME_MARK_S = 10.0
+TIME_MARK_S = 1.0
 """Seconds between journaled marks of the running time; a crash loses at most so much of the budget's count."""
 
 
@@ -108,6 +108,7 @@ class Settings:
     """A trial that was told to stop has so many seconds to clean up before its process is killed."""
     report_timeout_s: float | None = None
     max_trial_time_s: float | None = None
+    resources_after_oom: Mapping[str, float] | Callable[[dict[str, float]], Mapping[str, float]] | None = None
     backlog_bytes: int = 8 << 30
     backlog_s: float = 60.0
     """Reports with checkpoints wait while more than this is on its way to the disk, or is on its way for longer."""
@@ -327,6 +328,18 @@ class Runner:
         )
         self._searcher_waits = False
         self.judge.ended(trial, outcome)
+        if error is not None and error.out_of_memory and not trial.status.finished:
+            self._give_more_memory(trial)
+
+    def _give_more_memory(self, trial: Trial) -> None:
+        """Retry a trial that ran out of memory with what the user wants it to have then."""
+        policy, had = self.settings.resources_after_oom, dict(trial.resources or {})
+        if policy is None:
+            return
+        wanted = dict(policy(had)) if callable(policy) else {**had, **policy}
+        check_resources(wanted, self.state.capacity, whom=f"Trial {trial.id}, retried after it ran out of memory,")
+        action = Action(trial=trial.id, decision=Decision.CONTINUE, resources=wanted)
+        self.emit(TrialActed(at=self.wall_clock(), action=action))
 
     def tell_endings(self) -> None:
         """Tell plugins of the trials that have come to their end, and let these go."""
@@ -488,6 +501,8 @@ class Runner:
         if trial.live is not None:
             key = AttemptKey(trial.id, trial.live.attempt)
             self._kill_at.setdefault(key, self.clock() + self.settings.cleanup_s)
+            # The trial may look for this (`should_stop`). The time limit is kept here, not by the executor.
+            self._effects.append(partial(self.executor.stop, key, grace_s=2 * self.settings.cleanup_s + 60))
 
     def _make_durable(self, source: Source) -> Callable[[], None]:
         trial = self.state.trials[source.trial]

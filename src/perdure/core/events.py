@@ -73,6 +73,8 @@ class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The user's own traceback, without perdure's frames."""
     exit_code: int | None = None
     signal: int | None = None
+    out_of_memory: bool = False
+    """The kernel ended the process for want of memory."""
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -26,7 +26,13 @@ def death(exit_code: int | None, number: int | None, *, out_of_memory: bool = Fa
         what = "is gone; how it ended is not known."
     else:
         what = f"left with exit code {exit_code} before its trial had ended (os._exit, or a native library's exit)."
-    return ErrorInfo(kind="WorkerDiedError", message=f"The trial's process {what}", exit_code=exit_code, signal=number)
+    return ErrorInfo(
+        kind="WorkerDiedError",
+        message=f"The trial's process {what}",
+        exit_code=exit_code,
+        signal=number,
+        out_of_memory=out_of_memory,
+    )
 
 
 class OutOfMemoryWatch:

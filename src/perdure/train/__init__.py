@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         get_checkpoint,
         get_context,
         report,
+        should_stop,
     )
 else:
     __getattr__, __dir__ = lazy_names(__name__)
@@ -34,4 +35,5 @@ __all__ = [
     "get_checkpoint",
     "get_context",
     "report",
+    "should_stop",
 ]

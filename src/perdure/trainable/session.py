@@ -127,6 +127,11 @@ class Session:
         """Remove a directory that `staging` handed out; one that was committed is no longer there."""
         self._committer().discard(path)
 
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the driver has asked the attempt to end, as far as can be told without waiting."""
+        return self.ended is not None or self._channel.stopping
+
     # --- for the runners of functions and classes -------------------------------------------------------------------
 
     def restart_clock(self) -> None:
@@ -347,6 +352,15 @@ def get_checkpoint() -> Checkpoint | None:
     return Checkpoint(_current.latest)
 
 
+def should_stop() -> bool:
+    """Return whether this trial has been asked to end soon: a preemption, Ctrl-C, a time limit, a scheduler's decision.
+
+    Costs some microseconds: look as often as you like between two reports. A trial that sees it saves what it has and
+    reports; its next `report` ends it (see `TrialStopped`), and a restore goes on from there. False outside a trial.
+    """
+    return _current is not None and _current.stop_requested
+
+
 @contextlib.contextmanager
 def checkpoint_dir() -> Iterator[str]:
     """Give a new directory on the storage itself; reporting a checkpoint of it moves no bytes.
@@ -392,6 +406,10 @@ class TuneContext:
     def get_trial_resources(self) -> dict[str, float] | None:
         """Return what the trial was given, for example `{"CPU": 1.0}`."""
         return dict(_current.assignment.resources) if _current else None
+
+    def should_stop(self) -> bool:
+        """Return whether this trial has been asked to end soon; see `perdure.tune.should_stop`."""
+        return should_stop()
 
     def get_metadata(self) -> dict[str, object]:
         """Return an empty dict: metadata are set on Ray's trainers, which perdure has not."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from perdure.stoppers.base import Stopper
     from perdure.trainable.base import Trainable
     from perdure.trainable.registry import register_trainable
-    from perdure.trainable.session import TuneContext, checkpoint_dir, get_checkpoint, get_context, report
+    from perdure.trainable.session import TuneContext, checkpoint_dir, get_checkpoint, get_context, report, should_stop
     from perdure.trainable.wrappers import PlacementGroupFactory, with_parameters, with_resources
     from perdure.tune import (
         analysis,
@@ -101,6 +101,7 @@ __all__ = [
     "register_trainable",
     "report",
     "sample_from",
+    "should_stop",
     "uniform",
     "with_parameters",
     "with_resources",
