@@ -299,3 +299,29 @@ def test_what_concerns_a_forgotten_trial_is_ignored(written):
     history.refresh()
     assert list(history.trials) == [clone]
     assert history.trials[clone].status is Status.ERROR
+
+
+def test_lineage_has_a_step_for_each_clone_and_each_new_configuration(written):
+    donor, clone = written.trial(), written.trial()
+    written.attempt(donor)
+    written.report(donor, 1, {"loss": 1.0}, checkpoint=0)
+    written.attempt(clone)
+    written.report(clone, 1, {"loss": 2.0}, checkpoint=0, decision=Decision.PAUSE)
+    source = Source(trial=donor, number=0)
+    cloned = Action(trial=clone, decision=Decision.PAUSE, config={"lr": 3}, donor=source)
+    written.write(TrialActed(at=9.0, action=cloned))
+    written.end(clone, Outcome.PAUSED)
+    written.write(TrialActed(at=9.0, action=Action(trial=clone, decision=Decision.CONTINUE, resume=True)))
+    written.attempt(clone, source, iteration=1, segment=1)
+    written.end(clone, Outcome.LOST)
+    written.attempt(clone, source, iteration=1, segment=1)  # a failure is no step
+    written.report(clone, 2, {"loss": 0.5}, checkpoint=1, decision=Decision.PAUSE)
+    changed = Action(trial=clone, decision=Decision.PAUSE, config={"lr": 4}, resume=True)
+    written.write(TrialActed(at=9.0, action=changed))
+    written.end(clone, Outcome.PAUSED)
+    written.attempt(clone, Source(trial=clone, number=1), iteration=2, segment=1)
+    history = read_experiment(written.path)
+    first, *others = history.trials[clone].lineage()
+    assert first == (0, None, None, 0, first.config)
+    assert others == [(1, donor, 0, 1, {"lr": 3}), (1, None, None, 2, {"lr": 4})]
+    assert [step.donor for step in history.trials[donor].lineage()] == [None]
