@@ -4,7 +4,8 @@ Real core, journal (on disk), judge, searcher and runner behind `Tuner.fit()`; t
 processes, and no loggers. Trials of ten reports.
 
 events   1,000 against 100,000 trials, eight at a time: `us_per_event_*`, of CPU time of all threads, between the first
-         and the last row: nothing here waits, so that is the time, whatever else the machine does. `bytes_per_finished`: what resident memory grew by from the 10,000th trial to the last.
+         and the last row: nothing here waits, so that is the time, whatever else the machine does.
+         `bytes_per_finished`: what resident memory grew by from the 10,000th trial to the last.
 live     20,000 trials at a time: `bytes_per_live`, resident memory for each; what the simulated executor keeps of an
          attempt is measured by itself and taken off.
 """
@@ -97,15 +98,13 @@ def events(engine: str, directory: Path) -> dict[str, float]:
 
 
 def live(engine: str, directory: Path) -> dict[str, float]:
-    started = 0
     marks = []
 
     def script(config, assignment):
-        nonlocal started
-        started += 1
-        if started == LIVE:
+        yield 1.0 + assignment.number * 1e-4, {"loss": config["x"]}
+        if not marks:  # all have started, and one has reported
+            time.sleep(3)  # whoever follows the journal has read all of it by then
             marks.append(resident())
-        yield 1.0, {"loss": config["x"]}
 
     experiment(directory, "warm", 100, rows, 8.0).fit()
     before = resident()
