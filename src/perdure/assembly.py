@@ -183,7 +183,7 @@ class Session:
         forward = bool(getattr(self.display, "wants_output", False)) and not run.log_to_file
         program = Program(
             trainable=trainable,
-            reuse=self.definition.tune_config.reuse_actors,
+            reuse=bool(self.definition.tune_config.reuse_actors),
             forward_output=forward,
             on_output=self.display.output,
         )

@@ -73,8 +73,9 @@ class Snapshots:
         self._due_at: float | None = None
         self._complained = False
 
-    def maybe(self, state: State, position: Position, now: float) -> None:
-        """Write a snapshot if it is time for one."""
+    def maybe(self, state: State, position: Position) -> None:
+        """Write a snapshot if it is time for one; real time, also where the loop's is simulated."""
+        now = time.monotonic()
         if self._due_at is None:
             self._due_at = now + (PERIOD_S if self.period_s is None else self.period_s)
         if now < self._due_at:

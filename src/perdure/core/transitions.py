@@ -169,7 +169,7 @@ def _trial_created(state: State, event: TrialCreated) -> None:
         directory=event.directory,
         tag=event.tag,
         config=event.config,
-        searched=event.searched,
+        searched=event.config if event.searched == event.config else event.searched,  # one dict: it is never changed
         resources=event.resources,
         seed=event.seed,
     )

@@ -70,7 +70,7 @@ class MedianStoppingRule(ScoringScheduler):
         run, time = self._runs[trial.trial_id], float(self._time(result))
         saved = self._saves or trial.checkpoint is not None or result.get("checkpoint_dir_name") is not None
         waited = run.yielded is None or time - run.yielded > self._min_time_slice
-        if not (saved and waited and _others_wait(controller)):
+        if not (saved and waited and _others_wait(controller, trial)):
             return self.CONTINUE
         run.yielded = time
         return self.PAUSE
@@ -210,5 +210,7 @@ class Others:
         return self[middle] if len(self) % 2 else (self[middle - 1] + self[middle]) / 2
 
 
-def _others_wait(controller: Controller) -> bool:
-    return controller.expects_more or controller.count(TrialView.PENDING) + controller.count(TrialView.PAUSED) > 0
+def _others_wait(controller: Controller, trial: TrialView) -> bool:
+    """Whether others would run in the trial's place. While a row is adopted after a crash, all that ran are PENDING."""
+    pending = trial.status == TrialView.RUNNING and controller.count(TrialView.PENDING) > 0
+    return controller.expects_more or controller.count(TrialView.PAUSED) > 0 or pending
