@@ -202,3 +202,12 @@ def test_state_is_the_base_schedulers_and_what_trials_begin_with():
     assert restored.base_trial_resources == PlacementGroupFactory([{"CPU": 1.0}])
     assert fresh.get_state() == base.get_state()
     assert restored.writes_policies
+
+
+def test_a_restore_may_ask_for_other_resources():
+    state = trials_of(DistributeResources(), 1).scheduler.get_state()
+    trials = trials_of(DistributeResources(), 0, resources={"CPU": 2.0})
+    trials.scheduler.set_state(state)
+    trials.trials.append(_trial(0, {"CPU": 2.0}))
+    trials.scheduler.on_trial_add(trials, trials.trials[0])
+    assert trials.scheduler.base_trial_resources == PlacementGroupFactory([{"CPU": 2.0}])

@@ -101,9 +101,7 @@ class ResourceChangingScheduler(TrialScheduler):
         Raises:
             ConfigurationError: another trial begins with something else.
         """
-        begins_with = PlacementGroupFactory([trial.resources or {"CPU": 0.0}])
-        if self._trainable is not None:
-            begins_with = bundles_of(self._trainable, trial.config)
+        begins_with = self._asked_for(trial)
         if self._base_trial_resources is None:
             self._base_trial_resources = begins_with
         elif begins_with != self._base_trial_resources:
@@ -172,9 +170,17 @@ class ResourceChangingScheduler(TrialScheduler):
         """Tell the base scheduler."""
         self._base_scheduler.on_actions_retold(controller, actions)
 
+    def _asked_for(self, trial: TrialView) -> PlacementGroupFactory:
+        """Return what a trial begins with."""
+        if self._trainable is not None:
+            return bundles_of(self._trainable, trial.config)
+        return PlacementGroupFactory([trial.resources or {"CPU": 0.0}])
+
     def _wanted(self, controller: Controller, trial: TrialView, result: dict[str, Any]) -> dict[str, float] | None:
         if self._allocate is None:
             return None
+        if self._base_trial_resources is None:
+            self._base_trial_resources = self._asked_for(trial)
         trial.placement_group_factory = PlacementGroupFactory([trial.resources])  # type: ignore[attr-defined]
         said = self._allocate(controller, trial, result, self)
         if said is None:
@@ -196,7 +202,8 @@ class ResourceChangingScheduler(TrialScheduler):
         if state["base"]:
             self._base_scheduler.set_state(state["base"])
         began = state["began_with"]
-        self._base_trial_resources = None if began is None else PlacementGroupFactory(**began)
+        if began is not None and self._trainable is None:  # else a restore may have been asked for other resources
+            self._base_trial_resources = PlacementGroupFactory(**began)
 
     def debug_string(self) -> str:
         """Return a line for people."""
