@@ -148,7 +148,10 @@ def requeue(runner: Runner, resume: ResumeConfig) -> None:
         policy = _policy(resume, trial)
         if policy is ResumeType.RESTART or (policy is ResumeType.RESUME and (trial.status.finished or trial.skipped)):
             scratch = policy is ResumeType.RESTART
+            runner.tell_endings()  # it may have ended just now, with the driver that had told it to
             runner.emit(TrialRequeued(at=runner.wall_clock(), trial=trial.id, from_scratch=scratch))
+            if scratch:
+                runner.judge.stopper.forget(trial.id)
             adopt(runner, (trial.id,))
         elif policy is ResumeType.SKIP and trial.status is Status.PENDING:
             action = Action(trial=trial.id, decision=Decision.PAUSE)
@@ -157,7 +160,7 @@ def requeue(runner: Runner, resume: ResumeConfig) -> None:
         _resize(runner, trial)
     runner.state.keep_finished = False
     for trial in runner.state.trials.values():
-        if trial.status.finished:
+        if trial.status.finished and trial.id not in runner.state.agenda.finished:
             let_go(runner.state, trial)
 
 

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from perdure.core.events import AnyEvent, CheckpointInfo, Data, Decision, Reported, TrialActed, TrialCreated
+from perdure.core.events import (
+    AnyEvent,
+    CheckpointInfo,
+    Data,
+    Decision,
+    Reported,
+    TrialActed,
+    TrialCreated,
+    TrialRequeued,
+)
 from perdure.core.state import Status
 from perdure.history import ExperimentHistory, RowOrigin, TrialHistory, expand_row
 from perdure.journal.base import START, JournalReader, Position
@@ -64,6 +73,8 @@ class Retelling:
                         yield PastResult(trial=trial.id, result=row)
                 case TrialActed() if new and self._scheduler is not None:
                     self._scheduler.on_actions_retold(self, (event.action, *event.more))
+                case TrialRequeued(from_scratch=True) if new and self._stopper is not None:
+                    self._stopper.forget(event.trial)
                 case _:
                     pass
             yield from self._endings(new)
