@@ -178,7 +178,6 @@ class Session:
 
     def _start_executor(self, trainable: Path) -> None:
         run = self.definition.run_config
-        self.stack.callback(self.executor.close)
         self.display = self._make_display()
         forward = bool(getattr(self.display, "wants_output", False)) and not run.log_to_file
         program = Program(
@@ -187,7 +186,8 @@ class Session:
             forward_output=forward,
             on_output=self.display.output,
         )
-        self.executor.setup(program, turn=self._turn)
+        self.executor.setup(program, turn=self._turn)  # closes itself if it fails, and may be another's if it refuses
+        self.stack.callback(self.executor.close)
 
     def _turn(self) -> None:
         assert self.runner is not None

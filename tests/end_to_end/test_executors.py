@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from perdure import tune
+from perdure.errors import ConfigurationError
 from perdure.executors.local import LocalExecutor
 from tests.crash.harness import assert_gone
 from tests.end_to_end.conftest import Start
@@ -121,6 +122,20 @@ def test_each_trial_has_a_process_of_its_own(tuner: Start, start_method: Any) ->
     assert len({result.metrics["process"] for result in grid} | {os.getpid()}) == 4
     assert all(result.metrics["main"] for result in grid)
     assert not psutil.Process().children(recursive=True)
+
+
+def test_an_executor_runs_one_experiment_at_a_time_and_any_number_in_turn(tuner: Start, storage: Path) -> None:
+    executor = LocalExecutor(cpus=2)
+
+    class StartsAnother(tune.Callback):
+        def on_trial_result(self, **info: Any) -> None:
+            with pytest.raises(ConfigurationError, match="running an experiment already"):
+                tuner(tells_where, name="other", executor=executor).fit()
+
+    grid = tuner(tells_where, callbacks=[StartsAnother()], executor=executor).fit()
+    assert grid.num_terminated == 1
+    assert not (storage / "other").exists()
+    assert tuner(tells_where, name="other", executor=executor).fit().num_terminated == 1
 
 
 def test_reused_processes_run_one_trial_after_another(tuner: Start) -> None:

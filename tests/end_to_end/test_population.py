@@ -78,9 +78,7 @@ KEEP_ONE = tune.CheckpointConfig(num_to_keep=1)
 @pytest.mark.parametrize("synch", [False, True])
 @pytest.mark.parametrize("trainable", [grow, Grow])
 def test_clones_go_on_from_what_their_donors_had_learnt(tuner: Start, trainable: Any, synch: bool) -> None:
-    grid = tuner(
-        trainable, num_samples=4, seed=1, scheduler=pbt(synch=synch), checkpoint_config=KEEP_ONE
-    ).fit()
+    grid = tuner(trainable, num_samples=4, seed=1, scheduler=pbt(synch=synch), checkpoint_config=KEEP_ONE).fit()
     assert grid.errors == []
     history = read_experiment(grid.experiment_path)
     clones = 0

@@ -131,7 +131,11 @@ class LocalExecutor:
         for end in (self._bell, self._ringer):
             end.setblocking(False)
         self._selector.register(self._bell, _READ, self._hear_bell)
-        self._launch_template()
+        try:
+            self._launch_template()
+        except BaseException:
+            self.close()
+            raise
 
     def start(self, assignment: Assignment) -> None:
         """Start an attempt; in an idle process that has the same devices, where there is one."""
