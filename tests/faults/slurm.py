@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "scontrol")
 PACKAGES = "slurmctld, slurmd, slurm-client and munge (Debian's names; slurm-wlm and munge bring all of them)"
 
 _CONFIGURATION = """
@@ -68,6 +68,10 @@ class Cluster:
     def requeue(self, job: int) -> None:
         """Do to the job what a preemption does: end it, and put it back into the queue."""
         self._run("scontrol", "requeue", str(job))
+
+    def signal_batch(self, job: int) -> None:
+        """Do to the job what `--signal=B:TERM@60` does a minute before its time limit."""
+        self._run("scancel", "--batch", "--signal=TERM", str(job))
 
     def state(self, job: int) -> str:
         """Return the job's state, as `PENDING`, `RUNNING`, `COMPLETED`."""

@@ -24,7 +24,7 @@ from tests.crash.harness import (
     rows_reported,
     wait_until,
 )
-from tests.faults.slurm import cluster
+from tests.faults.slurm import Cluster, cluster
 
 EXAMPLE = ROOT / "examples" / "slurm"
 PAGE = ROOT / "docs" / "how-to" / "slurm.md"
@@ -42,29 +42,61 @@ def processes_of(storage: Path) -> list[psutil.Process]:
     return found
 
 
+def submit(slurm: Cluster, storage: Path, api: str) -> int:
+    """Submit the example's job, with the workload as its script."""
+    return slurm.submit(
+        f"--chdir={ROOT}",
+        f"--output={output_of(storage)}",
+        str(EXAMPLE / "tune.sbatch"),
+        *["-m", "tests.crash.workload", str(storage), api, "pause=0.1"],
+        environment={
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), slurm.environment["PATH"]]),
+            "PYTHONPATH": str(ROOT / "src"),
+            "WORKLOAD_LOG": str(log_of(storage)),
+        },
+    )
+
+
+def wait_for_rows(slurm: Cluster, storage: Path, job: int) -> None:
+    """Wait until the job is in the middle of the experiment."""
+    wait_until(lambda: rows_reported(storage) >= 6 or slurm.state(job) not in {"PENDING", "RUNNING"})
+    assert slurm.state(job) == "RUNNING", output_of(storage).read_text()
+
+
+def assert_completed(slurm: Cluster, storage: Path, job: int) -> None:
+    """The job ends by itself, with exit status 0, and leaves no process behind."""
+    assert slurm.wait_for_end(job) == "COMPLETED", (output_of(storage).read_text(), slurm.story())
+    assert processes_of(storage) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("api", ["function", "class"])
 def test_a_requeued_job_goes_on(tmp_path: Path, api: str) -> None:
     storage = tmp_path / "storage"
     with cluster() as slurm:
-        job = slurm.submit(
-            f"--chdir={ROOT}",
-            f"--output={output_of(storage)}",
-            str(EXAMPLE / "tune.sbatch"),
-            *["-m", "tests.crash.workload", str(storage), api, "pause=0.1"],
-            environment={
-                "PATH": os.pathsep.join([str(Path(sys.executable).parent), slurm.environment["PATH"]]),
-                "PYTHONPATH": str(ROOT / "src"),
-                "WORKLOAD_LOG": str(log_of(storage)),
-            },
-        )
-        wait_until(lambda: rows_reported(storage) >= 6 or slurm.state(job) not in {"PENDING", "RUNNING"})
-        assert slurm.state(job) == "RUNNING", output_of(storage).read_text()
+        job = submit(slurm, storage, api)
+        wait_for_rows(slurm, storage, job)
         slurm.requeue(job)
         wait_until(lambda: slurm.field(job, "Restarts") == "1")
-        assert slurm.wait_for_end(job) == "COMPLETED", (output_of(storage).read_text(), slurm.story())
-        assert processes_of(storage) == []
+        assert_completed(slurm, storage, job)
+    assert_nothing_was_lost(storage)
 
+
+@pytest.mark.slow
+def test_a_job_that_comes_to_its_time_limit_is_gone_on_with_by_the_next(tmp_path: Path) -> None:
+    storage = tmp_path / "storage"
+    with cluster() as slurm:
+        job = submit(slurm, storage, "function")
+        wait_for_rows(slurm, storage, job)
+        slurm.signal_batch(job)
+        assert_completed(slurm, storage, job)
+        assert not read_experiment(storage / NAME).state.finished
+        assert_completed(slurm, storage, submit(slurm, storage, "function"))
+    assert_nothing_was_lost(storage)
+
+
+def assert_nothing_was_lost(storage: Path) -> None:
+    """Every row is there once, nothing was done again, no trial has failed, and two drivers took part."""
     history = read_experiment(storage / NAME)
     assert history.state.finished
     assert_whole(history)
