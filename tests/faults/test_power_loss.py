@@ -93,6 +93,8 @@ def test_a_power_cut_costs_at_most_the_last_second(
         assert all(whole >= 1 for whole in findings.trials.values())
         told = [event.text for _, event in FileJournalReader(storage / NAME).read() if isinstance(event, Noticed)]
         for problem in findings.problems:  # a last checkpoint that had not reached the disk, of a trial that had ended
+            if problem.part == "snapshot":
+                continue  # nobody waits for the disk with one: the journal has everything
             assert problem.part == "checkpoint"
             assert any(Path(problem.file).name in text for text in told), problem
         for trial in history.trials.values():
