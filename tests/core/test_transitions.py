@@ -236,6 +236,19 @@ def test_who_was_running_when_a_driver_died_goes_on_before_who_waited() -> None:
     assert list(experiment.state.ahead) == ["b", "a"]
 
 
+def test_who_had_been_told_to_pause_when_a_driver_died_goes_on_after_who_waited() -> None:
+    experiment = Experiment()
+    experiment.create("a", "b")
+    experiment.start("a", "b")
+    experiment.report("a", save=True, decision=Decision.PAUSE)
+    experiment.end("a", Outcome.PAUSED)
+    experiment.report("b", save=True, decision=Decision.PAUSE)
+    go_on = [Action(trial=name, decision=Decision.CONTINUE, resume=True) for name in ("b", "a")]
+    experiment.apply(TrialActed(at=0.0, action=go_on[0], more=tuple(go_on[1:])))
+    experiment.driver()
+    assert list(experiment.state.ahead) == ["a", "b"]
+
+
 def test_a_trial_is_woken_that_has_to_be_paused_once_more_first() -> None:
     experiment = Experiment()
     experiment.create("a")

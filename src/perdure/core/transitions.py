@@ -119,13 +119,24 @@ def _driver_started(state: State, event: DriverStarted) -> None:
         state.stopping = None
     state.resumable = False
     state.finished = False
+    # What ran goes on first, so that a crash changes nobody's turn; what had been told to pause has had its turn.
+    live = [state.trials[trial] for trial in state.live]
     waiting, state.ahead = state.ahead, {}
-    for trial_id in list(state.live):
-        trial = state.trials[trial_id]
-        _end_attempt(state, trial)
-        _come_to_rest(state, trial, Outcome.INTERRUPTED)
-    state.ahead.update(waiting)  # what ran goes on first, so that a crash changes nobody's turn
+    for trial in (trial for trial in live if not _is_pausing(trial)):
+        _interrupt(state, trial)
+    state.ahead.update(waiting)
+    for trial in (trial for trial in live if trial.live is not None):
+        _interrupt(state, trial)
     rearm(state)
+
+
+def _interrupt(state: State, trial: Trial) -> None:
+    _end_attempt(state, trial)
+    _come_to_rest(state, trial, Outcome.INTERRUPTED)
+
+
+def _is_pausing(trial: Trial) -> bool:
+    return trial.decision is Decision.PAUSE and not trial.owes_save
 
 
 def _driver_stopped(state: State, event: DriverStopped) -> None:
