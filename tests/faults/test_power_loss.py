@@ -36,10 +36,11 @@ def kept_in(log: Path) -> set[tuple[str, int]]:
 def crash(machine: Disk, process: psutil.Popen) -> None:
     """Cut the power of the disk, then end every process of the machine that it was in."""
     machine.cut_power()
-    for member in [*process.children(recursive=True), process]:
+    members = [*process.children(recursive=True), process]
+    for member in members:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.send_signal(signal.SIGKILL)
-    process.wait()
+    psutil.wait_procs(members, timeout=10)
 
 
 def unmount_and_mount(machine: Disk) -> None:
@@ -50,8 +51,18 @@ def unmount_and_mount(machine: Disk) -> None:
             return False
         return True
 
-    wait_until(gone)
-    machine.mount()
+    def is_back() -> bool:
+        """While a dying process keeps its mount namespace, and so the old mount, a new one is as dead as that."""
+        wait_until(gone)
+        machine.mount()
+        try:
+            for path in machine.path.rglob("journal*"):
+                path.read_bytes()
+        except OSError:
+            return False
+        return True
+
+    wait_until(is_back)
 
 
 @pytest.mark.parametrize(
