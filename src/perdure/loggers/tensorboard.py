@@ -78,7 +78,10 @@ class TBXLoggerCallback(FileLogger):
         self._dirty.pop(trial.trial_id, None)
         if old is not None:
             old.discard()
-        before = sorted(glob.glob(os.path.join(glob.escape(trial.path), f"events.out.tfevents.*.{SUFFIX}")))
+        mine = os.path.join(glob.escape(trial.path), f"events.out.tfevents.*.{SUFFIX}")
+        for path in glob.glob(f"{mine}.tmp"):  # of a driver that died here; no later one has the same name
+            os.unlink(path)
+        before = sorted(glob.glob(mine))
         now = time.time()
         file = AppendFile(self._new_path(trial, now, before), self._files)
         head = self._head(trial, now) + (tfevents.session_start(now, 0) if before else b"")
