@@ -214,13 +214,18 @@ class CheckpointManager:
     # --- bringing to the disk ---------------------------------------------------------------------------------------
 
     def _sync_loop(self) -> None:
-        while True:
-            small, large = self._next_batch()
-            if self._stop.is_set():
-                return
-            self._make_group_durable(small)
-            if large is not None:
-                self._make_group_durable([large])
+        while self.sync_round():
+            pass
+
+    def sync_round(self) -> bool:
+        """Wait for work and do what there is. False: the manager is closed. A simulation calls it without a thread."""
+        small, large = self._next_batch()
+        if self._stop.is_set():
+            return False
+        self._make_group_durable(small)
+        if large is not None:
+            self._make_group_durable([large])
+        return True
 
     def _next_batch(self) -> tuple[list[_Job], _Job | None]:
         """Wait for work; return all small checkpoints, and the first large one."""
@@ -324,21 +329,26 @@ class CheckpointManager:
     # --- removing ---------------------------------------------------------------------------------------------------
 
     def _delete_loop(self) -> None:
-        while True:
+        while self.delete_round():
+            pass
+
+    def delete_round(self) -> bool:
+        """Wait for something to remove and remove it. False: the manager is closed. See `sync_round`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stop.is_set() or self._to_delete)
+            if self._stop.is_set():
+                return False
+            jobs = list(self._to_delete.items())
+        for source, folder in jobs:
+            done = self._delete(source, folder)
+            if done is None:
+                return False
             with self._changed:
-                self._changed.wait_for(lambda: self._stop.is_set() or self._to_delete)
-                if self._stop.is_set():
-                    return
-                jobs = list(self._to_delete.items())
-            for source, folder in jobs:
-                done = self._delete(source, folder)
-                if done is None:
-                    return
-                with self._changed:
-                    del self._to_delete[source]
-                    self._done.append(done)
-                    self._changed.notify_all()
-            self._wake()
+                del self._to_delete[source]
+                self._done.append(done)
+                self._changed.notify_all()
+        self._wake()
+        return True
 
     def _delete(self, source: Source, folder: str) -> Done | None:
         for delay_s in (*DELAYS_S, None):

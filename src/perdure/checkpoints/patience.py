@@ -15,13 +15,12 @@ DELAYS_S = (0.05, 0.2, 0.8)
 _Result = TypeVar("_Result")
 
 
-def patiently(action: Callable[[], _Result], what: str, *, sleep: Callable[[float], None] = time.sleep) -> _Result:
+def patiently(action: Callable[[], _Result], what: str) -> _Result:
     """Return what `action` returns, repeating it while it raises an OSError that may pass.
 
     Args:
         action: Something that can be done again.
         what: Says what failed, in the final error.
-        sleep: What waits between tries.
 
     Raises:
         FileNotFoundError, NotADirectoryError: at once; that is an answer, not a failure.
@@ -35,5 +34,5 @@ def patiently(action: Callable[[], _Result], what: str, *, sleep: Callable[[floa
         except OSError as error:
             if delay_s is None:
                 raise storage_error(error, f"{what} after {len(DELAYS_S) + 1} tries") from error
-            sleep(delay_s)
+            time.sleep(delay_s)
     raise AssertionError("unreachable")

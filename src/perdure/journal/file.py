@@ -291,16 +291,22 @@ class FileJournal:
 
     def _run(self) -> None:
         """Body of the background thread."""
-        while True:
-            try:
-                self._sync()
-                if self._claim.renewal_due:
-                    self._claim.renew()
-            except OSError as error:
-                self._fail(error)
-                return
-            if self._stop.wait(self._pause_s):
-                return
+        while self.keep_up() and not self._stop.wait(self._pause_s):
+            pass
+
+    def keep_up(self) -> bool:
+        """Sync what is new, and renew the claim when that is due. False: this failed, and so will every append.
+
+        The background thread does so at every interval; a simulation calls it without a thread.
+        """
+        try:
+            self._sync()
+            if self._claim.renewal_due:
+                self._claim.renew()
+        except OSError as error:
+            self._fail(error)
+            return False
+        return True
 
     def _fail(self, error: OSError) -> StorageError:
         """Have every later append raise what is returned: the claim is lost, or else the storage fails."""
