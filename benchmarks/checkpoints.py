@@ -22,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from comparison import Goal, Part, main, tune_of
+from comparison import Goal, Part, main, tune_of, written
 
 SECONDS = 8.0
 BIG = 256 << 20
@@ -177,15 +177,6 @@ def in_place(engine: str, directory: Path) -> dict[str, float]:
     blocked, by_trial = json.loads(notes.read_text())
     assert total >= by_trial
     return {"in_place_ms": blocked * 1e3, "written_to_size": total / (TURNS * BIG)}
-
-
-def written() -> int:
-    """Return the bytes that this process, and those it has waited for, have given the disk to write."""
-    for line in Path("/proc/self/io").read_text().splitlines():
-        name, _, value = line.partition(": ")
-        if name == "write_bytes":
-            return int(value)
-    raise AssertionError("no write_bytes in /proc/self/io")
 
 
 def steps(engine: str, directory: Path) -> dict[str, float]:

@@ -210,3 +210,12 @@ def stopwatch() -> Iterator[Callable[[], float]]:
     """Yield a function that returns the seconds since."""
     started = time.perf_counter()
     yield lambda: time.perf_counter() - started
+
+
+def written() -> int:
+    """Return the bytes that this process, and those it has waited for, have given the disk to write."""
+    for line in Path("/proc/self/io").read_text().splitlines():
+        name, _, value = line.partition(": ")
+        if name == "write_bytes":
+            return int(value)
+    raise AssertionError("no write_bytes in /proc/self/io")
