@@ -1,7 +1,8 @@
 # make test      everything that CI checks: style, types, layers, tests
 # make run       the first example: tune, kill the driver half way, resume, evaluate
 # make test-all  the tests on each Python from 3.10 to 3.13 that this machine has
-# make lint | soak | bench | docs | clean
+# make docs      the pages, built strictly into build/site
+# make lint | soak | bench | clean
 #
 # All of them make the environment they need. PYTHON=... chooses the interpreter.
 
@@ -17,7 +18,7 @@ FIND := sh .ci/find-python
 
 .PHONY: test lint types layers pytest run test-all soak bench docs clean $(VERSIONS:%=test-%)
 
-test: lint pytest
+test: lint docs pytest
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check src tests examples benchmarks
@@ -38,6 +39,7 @@ bench: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python tests/compat/write_migration_guide.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 test-all:
 	@sh .ci/test-all $(VERSIONS)
@@ -51,7 +53,7 @@ $(BIN)/python:
 	@python="$${PYTHON:-$$($(FIND))}" && test -n "$$python" && rm -rf $(VENV) && "$$python" -m venv $(VENV)
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(PIP) install --editable '.[dev]'
+	$(PIP) install --editable '.[dev,docs]'
 	@touch $@ $(VENV)/.examples
 
 $(VENV)/.examples: pyproject.toml | $(BIN)/python

@@ -25,7 +25,10 @@ def snippets(page: pathlib.Path) -> list:
     return found
 
 
-GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
+GUIDES = [
+    ROOT / "README.md",
+    *sorted(page for kind in ("tutorials", "guides", "how-to") for page in (ROOT / "docs" / kind).glob("*.md")),
+]
 
 
 @pytest.mark.parametrize(("code", "printed"), [snippet for page in GUIDES for snippet in snippets(page)])
