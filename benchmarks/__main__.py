@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SCRIPTS = ("start_up", "trials", "reports", "checkpoints", "recovery", "flat_cost", "population")
+SCRIPTS = ("start_up", "trials", "reports", "checkpoints", "recovery", "flat_cost", "population", "results")
 
 
 def main() -> None:

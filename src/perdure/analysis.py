@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from perdure.checkpoint import Checkpoint
 from perdure.config import check_mode
 from perdure.errors import ConfigurationError, NoBestTrialError
-from perdure.frames import pandas
+from perdure.frames import library
 from perdure.history import ExperimentHistory, read_experiment, view_of
 from perdure.result import Result, ResultGrid
 from perdure.rows import flatten
@@ -172,7 +172,7 @@ class ExperimentAnalysis:
     def trial_dataframes(self) -> dict[str, pd.DataFrame]:
         """All rows of each trial by trial id."""
         frame = self._grid.all_rows_dataframe()
-        empty = pandas().DataFrame()
+        empty = library("pandas").DataFrame()
         frames = dict(iter(frame.groupby("trial_id", sort=False))) if len(frame) else {}
         return {
             view.trial_id: frames[view.trial_id].dropna(axis="columns", how="all").reset_index(drop=True)

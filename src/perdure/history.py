@@ -14,7 +14,7 @@ import dataclasses
 import os
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +47,7 @@ from perdure.core.events import (
 )
 from perdure.core.state import Agenda, State, Status, Trial
 from perdure.core.transitions import apply
-from perdure.errors import ExperimentNotFoundError
+from perdure.errors import ExperimentNotFoundError, JournalCorruptError
 from perdure.journal.base import START, JournalReader, Position
 from perdure.journal.values import from_data
 from perdure.rows import AUTO_FILLED, RowOrigin, date_of, expand_row, flatten
@@ -408,6 +408,8 @@ class ExperimentHistory:
         """Of the event folded last."""
         self.created_at: float | None = None
         self.updated_at: float | None = None
+        self.damage: str | None = None
+        """Why reading ended before the journal did, where a damaged one was salvaged."""
         self._reader = reader
         self._forgot = False
         self._folded = 0
@@ -569,23 +571,24 @@ class ExperimentHistory:
         assert isinstance(event, Reported)
         return event
 
-    def all_rows(self) -> Iterator[tuple[TrialHistory, Reported]]:
-        """Yield every row of every view, each trial's in order, in one pass over the journal."""
+    def all_rows(self) -> Iterator[Sequence[Reported]]:
+        """Yield every row of every view, each trial's in order, in one pass over the journal, many rows at a time."""
         if self._reader is None:
             for each in self.trials.values():
-                for row in self.rows_of(each):
-                    yield each, row
+                rows = list(self.rows_of(each))
+                if rows:
+                    yield rows
             return
         superseded = self._superseded
         trials = self.trials
-        last = self.position.sequence
-        for position, event in self._reader.read(START):
-            if position.sequence > last:
-                return
-            if type(event) is Reported and position.sequence not in superseded:
-                trial = trials.get(event.trial)
-                if trial is not None:
-                    yield trial, event
+        for records in self._reader.reread(self.position):
+            rows = [
+                record.d
+                for record in records
+                if type(record.d) is Reported and record.q not in superseded and record.d.trial in trials
+            ]
+            if rows:
+                yield rows
 
     def _scan_one(self, trial: TrialHistory, count: int) -> Iterator[Reported]:
         assert self._reader is not None
@@ -623,14 +626,19 @@ def _with_known_donor(action: Action, known: Mapping[str, Trial]) -> Action:
     return msgspec.structs.replace(action, donor=None)
 
 
-def read_experiment(path: str | os.PathLike[str]) -> ExperimentHistory:
+def read_experiment(path: str | os.PathLike[str], *, salvage: bool = False) -> ExperimentHistory:
     """Read the history of the experiment at `path`, running, finished or moved there from elsewhere.
 
     Needs no user code and unpickles nothing: objects in configurations appear as their reprs.
 
+    Args:
+        path: The experiment's directory.
+        salvage: Of a damaged journal read what precedes the damage, which `ExperimentHistory.damage` then names.
+
     Raises:
         ExperimentNotFoundError: there is no experiment at `path`.
-        JournalCorruptError: the journal is damaged; the message names file, line and byte.
+        JournalCorruptError: the journal is damaged, and nothing was to be (or could be) salvaged; the message names
+            file, line and byte.
         JournalVersionError: the journal was written by a newer perdure.
     """
     from perdure.journal.file import FileJournalReader
@@ -640,5 +648,10 @@ def read_experiment(path: str | os.PathLike[str]) -> ExperimentHistory:
         what = "has no journal" if directory.is_dir() else "does not exist"
         raise ExperimentNotFoundError(f"There is no experiment at {directory}: it {what}.")
     history = ExperimentHistory(FileJournalReader(directory), path=directory)
-    history.refresh()
+    try:
+        history.refresh()
+    except JournalCorruptError as error:
+        if not salvage or not history.trials:
+            raise
+        history.damage = str(error)
     return history

@@ -7,9 +7,11 @@ and rows are read when a dataframe, or a scope that needs them, is asked for.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import os
 import pickle
+import warnings
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,7 +23,7 @@ from perdure.config import check_mode
 from perdure.core.events import CheckpointInfo, Decision, ErrorInfo, Reported
 from perdure.core.state import Status
 from perdure.errors import ConfigurationError, ExperimentNotFoundError, NoBestTrialError, TrialFailedError
-from perdure.frames import frame
+from perdure.frames import Table, table
 from perdure.history import AttemptHistory, ExperimentHistory, LineageStep, TrialHistory, read_experiment
 from perdure.journal.values import decode_config, from_data, has_objects
 from perdure.rows import AUTO_FILLED, RowOrigin, expand_row, flatten
@@ -136,7 +138,20 @@ class Result:
         Raises:
             ModuleNotFoundError: pandas is not installed.
         """
-        return frame(((self._trial, row) for row in self._trial.rows()), self._config_of)
+        return self.get_dataframe()
+
+    def get_dataframe(self, *, library: str = "pandas") -> Any:
+        """Return `metrics_dataframe` as a dataframe of "pandas" or "polars", or a table of "pyarrow".
+
+        Raises:
+            ModuleNotFoundError: the library is not installed.
+        """
+        return self._table().make(library)
+
+    def _table(self) -> Table:
+        trial = self._trial
+        rows = list(trial.rows())
+        return table([({trial.id: trial}, rows)] if rows else [], self._config_of)
 
     def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint | None:
         """Return the kept checkpoint whose row has the best `metric`; None if no checkpoint was kept.
@@ -282,6 +297,28 @@ class ResultGrid:
         self._load_objects = load_objects
         self._values: dict[str, dict[str, array[float]]] = {}
 
+    @classmethod
+    def from_path(cls, path: str | os.PathLike[str], *, salvage: bool = False) -> ResultGrid:
+        """Read the results of the experiment at `path`, running or not, without the code that made them.
+
+        Args:
+            path: The experiment's directory, wherever it was moved to.
+            salvage: Of a damaged journal take what precedes the damage, which a warning then names.
+
+        Raises:
+            ExperimentNotFoundError: there is no experiment at `path`.
+            JournalCorruptError: the journal is damaged; the message names file, line and byte.
+        """
+        history = read_experiment(path, salvage=salvage)
+        if history.damage is not None:
+            warnings.warn(f"Only a part of the experiment was read: {history.damage}", stacklevel=2)
+        return cls(history)
+
+    @property
+    def history(self) -> ExperimentHistory:
+        """The fold of the journal that these results are views of; what plots and exports are made from."""
+        return self._history
+
     @functools.cached_property
     def _history(self) -> ExperimentHistory:
         return self._source if isinstance(self._source, ExperimentHistory) else self._source()
@@ -363,37 +400,78 @@ class ResultGrid:
             raise NoBestTrialError(self._why_none(metric, filter_nan_and_inf))
         return best[1]
 
-    def get_dataframe(self, filter_metric: str | None = None, filter_mode: str | None = None) -> pd.DataFrame:
+    def get_dataframe(
+        self,
+        filter_metric: str | None = None,
+        filter_mode: str | None = None,
+        *,
+        library: str = "pandas",
+    ) -> Any:
         """Return one row per trial that has any: its last, or the one with the best `filter_metric`.
 
         The columns are those of `Result.metrics_dataframe`, and `logdir`, the trial's directory.
 
-        Raises:
-            ModuleNotFoundError: pandas is not installed.
-        """
-        if filter_metric is None:
-            pairs = [(trial, trial.last_row()) for trial in self._history.trials.values()]
-        else:
-            metric, mode = self.resolve(filter_metric, filter_mode, what="get_dataframe()")
-            pairs = [(trial, row) for trial, row in self._best_rows(metric, mode)]
-        rows = [(trial, row) for trial, row in pairs if row is not None]
-        made = frame(rows, self._config_of)
-        if filter_metric is None and "done" in made:
-            made["done"] = [
-                done or trial.status is Status.TERMINATED for done, (trial, _) in zip(made["done"], rows, strict=True)
-            ]
-        made["logdir"] = [os.path.join(self._path, trial.directory) for trial, _ in rows]
-        return made
+        Args:
+            filter_metric, filter_mode: A reported metric, and "min" or "max".
+            library: Make it a dataframe of "pandas" or "polars", or a table of "pyarrow".
 
-    def all_rows_dataframe(self) -> pd.DataFrame:
+        Raises:
+            ModuleNotFoundError: the library is not installed.
+        """
+        return self._table_of_trials(filter_metric, filter_mode).make(library)
+
+    def all_rows_dataframe(self, *, library: str = "pandas") -> Any:
         """Return all rows of all trials, each trial's in order, as one dataframe with the column `trial_id`.
 
         Raises:
-            ModuleNotFoundError: pandas is not installed.
+            ModuleNotFoundError: the library is not installed.
         """
-        return frame(self._history.all_rows(), self._config_of)
+        return self._table_of_rows().make(library)
+
+    def export(
+        self, path: str | os.PathLike[str], *, rows: str = "all", format: str | None = None  # noqa: A002
+    ) -> int:
+        """Write the rows to a file, for other programs, and return how many there are.
+
+        Args:
+            path: The file; it is replaced in one step.
+            rows: "all" rows of all trials (the columns of `all_rows_dataframe`), or the "last" of each
+                (`get_dataframe`).
+            format: "csv", "parquet" (needs pyarrow or polars), "json" (one list of objects) or "jsonl" (an object a
+                line); None goes by the path's ending.
+
+        Raises:
+            ConfigurationError: there is no such format, or `rows` is neither.
+            ModuleNotFoundError: the format needs a library that is not installed.
+        """
+        from perdure.export import export, format_of
+
+        chosen = format_of(path, format)
+        if rows not in ("all", "last"):
+            raise ConfigurationError(f'export(rows={rows!r}): use "all" or "last".')
+        made = self._table_of_rows() if rows == "all" else self._table_of_trials(None, None)
+        export(made, path, chosen)
+        return len(made)
 
     # --- how it is read
+
+    def _table_of_rows(self) -> Table:
+        trials = self._history.trials
+        return table(((trials, rows) for rows in self._history.all_rows()), self._config_of)
+
+    def _table_of_trials(self, metric: str | None, mode: str | None) -> Table:
+        trials = self._history.trials
+        if metric is None:
+            rows = [row for trial in trials.values() if (row := trial.last_row()) is not None]
+        else:
+            rows = self._best_rows(*self.resolve(metric, mode, what="get_dataframe()"))
+        made = table([(trials, rows)] if rows else [], self._config_of)
+        if metric is None:
+            ended = [trials[row.trial].status is Status.TERMINATED for row in rows]
+            done = zip(made.values("done"), ended, strict=True)
+            made.replace("done", [said or so for said, so in done])
+        made.replace("logdir", [os.path.join(self._path, trials[row.trial].directory) for row in rows])
+        return made
 
     def resolve(self, metric: str | None, mode: str | None, *, what: str) -> tuple[str, str]:
         """Return metric and mode, those of TuneConfig where they are None."""
@@ -427,24 +505,26 @@ class ResultGrid:
         known = self._values.get(metric)
         if known is None:
             known = self._values[metric] = {}
-            for trial, row in self._history.all_rows():
-                value = value_in(trial, row, metric)
+            trials = self._history.trials
+            for row in itertools.chain.from_iterable(self._history.all_rows()):
+                value = value_in(trials[row.trial], row, metric)
                 if value is not None:
-                    known.setdefault(trial.id, array("d")).append(value)
+                    known.setdefault(row.trial, array("d")).append(value)
         return known
 
-    def _best_rows(self, metric: str, mode: str) -> list[tuple[TrialHistory, Reported]]:
+    def _best_rows(self, metric: str, mode: str) -> list[Reported]:
         best: dict[str, tuple[float, Reported]] = {}
-        for trial, row in self._history.all_rows():
-            value = value_in(trial, row, metric)
+        trials = self._history.trials
+        for row in itertools.chain.from_iterable(self._history.all_rows()):
+            value = value_in(trials[row.trial], row, metric)
             if value is None:
                 continue
-            known = best.get(trial.id)
+            known = best.get(row.trial)
             if known is None or better(value, known[0], mode):
-                best[trial.id] = (value, row)
+                best[row.trial] = (value, row)
         if not best:
             raise NoBestTrialError(self._why_none(metric, filtered=False))
-        return [(trial, best[trial.id][1]) for trial in self._history.trials.values() if trial.id in best]
+        return [best[trial][1] for trial in self._history.trials if trial in best]
 
     def _config_of(self, trial: TrialHistory, attempt: AttemptHistory) -> Mapping[str, Any]:
         if self._load_objects is not None and has_objects(attempt.config):

@@ -46,7 +46,7 @@ def _list_experiments(path: Path, found: list[Path], arguments: argparse.Namespa
     unread: list[tuple[Path, str]] = []
     for directory in found:
         try:
-            read.append(open_experiment(directory))
+            read.append(open_experiment(directory, salvage=False))
         except StorageError as error:
             unread.append((directory, str(error)))
     if arguments.json:

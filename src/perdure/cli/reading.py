@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import sys
 from pathlib import Path
 
 from perdure.core.events import CheckpointInfo, Data, ErrorInfo
@@ -27,6 +28,11 @@ class Experiment:
     path: Path
     history: ExperimentHistory
     claim: ClaimInfo | None
+
+    @property
+    def code(self) -> int:
+        """The exit code of a command that read it: 1 where not all of it could be read."""
+        return 0 if self.history.damage is None else 1
 
     @property
     def alive(self) -> bool:
@@ -113,8 +119,8 @@ class Experiment:
         return list(names)
 
 
-def open_experiment(path: str | os.PathLike[str]) -> Experiment:
-    """Read the experiment at `path`.
+def open_experiment(path: str | os.PathLike[str], *, salvage: bool = True) -> Experiment:
+    """Read the experiment at `path`; of a damaged one what can be read, saying on stderr what could not.
 
     Raises:
         ExperimentNotFoundError: there is none; the message says what is there instead.
@@ -126,7 +132,9 @@ def open_experiment(path: str | os.PathLike[str]) -> Experiment:
         if inside:
             names = ", ".join(found.name for found in inside[:5]) + (", ..." if len(inside) > 5 else "")
             raise ExperimentNotFoundError(f"{directory} is no experiment, but holds some: {names}. Name one of them.")
-    history = read_experiment(directory)
+    history = read_experiment(directory, salvage=salvage)
+    if history.damage is not None:
+        print(f"perdure: {history.damage} What follows was made from the records before it.", file=sys.stderr)
     return Experiment(directory, history, read_claim(directory))
 
 

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_json(_experiment_document(experiment))
     else:
         _show_experiment(Page(), experiment, everything=arguments.all)
-    return 0
+    return experiment.code
 
 
 # --- an experiment --------------------------------------------------------------------------------------------------

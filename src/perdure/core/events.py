@@ -92,8 +92,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A paused trial may run again (decision CONTINUE)."""
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
-    """Base of all events."""
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", gc=False):
+    """Base of all events. Data has no cycles, so the garbage collector need not look: decoding takes half the time."""
 
     at: float
 

@@ -8,7 +8,7 @@ kind (an epoch's header, the head) has the same seal at its end, so that one fun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from crc32c import crc32c
@@ -28,8 +28,8 @@ _SEAL_OPENS = b',"c":"'
 _SEAL_CLOSES = b'"}'
 
 
-class Record(msgspec.Struct, frozen=True):
-    """A line, decoded."""
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """A line, decoded: epoch, sequence number, schema version and event."""
 
     e: int
     q: int
@@ -47,7 +47,9 @@ class _Versioned(msgspec.Struct, frozen=True):
 
 
 _encode_event = msgspec.json.Encoder().encode
-_decode_record = msgspec.json.Decoder(Record).decode
+_record_decoder = msgspec.json.Decoder(Record)
+_decode_record = _record_decoder.decode
+_decode_records = _record_decoder.decode_lines
 _decode_versioned = msgspec.json.Decoder(_Versioned).decode
 _decode_data = msgspec.json.Decoder(Data).decode
 
@@ -122,6 +124,26 @@ def decode(line: bytes) -> tuple[int, int, AnyEvent]:
     if not is_sealed(line):
         raise JournalCorruptError(_why_unsealed(line))
     return _decode_sealed(line)
+
+
+def decode_lines(lines: Sequence[bytes], *, known: bool = False) -> list[Record] | None:
+    """Return the records of many lines, several times as fast as one by one; None if `decode` must look at each.
+
+    Args:
+        lines: Without their newlines.
+        known: They have been read before, so their seals were checked then.
+    """
+    if not known and [line[-_SEAL:] for line in lines] != [
+        b',"c":"%08x"}' % crc32c(line[:-_SEAL]) for line in lines
+    ]:
+        return None
+    try:
+        records = _decode_records(b"\n".join(lines))
+    except msgspec.DecodeError:
+        return None
+    if len(records) != len(lines) or any(record.v != VERSION for record in records):
+        return None
+    return records
 
 
 def _decode_sealed(line: bytes) -> tuple[int, int, AnyEvent]:

@@ -30,7 +30,7 @@ from perdure.storage.faults import fault_point
 
 __all__ = ["CutReport", "Damage", "FileJournal", "FileJournalReader", "repair_journal", "verify_journal"]
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16  # about 200 records, decoded at once in a quarter of a millisecond
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -411,7 +411,18 @@ class FileJournalReader:
                 raise self._corrupt(segment, 0, f"it goes on from record {segment.sequence}, not from {sequence}")
             sequence = segment.sequence if offset == segment.start else sequence
             records = self._segment(segment, offset, sequence)
-            sequence = yield from _following(records, after.sequence) if not after.offset else records
+            is_within = after.sequence and not after.offset
+            sequence = yield from _following(records, after.sequence) if is_within else records
+
+    def reread(self, until: Position) -> Iterator[Sequence[codec.Record]]:
+        """Yield the records up to `until` once more, many at a time. What was checked when it was read is not again."""
+        for segment in self._history():
+            if segment.epoch > until.epoch:
+                return
+            end = until.offset if segment.epoch == until.epoch else segment.limit
+            assert end is not None, "a segment before the one that was read to its end has one"
+            for lines in _whole_lines(segment.path, segment.start, end):
+                yield codec.decode_lines(lines, known=True) or [codec.Record(*_parts(line)) for line in lines]
 
     def _history(self) -> tuple[Segment, ...]:
         """Return the chain of epochs; a directory listing only where there is an epoch that was not known yet."""
@@ -491,7 +502,14 @@ def _records(
         rest = b""
         while chunk := file.read(max(0, min(_CHUNK, limit - offset - len(rest)))):
             *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
+            records = codec.decode_lines(lines)
+            if records is not None and _are_in_order(records, epoch, sequence):
+                for line, record in zip(lines, records, strict=True):
+                    offset += len(line) + 1
+                    sequence = record.q
+                    yield Position(epoch, sequence, offset), record.d
+                continue
+            for line in lines:  # something is not as it was written: say what
                 try:
                     found_epoch, number, event = decode(line)
                 except JournalCorruptError as error:
@@ -502,6 +520,30 @@ def _records(
                 sequence = number
                 yield Position(epoch, number, offset), event
     return offset, sequence, "it is not a whole record" if rest else ""
+
+
+def _whole_lines(path: Path, start: int, end: int) -> Iterator[list[bytes]]:
+    """Yield the lines between two places where lines begin, many at a time."""
+    with path.open("rb", buffering=0) as file:
+        file.seek(start)
+        rest = b""
+        while chunk := file.read(max(0, min(_CHUNK, end - start - len(rest)))):
+            *lines, rest = (rest + chunk).split(b"\n")
+            start += sum(map(len, lines)) + len(lines)
+            if lines:
+                yield lines
+
+
+def _parts(line: bytes) -> tuple[int, int, int, AnyEvent]:
+    epoch, sequence, event = codec.decode(line)
+    return epoch, sequence, codec.VERSION, event
+
+
+def _are_in_order(records: Sequence[codec.Record], epoch: int, sequence: int) -> bool:
+    """Whether these are the records of the epoch that follow number `sequence`."""
+    return [record.q for record in records] == list(range(sequence + 1, sequence + 1 + len(records))) and all(
+        record.e == epoch for record in records
+    )
 
 
 def _out_of_order(found_epoch: int, number: int, epoch: int, due: int) -> str:

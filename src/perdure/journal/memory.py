@@ -112,3 +112,11 @@ class MemoryJournal:
         for line in self.store.lines[after.sequence :]:
             epoch, sequence, event = codec.decode(line)
             yield Position(epoch, sequence, 0), event
+
+    def reread(self, until: Position) -> Iterator[Sequence[codec.Record]]:
+        """Yield the records up to `until` once more."""
+        records = codec.decode_lines(self.store.lines[: until.sequence], known=True)
+        yield records if records is not None else [
+            codec.Record(epoch, sequence, codec.VERSION, event)
+            for epoch, sequence, event in map(codec.decode, self.store.lines[: until.sequence])
+        ]

@@ -264,6 +264,18 @@ class JournalTests:
         second.close()
         assert self.events(place) == [report(1), report(2)]
 
+    def test_what_was_read_can_be_read_again_at_once(self, place: Place) -> None:
+        for iteration in (1, 3):
+            writer = self.open_writer(place)
+            writer.append([report(iteration), report(iteration + 1)])
+            writer.close()
+        reader = self.open_reader(place)
+        everything = list(reader.read())
+        for position, _ in everything:
+            again = [record for records in reader.reread(position) for record in records]
+            assert [(record.e, record.q) for record in again] == [known[:2] for known, _ in everything][: len(again)]
+            assert [record.d for record in again] == [event for _, event in everything][: position.sequence]
+
     def test_nothing_can_be_appended_after_close(self, place: Place) -> None:
         writer = self.open_writer(place)
         writer.append([report(1)])
