@@ -26,6 +26,7 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 pytest: $(VENV)/.dev
+	@sh .ci/system-packages
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 run: $(VENV)/.examples
