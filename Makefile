@@ -1,4 +1,5 @@
 # make test      everything that CI checks: style, types, layers, tests
+# make test-libraries   of these, the tests of what adapts third-party libraries, with all of them installed
 # make run       the first example: tune, kill the driver half way, resume, evaluate
 # make test-all  the tests on each Python from 3.10 to 3.13 that this machine has
 # make docs      the pages, built strictly into build/site
@@ -13,12 +14,14 @@ VERSIONS := 3.10 3.11 3.12 3.13
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip -qqq
+LIBRARIES := .venvs/libraries
+QUIET_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+PIP := $(QUIET_PIP) $(BIN)/python -m pip -qqq
 FIND := sh .ci/find-python
 
-.PHONY: test lint types layers pytest run test-all soak bench docs clean $(VERSIONS:%=test-%)
+.PHONY: test test-libraries lint types layers pytest run test-all soak bench docs clean $(VERSIONS:%=test-%)
 
-test: lint docs pytest
+test: lint docs pytest test-libraries
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check src tests examples benchmarks
@@ -28,6 +31,10 @@ lint: $(VENV)/.dev
 pytest: $(VENV)/.dev
 	@sh .ci/system-packages
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+# In an environment of its own, so that every other test shows that perdure needs none of these libraries.
+test-libraries: $(LIBRARIES)/.installed
+	$(LIBRARIES)/bin/python -m pytest -n $(WORKERS) -m library $(ARGS)
 
 run: $(VENV)/.examples
 	$(BIN)/python examples/run_digits.py
@@ -59,4 +66,9 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 
 $(VENV)/.examples: pyproject.toml | $(BIN)/python
 	$(PIP) install --editable '.[examples]'
+	@touch $@
+
+$(LIBRARIES)/.installed: pyproject.toml
+	@python="$${PYTHON:-$$($(FIND))}" && test -n "$$python" && rm -rf $(LIBRARIES) && "$$python" -m venv $(LIBRARIES)
+	$(QUIET_PIP) $(LIBRARIES)/bin/python -m pip -qqq install --editable '.[dev,libraries]'
 	@touch $@
