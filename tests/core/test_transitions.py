@@ -389,3 +389,20 @@ def test_a_replay_gives_the_same_state() -> None:
 
 def _retired(experiment: Experiment) -> tuple[Source, ...]:
     return tuple(item for command in experiment.plan() if isinstance(command, Retire) for item in command.items)
+
+
+def test_a_trial_whose_clone_is_decided_with_an_adopted_row_goes_on_as_the_clone() -> None:
+    experiment = Experiment()
+    experiment.create("donor", "a")
+    experiment.start("donor", "a")
+    experiment.report("donor", save=True)
+    experiment.driver()  # the row that "a" had saved with its checkpoint had not reached the journal
+    source = Source(trial="donor", number=0)
+    clone = Action(trial="a", decision=Decision.PAUSE, donor=source, config={"lr": 0.2}, resume=True)
+    experiment.report("a", save=True, adopted=True, decision=Decision.PAUSE, actions=(clone,))
+    assert experiment.status("a") is Status.PENDING
+    experiment.start("a")
+    assert experiment.trial("a").live is not None
+    assert source_of(experiment.state, experiment.trial("a")) == source
+    experiment.end("a", Outcome.PAUSED)
+    assert experiment.status("a") is Status.PAUSED, "that it may go on is said once"

@@ -797,3 +797,31 @@ def test_a_forked_child_can_neither_write_nor_hold_the_claim(tmp_path: Path) -> 
         os.close(receive)
         os.close(send)
     assert numbers(tmp_path / "e") == [1, 2, 3]
+
+
+@pytest.mark.parametrize("made", [0, 1, 2], ids=["by us", "in part", "by a driver that died before it could sync"])
+def test_the_name_of_a_new_experiment_is_synced_whoever_made_it(
+    made: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut must not take the directory in which the journal lies so safely."""
+    directory = tmp_path / "results" / "experiment"
+    for place in (directory.parent, directory)[:made]:
+        place.mkdir()
+    synced: list[Path] = []
+    monkeypatch.setattr(epochs, "sync_directory", synced.append)
+    FileJournal(directory).close()
+    assert directory.parent in synced
+    if not made:
+        assert synced.index(tmp_path) < synced.index(directory.parent)
+
+
+def test_an_experiment_below_a_directory_that_cannot_be_listed_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(directory: Path) -> None:
+        if directory == tmp_path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(directory))
+
+    monkeypatch.setattr(epochs, "sync_directory", refuse)
+    with FileJournal(tmp_path / "experiment") as journal:
+        journal.append([report(1)])

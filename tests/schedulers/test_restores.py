@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from perdure.journal import codec
 from perdure.journal.base import Position
 from perdure.journal.memory import MemoryJournal, MemoryStore
 from perdure.retelling import Retelling
@@ -87,7 +88,7 @@ def test_every_trial_comes_to_its_end(name):
 def test_being_told_again_and_being_restored_give_the_same_state(name):
     laboratory = Laboratory(MAKERS[name], curve, samples=20, max_t=MAX_T, slots=3, seed=1)
     laboratory.run()
-    lines = laboratory.disk.store.lines
+    lines = [codec.encode_event(event, 1, position.sequence) for position, event in laboratory.records()]
     at_the_end = state_of(laboratory.runner.judge.scheduler)
     assert state_of(told(name, lines)) == at_the_end
     for end in range(0, len(lines), 11):

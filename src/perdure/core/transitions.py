@@ -451,7 +451,10 @@ def _act(state: State, action: Action) -> None:
     elif action.decision is Decision.STOP:
         _move(state, trial, Status.TERMINATED)
     elif action.decision is Decision.PAUSE and trial.status is Status.PENDING:
-        _move(state, trial, Status.PAUSED)
+        if not action.resume:
+            _move(state, trial, Status.PAUSED)
+        elif trial.decision is Decision.PAUSE:  # of the very row that is adopted: it pauses when that is done
+            trial.resume = True
     elif trial.status is Status.PAUSED and action.resume:
         _move(state, trial, Status.PENDING)
     elif trial.decision is Decision.PAUSE:  # a driver died before it had paused, so it will be told to once more

@@ -6,6 +6,7 @@ at least every second and then replaces `journal.head`. See docs/design/001-jour
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -107,6 +108,8 @@ class FileJournal:
         recovery.raise_if_refused(found)
         header, sequence = recovery.header_after(found)
         self._claim.check()
+        if not found.newest:
+            _sync_name(self.directory)
         fault_point("epoch.begin")
         self._epoch = found.newest + 1
         self._descriptor, line = epochs.create_epoch(self.directory, self._epoch, header, sequence)
@@ -357,10 +360,17 @@ class FileJournal:
 
 
 def _make_directory(directory: Path) -> None:
-    if directory.is_dir():
-        return
-    directory.mkdir(parents=True, exist_ok=True)
-    epochs.sync_directory(directory.parent)
+    if not directory.is_dir():
+        if directory.parent != directory:
+            _make_directory(directory.parent)
+        directory.mkdir(exist_ok=True)
+        _sync_name(directory)
+
+
+def _sync_name(directory: Path) -> None:
+    """Have the directory's own name on the disk, whoever made it: a power cut must not take all that lies in it."""
+    with contextlib.suppress(PermissionError):  # one may use a directory that one cannot list
+        epochs.sync_directory(directory.parent)
 
 
 def _lost(directory: Path, error: ClaimLostError) -> ClaimLostError:

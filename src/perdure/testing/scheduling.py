@@ -1,9 +1,9 @@
 """Schedulers on the simulated machine: what they decide, and that a crash changes none of it.
 
-The core, the loop, the judge, the journal's lines and recovery are the real ones; simulated are the machine, its
-clock and the disk (see `simulation`). Trials save a checkpoint with each report, and restarting costs nothing: a step
-that a crash interrupts is over when it would have been over without. So whatever a scheduler decides, an experiment
-whose driver is killed again and again has the same history as one that nobody disturbs, row by row.
+All but the machine, its disk and its clock is real (see `simulation`). Trials save a checkpoint with each report, and
+restarting costs nothing: a step that a crash interrupts is over when it would have been over without. So whatever a
+scheduler decides, an experiment whose driver is killed again and again has the same history as one that nobody
+disturbs, row by row.
 
     history = run_scheduled(make_asha, curve, samples=9, max_t=27, slots=3, seed=0)
     assert transcript(history) == transcript(run_scheduled(..., crash_after=(40, 11)))
@@ -11,19 +11,21 @@ whose driver is killed again and again has the same history as one that nobody d
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from perdure.core.events import AnyEvent, Data, Reported, Spec
-from perdure.core.state import State
+from perdure.core.events import Data, Reported, Spec
 from perdure.executors.simulated import ScriptStep, Step
 from perdure.history import ExperimentHistory
-from perdure.journal.base import Position
 from perdure.schedulers.base import TrialScheduler
 from perdure.search_space.functions import uniform
 from perdure.search_space.randomness import keyed_random
 from perdure.searchers.driver import SearchDriver
 from perdure.testing.simulation import BrokenPromiseError, Faults, Workload, World
+from perdure.testing.simulation.faults import NONE
+from perdure.testing.simulation.invariants import Ledger
+from perdure.testing.simulation.run import PATH
 from perdure.trainable.messages import Assignment
 
 Curve = Callable[[Data, int, "Data | None"], Data]
@@ -32,6 +34,10 @@ Curve = Callable[[Data, int, "Data | None"], Data]
 Pace = Callable[[str, int], float]
 """Seconds that a step takes: a function of the trial's id and the iteration."""
 
+OPENING = 60
+"""About as many operations on the disk open an experiment."""
+OPERATIONS = 4
+"""About as many come with each call of the executor, which counts as a step."""
 _CHECKED = 200  # trials: with more, the invariants are left to other tests, because checking looks at every trial
 
 
@@ -99,6 +105,7 @@ class Laboratory(World):
     """A world in which nothing goes wrong but that drivers are killed."""
 
     turns = 100_000_000
+    snapshot_s = 1e9
 
     def __init__(
         self,
@@ -125,7 +132,8 @@ class Laboratory(World):
             stop=None,
             scheduler="",
         )
-        super().__init__(seed, tell=tell, drawn=(workload, _nothing_but(crash_after)))
+        super().__init__(seed, tell=tell, case=(workload, _nothing_but(crash_after)))
+        self.ledger.thorough = samples <= _CHECKED
         self._make_scheduler = make_scheduler
         self._curve = learning_curve
         self._space = {"x": uniform(0, 1)} if space is None else space
@@ -133,70 +141,47 @@ class Laboratory(World):
         self._before = 0.0  # virtual seconds of earlier sessions
         self._due: dict[tuple[str, int, int], float] = {}
 
-    def history(self) -> ExperimentHistory:
-        """Return what is in the journal."""
-        history = ExperimentHistory()
-        for index, event in enumerate(self.disk.events()):
-            history.fold(Position(1, index + 1, 0), event)
-        return history
+    def make_ledger(self) -> Ledger:
+        """Return what keeps the promises; what a row holds is nobody's business."""
+        return _Ledger(self.disk, PATH, self.workload)
 
-    def script(self, config: Data, assignment: Assignment) -> Iterator[ScriptStep]:
+    def make_search(self) -> SearchDriver:
+        """Return what suggests configurations."""
+        return SearchDriver(None, param_space=self._space, num_samples=self.workload.samples, seed=self.seed)
+
+    def make_scheduler(self) -> TrialScheduler:
+        """Return the scheduler, anew for each session."""
+        return self._make_scheduler()
+
+    def script(self, config: Data, assignment: Assignment, row: Data | None) -> Iterator[ScriptStep]:
         """What a trial does: go on from the row in its checkpoint. A step begun before a crash ends as if none was."""
-        row: Data | None = None
-        if assignment.start is not None:
-            stored = self.disk.find(assignment.start.path)
-            assert stored is not None
-            row = stored.manifest.row
         for iteration in range(assignment.iteration + 1, self.workload.steps + 1):
             step = (assignment.trial, assignment.segment, iteration)
-            now = self._before + self.clock()
+            now = self._before + self.machine.clock()
             due = self._due.setdefault(step, now + self._pace(assignment.trial, iteration))
             row = self._curve(config, iteration, row)
             yield Step(max(0.0, due - now), row, checkpoint=True)
 
-    def observe(self, events: Sequence[AnyEvent]) -> None:
-        """The runner's observer port."""
-        if self.workload.samples <= _CHECKED:
-            super().observe(events)
+    def crash(self, *, power_cut: bool) -> None:
+        """Only the driver dies."""
+        self._before += self.machine.clock()
 
-    def _search(self) -> SearchDriver:
-        return SearchDriver(None, param_space=self._space, num_samples=self.workload.samples, seed=self.seed)
 
-    def _scheduler(self) -> TrialScheduler:
-        return self._make_scheduler()
-
-    def _crash(self, *, power_cut: bool) -> None:
-        self._before += self.clock()
-
-    @staticmethod
-    def _asleep(state: State) -> bool:  # noqa: ARG004 - however it looks, a paused trial is to be woken
-        return False
-
-    def _check_value(self, event: Reported) -> None:
+class _Ledger(Ledger):
+    def check_value(self, event: Reported) -> None:
         pass
 
-    def _check_follows(self, trial: str, previous: Reported | None, row: Reported) -> None:
+    def check_follows(self, trial: str, previous: Reported | None, row: Reported) -> None:
         if previous is not None and previous.segment == row.segment and row.iteration != previous.iteration + 1:
             raise BrokenPromiseError(f"trial {trial}: {row} does not follow {previous}")
 
-    def _check_end(self, trial: str, last: Reported | None) -> None:
+    def check_end(self, trial: str, last: Reported | None) -> None:
         pass
 
 
 def _nothing_but(crash_after: Sequence[int]) -> Faults:
-    return Faults(
-        crashes=tuple(crash_after),
-        power_cuts=(False,) * len(crash_after),
-        dies=0.0,
-        fails=0.0,
-        hangs=0.0,
-        mutes=0.0,
-        budget=0,
-        slow_disk_s=0.0,
-        disk_refuses=0.0,
-        rots=0.0,
-        repeats=0.0,
-    )
+    crashes = tuple(OPENING + OPERATIONS * steps for steps in crash_after)
+    return dataclasses.replace(NONE, crashes=crashes, power_cuts=(False,) * len(crashes))
 
 
 def _uneven(seed: int) -> Pace:

@@ -1,0 +1,523 @@
+"""A disk in memory that forgets at a power cut whatever was not synced, as POSIX allows it to.
+
+What a file held when it was synced last is kept; of what was written since, any part may be there, or zeros in its
+place. A directory goes through its changes in order, as journaling file systems do: those since its last sync are kept
+up to some point. One that lies says that it synced and did not.
+
+The methods are those of `os`, so that the product's own modules can run on it (see `machine`).
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import random
+import stat
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Union
+
+FIRST_DESCRIPTOR = 1_000_000
+"""No real file has such a number, so a descriptor that gets away is bad everywhere."""
+_DEVICE = 7
+
+
+class File:
+    """An inode with bytes."""
+
+    __slots__ = ("data", "dropped", "inode", "links", "modified_ns", "synced")
+
+    def __init__(self, inode: int) -> None:
+        self.data = bytearray()
+        self.synced = b""
+        self.inode = inode
+        self.links = 1
+        self.modified_ns = 0
+        self.dropped = False
+        """A sync failed: the kernel took its pages for clean, so that later ones succeed and write nothing."""
+
+
+class Folder:
+    """An inode with names."""
+
+    __slots__ = ("changes", "entries", "inode", "synced")
+
+    def __init__(self, inode: int) -> None:
+        self.inode = inode
+        self.entries: dict[str, Node] = {}
+        self.synced: dict[str, Node] = {}
+        self.changes: list[_Change] = []
+        """Since the last sync."""
+
+    def change(self, change: _Change) -> None:
+        """Do it, and remember that it has not reached the disk."""
+        self.changes.append(change)
+        _apply(self.entries, change)
+
+    def sync(self, count: int | None = None) -> None:
+        """Have the first `count` changes, or all, reached the disk."""
+        for change in self.changes[:count]:
+            _apply(self.synced, change)
+        self.changes = [] if count is None else self.changes[count:]
+
+
+Node = Union[File, Folder]
+
+
+class _Change(NamedTuple):
+    gone: str
+    name: str = ""
+    node: Node | None = None
+
+
+def _apply(entries: dict[str, Node], change: _Change) -> None:
+    if change.gone:
+        entries.pop(change.gone, None)
+    if change.node is not None:
+        entries[change.name] = change.node
+
+
+class Handle:
+    """An open file."""
+
+    __slots__ = ("append", "node", "offset", "path")
+
+    def __init__(self, node: Node, path: str, *, append: bool) -> None:
+        self.node = node
+        self.path = path
+        self.append = append
+        self.offset = 0
+
+
+class Found(NamedTuple):
+    """What `stat` says."""
+
+    st_mode: int
+    st_size: int
+    st_mtime_ns: int
+    st_ino: int
+    st_nlink: int
+    st_dev: int = _DEVICE
+
+
+class Entry:
+    """What `scandir` yields."""
+
+    __slots__ = ("_node", "name", "path")
+
+    def __init__(self, folder: str, name: str, node: Node) -> None:
+        self.name = name
+        self.path = f"{folder}/{name}"
+        self._node = node
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        return isinstance(self._node, Folder)
+
+    def is_file(self, *, follow_symlinks: bool = True) -> bool:
+        return isinstance(self._node, File)
+
+    def is_symlink(self) -> bool:
+        return False
+
+    def stat(self, *, follow_symlinks: bool = True) -> Found:
+        return _found(self._node)
+
+
+class Entries(list[Entry]):
+    """The result of `scandir`: to iterate over, and to close."""
+
+    def __enter__(self) -> Entries:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+PathLike = Union[str, "os.PathLike[str]"]
+
+
+class Disk:
+    """Files and folders by absolute path.
+
+    Args:
+        trouble: Called once `until_trouble` operations are over, with the operation's name and path. It sets
+            `until_trouble` anew, and raises what goes wrong.
+    """
+
+    def __init__(self, trouble: Callable[[str, str], None]) -> None:
+        self.trouble = trouble
+        self.until_trouble = 1
+        self.full = False
+        """There is no space for anything new."""
+        self.lies: Callable[[], bool] = lambda: False
+        """Asked at each sync whether it only pretends to."""
+        self.lied = False
+        self.on_removal: Callable[[str], None] = lambda path: None
+        """Called with the path of each file that is removed or replaced."""
+        self._inodes = itertools.count(1)
+        self._descriptors = itertools.count(FIRST_DESCRIPTOR)
+        self._clock = itertools.count(1)
+        self.handles: dict[int, Handle] = {}
+        self.root = Folder(next(self._inodes))
+        self.nodes: dict[str, Node] = {"": self.root}
+        self._add("/disk", Folder(next(self._inodes)))
+        self.root.sync()
+
+    # --- fate -------------------------------------------------------------------------------------------------------
+
+    def step(self, operation: str, path: str) -> None:
+        """Count an operation; it may be the one at which something goes wrong."""
+        self.until_trouble -= 1
+        if self.until_trouble <= 0:
+            self.trouble(operation, path)
+
+    def _needs_space(self, path: str) -> None:
+        if self.full:
+            raise _error(errno.ENOSPC, path)
+
+    def cut_power(self, rng: random.Random) -> None:
+        """Forget what had not reached the disk."""
+        self.handles.clear()
+        done: set[int] = set()
+        for node in _nodes(self.root):
+            if node.inode in done:
+                continue
+            done.add(node.inode)
+            if isinstance(node, Folder):
+                node.sync(rng.randint(0, len(node.changes)))
+                node.changes = []
+                node.entries = dict(node.synced)
+            else:
+                _forget(node, rng)
+        self.nodes = {"": self.root}
+        self._list(self.root, "")
+        for path in self.nodes:
+            node = self.nodes[path]
+            if isinstance(node, File):
+                node.links = 0
+        for node in self.nodes.values():
+            if isinstance(node, File):
+                node.links += 1
+
+    def _list(self, folder: Folder, path: str) -> None:
+        for name, node in folder.entries.items():
+            below = f"{path}/{name}"
+            self.nodes[below] = node
+            if isinstance(node, Folder):
+                self._list(node, below)
+
+    def damage(self, path: str, data: bytes) -> None:
+        """Put something else into a file, and onto the disk; no operation that anybody does."""
+        node = self.nodes[path]
+        assert isinstance(node, File)
+        node.data, node.synced = bytearray(data), data
+
+    def peek(self, path: str) -> bytes | None:
+        """Return what a file holds, None if it is not there; no operation that anybody does."""
+        node = self.nodes.get(path)
+        return bytes(node.data) if isinstance(node, File) else None
+
+    def files(self, path: str) -> dict[str, bytes]:
+        """Return the files right in a folder; no operation that anybody does."""
+        node = self.nodes.get(path)
+        if not isinstance(node, Folder):
+            return {}
+        return {name: bytes(file.data) for name, file in node.entries.items() if isinstance(file, File)}
+
+    def names(self, path: str) -> list[str]:
+        """Return the names in a folder; no operation that anybody does."""
+        node = self.nodes.get(path)
+        return list(node.entries) if isinstance(node, Folder) else []
+
+    def exists(self, path: PathLike) -> bool:
+        """Whether anything is at `path`."""
+        return os.fspath(path) in self.nodes
+
+    def is_dir(self, path: PathLike) -> bool:
+        return isinstance(self.nodes.get(os.fspath(path)), Folder)
+
+    def is_file(self, path: PathLike) -> bool:
+        return isinstance(self.nodes.get(os.fspath(path)), File)
+
+    # --- names ------------------------------------------------------------------------------------------------------
+
+    def _node(self, path: str) -> Node:
+        try:
+            return self.nodes[path]
+        except KeyError:
+            raise _error(errno.ENOENT, path) from None
+
+    def _parent(self, path: str) -> tuple[Folder, str]:
+        parent, _, name = path.rpartition("/")
+        folder = self.nodes.get(parent)
+        if folder is None:
+            raise _error(errno.ENOENT, path)
+        if not isinstance(folder, Folder):
+            raise _error(errno.ENOTDIR, path)
+        return folder, name
+
+    def _add(self, path: str, node: Node) -> None:
+        folder, name = self._parent(path)
+        folder.change(_Change("", name, node))
+        self.nodes[path] = node
+
+    def mkdir(self, path: PathLike, mode: int = 0o777) -> None:
+        path = os.fspath(path)
+        self.step("mkdir", path)
+        self._needs_space(path)
+        if path in self.nodes:
+            raise _error(errno.EEXIST, path)
+        self._add(path, Folder(next(self._inodes)))
+
+    def makedirs(self, path: PathLike, mode: int = 0o777, exist_ok: bool = False) -> None:
+        path = os.fspath(path)
+        if path in self.nodes:
+            if not exist_ok:
+                raise _error(errno.EEXIST, path)
+            return
+        parent = path.rpartition("/")[0]
+        if parent not in self.nodes:
+            self.makedirs(parent, exist_ok=True)
+        self.mkdir(path)
+
+    def rmdir(self, path: PathLike) -> None:
+        path = os.fspath(path)
+        self.step("rmdir", path)
+        node = self._node(path)
+        if not isinstance(node, Folder):
+            raise _error(errno.ENOTDIR, path)
+        if node.entries:
+            raise _error(errno.ENOTEMPTY, path)
+        self._remove(path)
+
+    def unlink(self, path: PathLike) -> None:
+        path = os.fspath(path)
+        self.step("unlink", path)
+        node = self._node(path)
+        if isinstance(node, Folder):
+            raise _error(errno.EISDIR, path)
+        self.on_removal(path)
+        node.links -= 1
+        self._remove(path)
+
+    def _remove(self, path: str) -> None:
+        folder, name = self._parent(path)
+        folder.change(_Change(name))
+        del self.nodes[path]
+
+    def link(self, source: PathLike, target: PathLike) -> None:
+        source, target = os.fspath(source), os.fspath(target)
+        self.step("link", target)
+        self._needs_space(target)
+        node = self._node(source)
+        if target in self.nodes:
+            raise _error(errno.EEXIST, target)
+        if isinstance(node, File):
+            node.links += 1
+        self._add(target, node)
+
+    def rename(self, source: PathLike, target: PathLike) -> None:
+        source, target = os.fspath(source), os.fspath(target)
+        self.step("rename", target)
+        node = self._node(source)
+        there = self.nodes.get(target)
+        if isinstance(there, Folder):
+            if isinstance(node, File):
+                raise _error(errno.EISDIR, target)
+            if there.entries:
+                raise _error(errno.ENOTEMPTY, target)
+        elif there is not None:
+            if isinstance(node, Folder):
+                raise _error(errno.ENOTDIR, target)
+            self.on_removal(target)
+            there.links -= 1
+        folder, name = self._parent(target)
+        if self._parent(source)[0] is not folder:
+            raise _error(errno.EXDEV, target)
+        folder.change(_Change(source.rpartition("/")[2], name, node))
+        del self.nodes[source]
+        self.nodes[target] = node
+        if isinstance(node, Folder):
+            self._move(node, source, target)
+
+    def _move(self, folder: Folder, source: str, target: str) -> None:
+        for name, node in folder.entries.items():
+            self.nodes[f"{target}/{name}"] = self.nodes.pop(f"{source}/{name}")
+            if isinstance(node, Folder):
+                self._move(node, f"{source}/{name}", f"{target}/{name}")
+
+    replace = rename
+
+    def listdir(self, path: PathLike) -> list[str]:
+        return [entry.name for entry in self.scandir(path)]
+
+    def scandir(self, path: PathLike) -> Entries:
+        path = os.fspath(path)
+        self.step("scandir", path)
+        node = self._node(path)
+        if not isinstance(node, Folder):
+            raise _error(errno.ENOTDIR, path)
+        return Entries(Entry(path, name, below) for name, below in node.entries.items())
+
+    def stat(self, path: PathLike, *, follow_symlinks: bool = True) -> Found:
+        path = os.fspath(path)
+        self.step("stat", path)
+        return _found(self._node(path))
+
+    def access(self, path: PathLike, mode: int) -> bool:
+        return os.fspath(path) in self.nodes
+
+    # --- bytes ------------------------------------------------------------------------------------------------------
+
+    def open(self, path: PathLike, flags: int, mode: int = 0o666) -> int:
+        path = os.fspath(path)
+        self.step("open", path)
+        node = self.nodes.get(path)
+        if node is None:
+            if not flags & os.O_CREAT:
+                self._parent(path)
+                raise _error(errno.ENOENT, path)
+            self._needs_space(path)
+            node = File(next(self._inodes))
+            self._add(path, node)
+        elif flags & os.O_CREAT and flags & os.O_EXCL:
+            raise _error(errno.EEXIST, path)
+        elif flags & (os.O_WRONLY | os.O_RDWR) and isinstance(node, Folder):
+            raise _error(errno.EISDIR, path)
+        if flags & os.O_TRUNC and isinstance(node, File):
+            del node.data[:]
+        descriptor = next(self._descriptors)
+        self.handles[descriptor] = Handle(node, path, append=bool(flags & os.O_APPEND))
+        return descriptor
+
+    def close(self, descriptor: int) -> None:
+        if self.handles.pop(descriptor, None) is None:
+            raise _error(errno.EBADF, str(descriptor))
+
+    def dup2(self, source: int, target: int, inheritable: bool = True) -> int:
+        self.handles[target] = self._handle(source)
+        return target
+
+    def _handle(self, descriptor: int) -> Handle:
+        try:
+            return self.handles[descriptor]
+        except KeyError:
+            raise _error(errno.EBADF, str(descriptor)) from None
+
+    def _open_file(self, descriptor: int, operation: str) -> tuple[Handle, File]:
+        handle = self._handle(descriptor)
+        self.step(operation, handle.path)
+        if isinstance(handle.node, Folder):
+            raise _error(errno.EISDIR, handle.path)
+        return handle, handle.node
+
+    def fstat(self, descriptor: int) -> Found:
+        return _found(self._handle(descriptor).node)
+
+    def read(self, descriptor: int, count: int) -> bytes:
+        handle, file = self._open_file(descriptor, "read")
+        data = bytes(file.data[handle.offset : handle.offset + count])
+        handle.offset += len(data)
+        return data
+
+    def pread(self, descriptor: int, count: int, offset: int) -> bytes:
+        _, file = self._open_file(descriptor, "read")
+        return bytes(file.data[offset : offset + count])
+
+    def write(self, descriptor: int, data: bytes | memoryview) -> int:
+        handle, file = self._open_file(descriptor, "write")
+        count = len(data)
+        if self.full:
+            if count < 2:
+                raise _error(errno.ENOSPC, handle.path)
+            count //= 2  # what is left of the last block; the caller will try to write the rest
+            data = data[:count]
+        if handle.append:
+            handle.offset = len(file.data)
+        file.data[handle.offset : handle.offset + count] = data
+        handle.offset += count
+        file.modified_ns = next(self._clock)
+        return count
+
+    def pwrite(self, descriptor: int, data: bytes, offset: int) -> int:
+        handle, file = self._open_file(descriptor, "write")
+        if self.full and offset + len(data) > len(file.data):
+            raise _error(errno.ENOSPC, handle.path)
+        file.data[offset : offset + len(data)] = data
+        file.modified_ns = next(self._clock)
+        return len(data)
+
+    def lseek(self, descriptor: int, offset: int, whence: int) -> int:
+        handle = self._handle(descriptor)
+        assert isinstance(handle.node, File)
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: handle.offset, os.SEEK_END: len(handle.node.data)}[whence]
+        handle.offset = start + offset
+        return handle.offset
+
+    def ftruncate(self, descriptor: int, length: int) -> None:
+        _, file = self._open_file(descriptor, "truncate")
+        del file.data[length:]
+        file.data.extend(bytes(length - len(file.data)))
+        file.modified_ns = next(self._clock)
+
+    def fsync(self, descriptor: int) -> None:
+        handle = self._handle(descriptor)
+        try:
+            self.step("sync", handle.path)
+        except OSError:
+            if isinstance(handle.node, File):
+                handle.node.dropped = True
+            raise
+        if self.lies():
+            self.lied = True
+        else:
+            _sync(handle.node)
+
+    def sync_all(self) -> None:
+        """Sync the whole file system."""
+        self.step("sync", "")
+        if self.lies():
+            self.lied = True
+            return
+        for node in _nodes(self.root):
+            _sync(node)
+
+
+def _sync(node: Node) -> None:
+    if isinstance(node, Folder):
+        node.sync()
+    elif not node.dropped:
+        node.synced = bytes(node.data)
+
+
+def _nodes(folder: Folder) -> Iterator[Node]:
+    """Yield a folder and all that is or was below it since it was synced."""
+    yield folder
+    seen = {id(node): node for node in (*folder.synced.values(), *folder.entries.values())}
+    seen.update({id(change.node): change.node for change in folder.changes if change.node is not None})
+    for node in seen.values():
+        if isinstance(node, Folder):
+            yield from _nodes(node)
+        else:
+            yield node
+
+
+def _forget(file: File, rng: random.Random) -> None:
+    """Choose which of the bytes that were not synced are there."""
+    data, synced = bytes(file.data), file.synced
+    if data != synced:
+        grown = data[: len(synced)] == synced
+        torn = rng.randint(len(synced), len(data)) if grown else rng.randint(0, len(data))
+        zeros = bytes(len(data) - torn)
+        file.data = bytearray(rng.choice((synced, data, data[:torn], data[:torn] + zeros)))
+    file.synced = bytes(file.data)
+
+
+def _found(node: Node) -> Found:
+    if isinstance(node, Folder):
+        return Found(stat.S_IFDIR | 0o755, 4096, 0, node.inode, 2)
+    return Found(stat.S_IFREG | 0o644, len(node.data), node.modified_ns, node.inode, node.links)
+
+
+def _error(number: int, path: str) -> OSError:
+    return OSError(number, os.strerror(number), path)

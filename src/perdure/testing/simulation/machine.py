@@ -1,0 +1,378 @@
+"""A machine to run the product's own modules on: a disk, a clock and a table of processes, none of them real.
+
+`Machine.mounted()` puts it under the modules that touch the real one: for as long as the context lasts, the names
+`os`, `open`, `time`, `threading` and the like mean the simulated machine's in these modules, and in no others. So the
+journal's files, heads and claims, the commits of checkpoints, their manifests and digests, their way to the disk and
+their removal, and snapshots are done by the very code that does them on a real disk. What that code does on threads
+of its own is run by `background`, between and within the driver's steps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import os
+import posixpath
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import perdure.checkpoints.manager
+import perdure.checkpoints.transfer
+import perdure.journal.file
+import perdure.recovery
+import perdure.runner
+import perdure.snapshots
+import perdure.storage.local  # noqa: F401 - the modules that are mounted on
+from perdure.testing.simulation.disk import Disk, Found
+
+HOST = "simulated"
+_PACKAGES = ("perdure.journal.", "perdure.checkpoints.", "perdure.storage.")
+_MODULES = ("perdure.recovery", "perdure.runner", "perdure.snapshots")
+_NOT = frozenset({"perdure.storage.faults", "perdure.storage.processes", "perdure.storage.uri"})
+_HARMLESS = (
+    *(name for name in dir(os) if name.startswith(("O_", "SEEK_", "WNOHANG"))),
+    *("F_OK", "R_OK", "W_OK", "X_OK", "sep", "fspath", "fsdecode", "fsencode", "strerror", "name", "PathLike"),
+)
+"""Of the real `os`: what touches nothing."""
+_DISK = (
+    *("mkdir", "makedirs", "rmdir", "unlink", "link", "rename", "replace", "listdir", "scandir", "stat", "access"),
+    *("open", "close", "dup2", "fstat", "read", "pread", "write", "pwrite", "lseek", "ftruncate", "fsync"),
+)
+
+
+class Machine:
+    """Outlives drivers and workers; one driver at a time runs on it.
+
+    Args:
+        disk: Its disk.
+    """
+
+    def __init__(self, disk: Disk) -> None:
+        self.disk = disk
+        self.boot = 0
+        self.pid = 0
+        """Of the driver that lives."""
+        self.clock: Callable[[], float] = lambda: 0.0
+        """Virtual seconds, of the session that runs."""
+        self.wall_clock: Callable[[], float] = lambda: 0.0
+        self.lock = _Lock()
+        """There is one in the product: the journal's, of who syncs."""
+        self._tokens = itertools.count()
+        self._facades = self._make_facades()
+
+    @property
+    def boot_id(self) -> str:
+        return f"boot-{self.boot}"
+
+    def path(self, text: str) -> Path:
+        """Return what the product takes for a path on this machine."""
+        return SimulatedPath(text)  # type: ignore[return-value]
+
+    @contextlib.contextmanager
+    def mounted(self) -> Iterator[None]:
+        """Have the product's modules run on this machine."""
+        before: list[tuple[types.ModuleType, str, object]] = []
+        SimulatedPath.disk = self.disk
+        try:
+            for module in _modules():
+                for name, facade in self._facades.items():
+                    if name in vars(module) or name == "open":
+                        before.append((module, name, vars(module).get(name)))
+                        setattr(module, name, facade)
+            yield
+        finally:
+            for module, name, value in before:
+                if value is None:
+                    delattr(module, name)
+                else:
+                    setattr(module, name, value)
+
+    def _make_facades(self) -> dict[str, object]:
+        return {
+            "os": self._os(),
+            "open": self._open,
+            "time": SimpleNamespace(
+                monotonic=self._monotonic,
+                perf_counter=self._monotonic,
+                time=self._time,
+                sleep=lambda seconds: None,
+            ),
+            "threading": SimpleNamespace(
+                Thread=_NoThread, Condition=_Condition, Event=_Event, Lock=lambda: self.lock
+            ),
+            "fcntl": SimpleNamespace(
+                LOCK_EX=2, LOCK_NB=4, LOCK_UN=8, flock=lambda *_: None, ioctl=self._ioctl
+            ),  # a lock goes with the driver that held it, and there is only ever one
+            "secrets": SimpleNamespace(token_hex=self._token),
+            "processes": SimpleNamespace(
+                hostname=lambda: HOST,
+                boot_id=lambda: self.boot_id,
+                pid_namespace=lambda: "",
+                process_start=float,
+                is_alive=lambda pid, start=None: pid == self.pid,
+            ),
+            "shutil": SimpleNamespace(rmtree=self._rmtree),
+            "Path": SimulatedPath,
+            "fdatasync": self.disk.fsync,
+            "_libc_function": {"syncfs": self._syncfs}.get,
+        }
+
+    def _monotonic(self) -> float:
+        return self.clock()
+
+    def _time(self) -> float:
+        return self.wall_clock()
+
+    def _os(self) -> SimpleNamespace:
+        disk = self.disk
+        return SimpleNamespace(
+            **{name: getattr(os, name) for name in _HARMLESS},
+            **{name: getattr(disk, name) for name in _DISK},
+            lstat=disk.stat,
+            fdatasync=disk.fsync,
+            getpid=lambda: self.pid,
+            urandom=lambda count: self._token(count).encode(),
+            path=SimpleNamespace(
+                **{name: getattr(posixpath, name) for name in ("join", "dirname", "basename", "abspath", "relpath")},
+                realpath=posixpath.abspath,
+                exists=disk.exists,
+                lexists=disk.exists,
+                isdir=disk.is_dir,
+                isfile=disk.is_file,
+                islink=lambda path: False,
+            ),
+        )
+
+    def _open(self, path: str | os.PathLike[str], mode: str = "r", buffering: int = -1) -> Stream:
+        return Stream(self.disk, path, mode)
+
+    def _token(self, nbytes: int = 8) -> str:
+        return f"{next(self._tokens):0{2 * nbytes}x}"
+
+    def _syncfs(self, descriptor: int) -> int:
+        self.disk.fstat(descriptor)
+        self.disk.sync_all()
+        return 0
+
+    def _ioctl(self, *_: object) -> int:
+        raise OSError(25, "no such thing on this disk")
+
+    def _rmtree(self, path: str | os.PathLike[str], ignore_errors: bool = False) -> None:
+        try:
+            for entry in self.disk.scandir(path):
+                if entry.is_dir():
+                    self._rmtree(entry.path)
+                else:
+                    self.disk.unlink(entry.path)
+            self.disk.rmdir(path)
+        except OSError:
+            if not ignore_errors:
+                raise
+
+
+def _modules() -> list[types.ModuleType]:
+    return [
+        module
+        for name, module in sys.modules.items()
+        if (name.startswith(_PACKAGES) or name in _MODULES) and name not in _NOT
+    ]
+
+
+class SimulatedPath:
+    """What `Path` means on the simulated machine: as much of it as the product asks for."""
+
+    __slots__ = ("_text",)
+    disk: ClassVar[Disk]
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._text = os.fspath(path)
+
+    def __fspath__(self) -> str:
+        return self._text
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __truediv__(self, name: str | os.PathLike[str]) -> SimulatedPath:
+        return SimulatedPath(f"{self._text}/{name}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SimulatedPath) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    @property
+    def name(self) -> str:
+        return self._text.rpartition("/")[2]
+
+    @property
+    def parent(self) -> SimulatedPath:
+        return SimulatedPath(self._text.rpartition("/")[0])
+
+    def with_name(self, name: str) -> SimulatedPath:
+        return self.parent / name
+
+    def open(self, mode: str = "r", buffering: int = -1) -> Stream:
+        return Stream(self.disk, self, mode)
+
+    def read_bytes(self) -> bytes:
+        with self.open("rb") as file:
+            return file.read()
+
+    def write_bytes(self, data: bytes) -> int:
+        with self.open("wb") as file:
+            return file.write(data)
+
+    def exists(self) -> bool:
+        return self.disk.exists(self)
+
+    def is_dir(self) -> bool:
+        return self.disk.is_dir(self)
+
+    def is_file(self) -> bool:
+        return self.disk.is_file(self)
+
+    def stat(self) -> Found:
+        return self.disk.stat(self)
+
+    def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        if parents:
+            self.disk.makedirs(self, mode, exist_ok)
+        elif not (exist_ok and self.is_dir()):
+            self.disk.mkdir(self, mode)
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        try:
+            self.disk.unlink(self)
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def rename(self, target: str | os.PathLike[str]) -> None:
+        self.disk.rename(self, target)
+
+    def replace(self, target: str | os.PathLike[str]) -> None:
+        self.disk.rename(self, target)
+
+    def rglob(self, _pattern: str) -> list[SimulatedPath]:
+        below = f"{self}/"
+        return [SimulatedPath(path) for path in self.disk.nodes if path.startswith(below)]
+
+
+class Stream:
+    """What `open` returns, for bytes."""
+
+    def __init__(self, disk: Disk, path: str | os.PathLike[str], mode: str) -> None:
+        flags = {
+            "rb": os.O_RDONLY,
+            "wb": os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
+            "xb": os.O_WRONLY | os.O_CREAT | os.O_EXCL,
+        }
+        self._disk = disk
+        self._descriptor = path if isinstance(path, int) else disk.open(path, flags[mode])
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        self._disk.close(self._descriptor)
+
+    def read(self, count: int = -1) -> bytes:
+        return self._disk.read(self._descriptor, sys.maxsize if count < 0 else count)
+
+    def readline(self, limit: int = -1) -> bytes:
+        data = self.read(limit)
+        end = data.find(b"\n") + 1 or len(data)
+        self._disk.lseek(self._descriptor, end - len(data), os.SEEK_CUR)
+        return data[:end]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return io.BytesIO(self.read())
+
+    def readinto(self, buffer: memoryview) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._disk.lseek(self._descriptor, offset, whence)
+
+    def write(self, data: bytes) -> int:
+        rest = data
+        while rest:
+            rest = rest[self._disk.write(self._descriptor, rest) :]
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+
+class _NoThread:
+    """A thread that is never started: its rounds are run by `background`."""
+
+    def __init__(self, **_: Any) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+    def join(self, timeout: float | None = None) -> None:
+        pass
+
+
+class _Lock:
+    def __init__(self) -> None:
+        self.held = False
+
+    def __enter__(self) -> None:
+        assert not self.held, "a thread would wait here for ever"
+        self.held = True
+
+    def __exit__(self, *_: object) -> None:
+        self.held = False
+
+
+class _Event:
+    def __init__(self) -> None:
+        self._set = False
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def set(self) -> None:
+        self._set = True
+
+    def clear(self) -> None:
+        self._set = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self._set
+
+
+class _Condition:
+    """Nobody waits: a round is run when there is something to do."""
+
+    def __enter__(self) -> _Condition:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def wait_for(self, predicate: Callable[[], object], timeout: float | None = None) -> bool:
+        return bool(predicate())
+
+    def notify_all(self) -> None:
+        pass
+

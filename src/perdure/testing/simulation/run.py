@@ -1,0 +1,455 @@
+"""Runs the experiment of one seed, session after session, until it has ended."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from perdure.callbacks import CallbackList
+from perdure.config import ResumeConfig
+from perdure.core.events import AnyEvent, Data, DriverStarted, DriverStopped, ExperimentCreated
+from perdure.core.state import State
+from perdure.errors import JournalCorruptError
+from perdure.executors.devices import DeviceLedger
+from perdure.executors.simulated import Die, Fail, Hang, ScriptStep, Step
+from perdure.history import ExperimentHistory
+from perdure.journal.base import START, Position
+from perdure.journal.file import FileJournal, FileJournalReader, repair_journal
+from perdure.judge import Judge
+from perdure.naming import Namer
+from perdure.recovery import adopt, recover, requeue
+from perdure.retelling import Retelling
+from perdure.runner import Runner, Settings
+from perdure.schedulers.base import TrialScheduler, configure
+from perdure.search_space.functions import randint
+from perdure.searchers.driver import SearchDriver
+from perdure.snapshots import Snapshots
+from perdure.stoppers.resolve import resolve_stopper
+from perdure.testing.simulation.background import Background, ScheduledManager
+from perdure.testing.simulation.fate import Crash, Fate
+from perdure.testing.simulation.faults import Faults, draw_faults
+from perdure.testing.simulation.invariants import BrokenPromiseError, Ledger
+from perdure.testing.simulation.machine import HOST, Machine
+from perdure.testing.simulation.schedulers import FACTORS, make_scheduler
+from perdure.testing.simulation.workers import Workers
+from perdure.testing.simulation.workload import Workload, advance, draw_workload, state_of
+from perdure.trainable.messages import Assignment
+
+PATH = "/disk/simulated"
+SESSIONS = 60
+"""More sessions than this mean that an experiment does not end."""
+TURNS = 20_000
+"""More turns of the loop than this mean that a session does not end."""
+SNAPSHOT_S = 3.0
+
+Case = tuple[Workload, Faults]
+
+
+def draw(seed: int) -> Case:
+    """Return what seed `seed` stands for."""
+    rng = random.Random(seed)
+    return draw_workload(seed, rng), draw_faults(rng)
+
+
+def simulate(seed: int, *, tell: bool = False, case: Case | None = None) -> World:
+    """Run the experiment of one seed, and return what became of it.
+
+    Args:
+        seed: Draws the workload and the faults, and decides every chance in between.
+        tell: Print each event.
+        case: Another workload and other faults than the seed draws.
+
+    Raises:
+        BrokenPromiseError: a promise did not hold; the message ends with the command that shows it again.
+    """
+    world = World(seed, tell=tell, case=case)
+    try:
+        world.run()
+    except BaseException as error:
+        told = str(error) if isinstance(error, BrokenPromiseError) else f"{type(error).__name__}: {error}"
+        raise BrokenPromiseError(
+            f"{told}\n{world.workload}\n{world.faults}\n"
+            f"To see it: python -m perdure.testing.simulation {seed} (with --shrink: the smallest that still fails)"
+        ) from error
+    return world
+
+
+class World:
+    """One seed: its workload, its faults, what outlives sessions, and what was promised so far."""
+
+    turns = TURNS
+    snapshot_s = SNAPSHOT_S
+
+    def __init__(self, seed: int, *, tell: bool = False, case: Case | None = None) -> None:
+        self.seed = seed
+        self.tell = tell
+        self.workload, self.faults = case or draw(seed)
+        self.rng = random.Random(f"fate {seed}")
+        self.fate = Fate(self.faults, self.rng, self._meddle)
+        self.disk = self.fate.disk
+        self.machine = Machine(self.disk)
+        self.ledger = self.make_ledger()
+        self.disk.on_removal = self._removed
+        self.budget = self.faults.budget
+        self.sessions = 0
+        self.events = 0
+        self.stopped: list[str] = []
+        """Why sessions ended that no crash ended: the storage failed."""
+        self.lost = False
+        """A lying disk took all of the journal."""
+        self._after_power_cut = False
+        self._seen: Position = START
+        """Of the last record that the ledger knows."""
+        self._counter = itertools.count()
+        self._trouble: OSError | None = None
+        self._journal: FileJournal | None = None
+        self.runner: Runner | None = None
+        """Of the newest session."""
+        self._workers: Workers | None = None
+        self._background: Background | None = None
+
+    def count(self) -> int:
+        """Return a number that nobody had before."""
+        return next(self._counter)
+
+    # --- sessions ---------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run sessions until the experiment has ended.
+
+        Raises:
+            BrokenPromiseError: a promise did not hold.
+        """
+        with self.machine.mounted():
+            while not self._session():
+                self.sessions += 1
+                if self.sessions > SESSIONS:
+                    raise BrokenPromiseError(f"the experiment does not end ({self.sessions} sessions)")
+        if not self.lost:
+            self._check_end()
+
+    def _session(self) -> bool:
+        """Run one session; return whether the experiment has ended."""
+        index = self.sessions
+        crashes = self.faults.crashes
+        self.machine.pid = 1000 + index
+        self.disk.handles.clear()
+        self.runner = self._background = self._journal = self._workers = None
+        self.fate.begin_session(crashes[index] if index < len(crashes) else None)
+        try:
+            with ExitStack() as stack:
+                runner = self._open(stack)
+                self._drive(runner)
+        except Crash:
+            self.crash(power_cut=self.faults.power_cuts[index])
+            return False
+        except JournalCorruptError as error:
+            return not self._repaired(error)
+        except OSError as error:
+            self._storage_failed(error)
+            return False
+        over = runner.over
+        assert over is not None
+        if self.tell:
+            print(f"--- session {index} ended, finished={over.finished}")
+        return over.finished or _asleep(runner.state)
+
+    def _open(self, stack: ExitStack) -> Runner:
+        workload, path = self.workload, self.machine.path(PATH)
+        self._workers = executor = Workers(self)
+        self.machine.clock, self.machine.wall_clock = executor.clock, executor.time
+        self._journal = journal = FileJournal(path, strict=workload.strict)
+        stack.callback(journal.close)
+        reader = FileJournalReader(path)
+        recovered = recover(path, reader, journal.position, whole=False)
+        state = recovered.state
+        self._check_reopened(reader, state)
+        stack.callback(executor.close)
+        checkpoints = ScheduledManager(PATH, clock=executor.clock, slow_s=self.faults.slow_disk_s)
+        stack.callback(checkpoints.close)
+        search = self.make_search()
+        search.replay_suggested(state.created)
+        scheduler = self.make_scheduler()
+        configure(scheduler, workload.spec.metric, workload.spec.mode, seed=self.seed, saves=workload.saves)
+        judge = Judge(
+            state=state,
+            path=PATH,
+            search=search,
+            scheduler=scheduler,
+            stopper=resolve_stopper(workload.stop),
+            callbacks=CallbackList(),
+            namer=Namer(
+                trainable="t", seed=self.seed, token="simul", taken=self.disk.names(PATH), clock=executor.time
+            ),
+            resources_of=lambda config: {"CPU": 1.0},
+            save_config=lambda directory, objects: None,
+            load_objects=lambda directory: {},
+            wall_clock=executor.time,
+            saves=workload.saves,
+            saves_at_end=workload.saves,
+        )
+        self.runner = runner = _WatchedRunner(
+            self.ledger,
+            state=state,
+            journal=journal,
+            executor=executor,
+            judge=judge,
+            checkpoints=checkpoints,
+            ledger=DeviceLedger(()),
+            settings=self._settings(path),
+            observers=(self,),
+            snapshots=Snapshots(path, save_plugins=lambda directory: None, period_s=self.snapshot_s),
+            clock=executor.clock,
+            wall_clock=executor.time,
+        )
+        if not state.name:
+            runner.emit(ExperimentCreated(at=0.0, name="simulated", trainable="t", spec=workload.spec, version="0"))
+        if scheduler.get_state() != {}:
+            for _ in Retelling(reader, path=PATH, scheduler=scheduler, stopper=None).run():
+                pass
+        runner.emit(
+            DriverStarted(
+                at=executor.time(),
+                epoch=journal.epoch,
+                host=HOST,
+                pid=self.machine.pid,
+                process_start=float(self.machine.pid),
+                boot_id=self.machine.boot_id,
+                capacity=executor.capacity(),
+            )
+        )
+        adopt(runner, recovered.unsettled)
+        requeue(runner, ResumeConfig())
+        self._background = Background(journal, checkpoints, clock=executor.clock, drive=self._drive_in_between)
+        return runner
+
+    # --- what an experiment is made of ------------------------------------------------------------------------------
+
+    def make_ledger(self) -> Ledger:
+        """Return what keeps and checks the promises."""
+        return Ledger(self.disk, PATH, self.workload)
+
+    def make_search(self) -> SearchDriver:
+        """Return what suggests configurations."""
+        space = {"factor": randint(*FACTORS)}
+        return SearchDriver(None, param_space=space, num_samples=self.workload.samples, seed=self.seed)
+
+    def make_scheduler(self) -> TrialScheduler:
+        """Return the scheduler, anew for each session."""
+        workload = self.workload
+        return make_scheduler(workload.scheduler, seed=self.seed, steps=workload.steps, saves=workload.saves)
+
+    def script(self, config: Data, assignment: Assignment, row: Data | None) -> Iterator[ScriptStep]:
+        """Yield what an attempt does, from the row in its checkpoint on."""
+        workload = self.workload
+        step, value = (0, 1) if row is None else state_of(row)
+        factor = config["factor"]
+        assert isinstance(factor, int)
+        while step < workload.steps:
+            if mishap := self._mishap():
+                yield mishap
+                return
+            step, before = step + 1, value
+            value = advance(value, step, factor)
+            row = {"step": step, "value": value, "before": before, "factor": factor}
+            save = not workload.saves and step % workload.every == 0
+            yield Step(0.1 + 0.01 * (value % 50), row, checkpoint=save)
+
+    def _mishap(self) -> ScriptStep | None:
+        faults = self.faults
+        if self.budget <= 0:
+            return None
+        draw = self.rng.random()
+        for chance, what in ((faults.dies, Die(0.05)), (faults.fails, Fail(0.05)), (faults.hangs, Hang())):
+            if draw < chance:
+                self.budget -= 1
+                return what
+            draw -= chance
+        return None
+
+    def _settings(self, path: Path) -> Settings:
+        workload = self.workload
+        return Settings(
+            path=path,
+            checkpoint_frequency=workload.every if workload.saves else 0,
+            checkpoint_at_end=workload.saves,
+            saves=workload.saves,
+            durability="strict" if workload.strict else "default",
+            boot_id=self.machine.boot_id,
+            chores_s=1.0,
+            cleanup_s=5.0,
+            report_timeout_s=30.0,
+            backlog_s=4.0,
+        )
+
+    def _drive(self, runner: Runner) -> None:
+        assert self._background is not None
+        runner.settle()
+        turns = 0
+        while runner.over is None:
+            self._background.work()
+            if self._trouble is not None:
+                trouble, self._trouble = self._trouble, None
+                raise trouble
+            if runner.over is None:
+                runner.turn()
+            turns += 1
+            if turns > self.turns:
+                raise BrokenPromiseError(f"the session does not end ({turns} turns)")
+        runner.emit(DriverStopped(at=runner.wall_clock(), finished=runner.over.finished, ran_s=runner.ran_s))
+        runner.commit()
+        assert runner.snapshots is not None
+        runner.snapshots.write(runner.state, runner.journal.position)
+
+    # --- in between -------------------------------------------------------------------------------------------------
+
+    def _meddle(self) -> None:
+        if self._background is not None and not self.machine.lock.held:  # whoever wants it would have to wait
+            self._background.meddle()
+
+    def _drive_in_between(self) -> None:
+        """Let the driver go on while a thread of it is in the middle of something."""
+        runner = self.runner
+        assert runner is not None
+        try:
+            for _ in range(self.rng.randint(1, 3)):
+                if runner.over is None and self._trouble is None:
+                    runner.turn()
+        except OSError as error:
+            self._trouble = error  # the driver's own: the thread must not take it for its
+
+    def observe(self, events: Sequence[AnyEvent]) -> None:
+        """The runner's observer port: called with each batch once it is journaled."""
+        assert self.runner is not None
+        self.events += len(events)
+        self._seen = self.runner.journal.position
+        if self.tell:
+            for event in events:
+                print(f"{self.runner.clock():8.2f}  {event}")
+        self.ledger.journaled(events, self.runner.state, self.runner.journal.position.sequence)
+
+    def tick(self, now: float) -> None:
+        """The runner's observer port."""
+
+    def _removed(self, path: str) -> None:
+        self.ledger.check_removal(path, None if self.runner is None else self.runner.state, self._synced)
+
+    def _synced(self) -> int:
+        """Return the number of the last record that is known to be on the disk."""
+        return 0 if self._journal is None else self._journal.synced
+
+    # --- ends -------------------------------------------------------------------------------------------------------
+
+    def crash(self, *, power_cut: bool) -> None:
+        """The driver is dead; perhaps the machine is, too."""
+        if self.tell:
+            print(f"--- session {self.sessions} crashes" + (" with the machine" if power_cut else ""))
+        self.ledger.synced = self._synced()
+        self.fate.begin_session(None)
+        self._workers_end()
+        if power_cut:
+            self.machine.boot += 1
+            self.disk.cut_power(self.rng)
+            self._after_power_cut = True
+        if self.fate.chance(self.faults.rots):
+            self._rot()
+
+    def _workers_end(self) -> None:
+        self._background = None
+        if self._workers is not None:
+            self._workers.last_words()
+
+    def _storage_failed(self, error: OSError) -> None:
+        """The session ended in good order, with an error: only where the storage did fail."""
+        if not self.fate.failed:
+            raise BrokenPromiseError(f"the storage is said to fail, and did not: {error!r}") from error
+        if self.tell:
+            print(f"--- session {self.sessions} stops: {error}")
+        self.stopped.append(str(error))
+
+    def _repaired(self, error: JournalCorruptError) -> bool:
+        """A disk that lied, and then lost power, has lost what it had said was safe: a person agrees to go on without.
+
+        False: there is nothing left to go on with.
+        """
+        if not (self.disk.lied and self._after_power_cut):
+            raise BrokenPromiseError(f"the journal is said to be damaged, and is not: {error}") from error
+        if self.tell:
+            print(f"--- session {self.sessions} is refused: {error}")
+        self.fate.rest()
+        try:
+            repair_journal(PATH, cut=True)
+        except JournalCorruptError:
+            self.lost = True
+        return not self.lost
+
+    def _rot(self) -> None:
+        """Damage one file of one checkpoint."""
+        ledger = self.ledger
+        keys = [key for key in ledger.contents if key[0] in ledger.facts.directories and ledger.whole(key)]
+        if not keys:
+            return
+        key = self.rng.choice(keys)
+        ledger.rotten.add(key)
+        name = self.rng.choice(sorted(ledger.contents[key]))
+        data = bytearray(ledger.contents[key][name])
+        position = self.rng.randrange(len(data))
+        data[position] ^= 1 << self.rng.randrange(8)
+        self.disk.damage(f"{ledger.folder(key)}/{name}", bytes(data[: self.rng.choice((position, len(data)))]))
+
+    # --- what is checked --------------------------------------------------------------------------------------------
+
+    def _check_reopened(self, reader: FileJournalReader, state: State) -> None:
+        events = []
+        if self._after_power_cut:
+            self._seen = START
+        for position, event in reader.read(self._seen):
+            events.append(event)
+            self._seen = position
+        self.ledger.reopened(events, state, power_cut=self._after_power_cut)
+        self._after_power_cut = False
+
+    def records(self) -> list[tuple[Position, AnyEvent]]:
+        """Return what is in the journal."""
+        self.fate.rest()
+        with self.machine.mounted():
+            return list(FileJournalReader(PATH).read())
+
+    def history(self) -> ExperimentHistory:
+        """Return what people read of it."""
+        history = ExperimentHistory()
+        history.fold_all(self.records())
+        return history
+
+    def _check_end(self) -> None:
+        history = self.history()
+        self.ledger.check_rows()
+        self.ledger.check_history(history, finished=True)
+        assert self.runner is not None
+        state = self.runner.state
+        if state.paused:
+            raise BrokenPromiseError(f"the experiment is over, and nobody wakes {sorted(state.paused)}")
+        if not self.fate.failed and not self.machine.boot:  # else nobody waits for the disk to forget what was removed
+            self.ledger.check_leftovers(state)
+
+
+class _WatchedRunner(Runner):
+    """The loop, with an eye on each event."""
+
+    def __init__(self, watch: Ledger, **parts: object) -> None:
+        super().__init__(**parts)  # type: ignore[arg-type]
+        self._watch = watch
+
+    def emit(self, event: AnyEvent) -> None:
+        super().emit(event)
+        self._watch.emitted(event, self.state)
+
+
+def _asleep(state: State) -> bool:
+    """Nobody is left who would wake the paused trials."""
+    return not (state.ahead or state.pending or state.live)
+
+
