@@ -39,7 +39,11 @@ test-libraries: $(LIBRARIES)/.installed
 run: $(VENV)/.examples
 	$(BIN)/python examples/run_digits.py
 
+# A million simulated experiments. Goes on where it was interrupted: make soak FIRST=420000 COUNT=580000
+FIRST ?= 0
+COUNT ?= 1000000
 soak: $(VENV)/.dev
+	$(BIN)/python -m perdure.testing.simulation $(FIRST) $(COUNT) --workers $(WORKERS)
 	$(BIN)/python -m pytest -n $(WORKERS) -m soak --timeout 0 $(ARGS)
 
 bench: $(VENV)/.dev
