@@ -58,6 +58,11 @@ class ExperimentAnalysis:
         """The experiment's directory."""
         return str(self._path)
 
+    @property
+    def history(self) -> ExperimentHistory:
+        """The fold of the journal that all of this is a view of; what plots are made from."""
+        return self._history
+
     @functools.cached_property
     def trials(self) -> list[TrialView]:
         """All trials, in the order they were created."""

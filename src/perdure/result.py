@@ -27,6 +27,7 @@ from perdure.frames import Table, table
 from perdure.history import AttemptHistory, ExperimentHistory, LineageStep, TrialHistory, read_experiment
 from perdure.journal.values import decode_config, from_data, has_objects
 from perdure.rows import AUTO_FILLED, RowOrigin, expand_row, flatten
+from perdure.scores import better, number_at, value_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -254,28 +255,6 @@ def local_filesystem() -> Any:
     return fs.LocalFileSystem()
 
 
-def number_at(metrics: Mapping[str, Any], name: str) -> float | None:
-    """Return the number under `name` (nested ones with "/"); None if there is none."""
-    value: Any = metrics.get(name, _ABSENT)
-    if value is _ABSENT:
-        value = metrics
-        for part in name.split("/"):
-            if not isinstance(value, Mapping) or part not in value:
-                return None
-            value = value[part]
-    return float(value) if isinstance(value, (int, float)) else None
-
-
-_ABSENT = object()
-
-
-def better(value: float, than: float, mode: str) -> bool:
-    """Whether `value` beats `than`; nothing beats by being NaN, and everything beats NaN."""
-    if math.isnan(than):
-        return not math.isnan(value)
-    return value > than if mode == "max" else value < than
-
-
 class ResultGrid:
     """What all trials of an experiment came to, in the order they were created.
 
@@ -453,6 +432,26 @@ class ResultGrid:
         export(made, path, chosen)
         return len(made)
 
+    def plot(
+        self, kind: str = "overview", *, metric: str | None = None, mode: str | None = None, **options: Any
+    ) -> Any:
+        """Plot the results, and return the matplotlib figure: a notebook shows it, `savefig` writes it.
+
+        Args:
+            kind: "overview", "learning_curves", "best_so_far", "parallel_coordinates", "parameter_importance",
+                "pbt_schedule" or "lineage": the functions of `perdure.plot`, which document their `options`.
+            metric, mode: What to plot and which is best; None takes TuneConfig's.
+
+        Raises:
+            ConfigurationError: there is no such kind, or nothing to plot of it.
+            ModuleNotFoundError: matplotlib is not installed.
+        """
+        from perdure.plot import KINDS
+
+        if kind not in KINDS:
+            raise ConfigurationError(f"There is no plot {kind!r}: use one of {', '.join(KINDS)}.")
+        return KINDS[kind](self, metric, mode, **options)
+
     # --- how it is read
 
     def _table_of_rows(self) -> Table:
@@ -567,26 +566,3 @@ def score_of(values: array[float], mode: str, scope: str) -> float:
         return max(numbers) if mode == "max" else min(numbers)
     chosen = values if scope == "avg" else values[-5:] if scope == "last-5-avg" else values[-10:]
     return sum(chosen) / len(chosen)
-
-
-_FILLED_IN: dict[str, Callable[[TrialHistory, Reported], float]] = {
-    "training_iteration": lambda _, row: row.iteration,
-    "time_total_s": lambda _, row: row.time_total_s,
-    "time_this_iter_s": lambda _, row: row.time_this_iter_s,
-    "time_since_restore": lambda _, row: row.time_since_restore_s,
-    "timestamp": lambda _, row: int(row.at),
-    "iterations_since_restore": lambda trial, row: row.iteration - trial.attempt_of(row).iteration,
-}
-
-
-def value_in(trial: TrialHistory, row: Reported, metric: str) -> float | None:
-    """Return the number a row has under `metric`, without making the whole row; None if there is none."""
-    filled_in = _FILLED_IN.get(metric)
-    if filled_in is not None:
-        return float(filled_in(trial, row))
-    value = row.metrics.get(metric)
-    if type(value) is float or type(value) is int:
-        return float(value)
-    metrics = from_data(row.metrics)
-    assert isinstance(metrics, dict)
-    return number_at(metrics, metric)

@@ -1,0 +1,56 @@
+"""The numbers by which rows and trials are compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from perdure.core.events import Reported
+from perdure.history import TrialHistory
+from perdure.journal.values import from_data
+
+
+def number_at(metrics: Mapping[str, Any], name: str) -> float | None:
+    """Return the number under `name` (nested ones with "/"); None if there is none."""
+    value: Any = metrics.get(name, _ABSENT)
+    if value is _ABSENT:
+        value = metrics
+        for part in name.split("/"):
+            if not isinstance(value, Mapping) or part not in value:
+                return None
+            value = value[part]
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+_ABSENT = object()
+
+
+def better(value: float, than: float, mode: str) -> bool:
+    """Whether `value` beats `than`; nothing beats by being NaN, and everything beats NaN."""
+    if math.isnan(than):
+        return not math.isnan(value)
+    return value > than if mode == "max" else value < than
+
+
+_FILLED_IN: dict[str, Callable[[TrialHistory, Reported], float]] = {
+    "training_iteration": lambda _, row: row.iteration,
+    "time_total_s": lambda _, row: row.time_total_s,
+    "time_this_iter_s": lambda _, row: row.time_this_iter_s,
+    "time_since_restore": lambda _, row: row.time_since_restore_s,
+    "timestamp": lambda _, row: int(row.at),
+    "iterations_since_restore": lambda trial, row: row.iteration - trial.attempt_of(row).iteration,
+}
+
+
+def value_in(trial: TrialHistory, row: Reported, metric: str) -> float | None:
+    """Return the number a row has under `metric`, without making the whole row; None if there is none."""
+    filled_in = _FILLED_IN.get(metric)
+    if filled_in is not None:
+        return float(filled_in(trial, row))
+    value = row.metrics.get(metric)
+    if type(value) is float or type(value) is int:
+        return float(value)
+    metrics = from_data(row.metrics)
+    assert isinstance(metrics, dict)
+    return number_at(metrics, metric)
