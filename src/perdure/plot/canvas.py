@@ -29,7 +29,7 @@ def new_figure(width: float, height: float) -> Any:
             'Plots need matplotlib, which is not installed: pip install "perdure[plots]".', name="matplotlib"
         ) from error
 
-    class PlotFigure(Figure):  # type: ignore[misc]  # matplotlib's types are not looked at
+    class PlotFigure(Figure):
         """A figure that shows itself at the end of a notebook's cell, without pyplot."""
 
         def _repr_png_(self) -> bytes:
