@@ -361,8 +361,12 @@ def header_after(found: Inspection, *, repaired: bool = False) -> tuple[Header, 
     link, sequence = None, 0
     if found.end is not None:
         path = epochs.epoch_path(found.directory, found.end.epoch)
-        # The header promises these bytes, so they must be on the disk before it is.
-        with path.open("rb") as file:
+        # The header promises these bytes, so they must be on the disk before it is. Those of which no head says so are
+        # written again first: if the last driver's sync failed, the kernel takes pages that it dropped for written.
+        head = found.head
+        known = head.offset if head is not None and head.epoch == found.end.epoch else 0
+        with path.open("r+b" if known < found.end.offset else "rb", buffering=0) as file:
+            _write_again(file.fileno(), known, found.end.offset)
             epochs.fdatasync(file.fileno())
         digest, _ = epochs.hash_file(path, found.end.offset)
         cut = path.stat().st_size - found.end.offset
@@ -370,6 +374,12 @@ def header_after(found: Inspection, *, repaired: bool = False) -> tuple[Header, 
         sequence = found.end.sequence
     header = Header(created_at=time.time(), host=processes.hostname(), pid=os.getpid(), after=link, repaired=repaired)
     return header, sequence
+
+
+def _write_again(descriptor: int, start: int, end: int) -> None:
+    """Write bytes `start` to `end` of a file as they are, so that the next sync has something to do."""
+    while start < end and (chunk := os.pread(descriptor, min(_CHUNK, end - start), start)):
+        start += os.pwrite(descriptor, chunk, start)
 
 
 # --- a person asks --------------------------------------------------------------------------------------------------

@@ -33,8 +33,32 @@ class File:
         self.inode = inode
         self.links = 1
         self.modified_ns = 0
-        self.dropped = False
-        """A sync failed: the kernel took its pages for clean, so that later ones succeed and write nothing."""
+        self.dropped = (0, 0)
+        """A sync failed: the kernel takes these bytes for clean, so that later syncs succeed and do not write them."""
+
+
+    def drop(self) -> None:
+        """A sync has failed."""
+        if self.data != self.synced:
+            start = 0 if self.data[: len(self.synced)] != self.synced else len(self.synced)
+            self.dropped = (min(start, self.dropped[0]) if self.dropped[1] else start, len(self.data))
+
+    def put(self, offset: int, data: bytes | memoryview) -> None:
+        """Write; what was dropped and is written again can be synced again."""
+        end = offset + len(data)
+        self.data[offset:end] = data
+        start, stop = self.dropped
+        if offset <= start:
+            start = max(start, min(end, stop))
+        self.dropped = (start, stop) if start < stop else (0, 0)
+
+    def sync(self) -> None:
+        """Have all that is not dropped reached the disk."""
+        start, stop = self.dropped
+        if not stop:
+            self.synced = bytes(self.data)
+        elif start >= len(self.synced):
+            self.synced = bytes(self.data[:start])  # and what follows is as good as lost
 
 
 class Folder:
@@ -434,7 +458,7 @@ class Disk:
             data = data[:count]
         if handle.append:
             handle.offset = len(file.data)
-        file.data[handle.offset : handle.offset + count] = data
+        file.put(handle.offset, data)
         handle.offset += count
         file.modified_ns = next(self._clock)
         return count
@@ -443,7 +467,7 @@ class Disk:
         handle, file = self._open_file(descriptor, "write")
         if self.full and offset + len(data) > len(file.data):
             raise _error(errno.ENOSPC, handle.path)
-        file.data[offset : offset + len(data)] = data
+        file.put(offset, data)
         file.modified_ns = next(self._clock)
         return len(data)
 
@@ -466,12 +490,12 @@ class Disk:
             self.step("sync", handle.path)
         except OSError:
             if isinstance(handle.node, File):
-                handle.node.dropped = True
+                handle.node.drop()
             raise
         if self.lies():
             self.lied = True
         else:
-            _sync(handle.node)
+            handle.node.sync()
 
     def sync_all(self) -> None:
         """Sync the whole file system."""
@@ -480,14 +504,7 @@ class Disk:
             self.lied = True
             return
         for node in _nodes(self.root):
-            _sync(node)
-
-
-def _sync(node: Node) -> None:
-    if isinstance(node, Folder):
-        node.sync()
-    elif not node.dropped:
-        node.synced = bytes(node.data)
+            node.sync()
 
 
 def _nodes(folder: Folder) -> Iterator[Node]:

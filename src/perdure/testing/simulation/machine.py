@@ -271,6 +271,7 @@ class Stream:
     def __init__(self, disk: Disk, path: str | os.PathLike[str], mode: str) -> None:
         flags = {
             "rb": os.O_RDONLY,
+            "r+b": os.O_RDWR,
             "wb": os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
             "xb": os.O_WRONLY | os.O_CREAT | os.O_EXCL,
         }
