@@ -18,20 +18,24 @@ def violations(state: State) -> list[str]:
 
 
 def _indexes(state: State) -> list[str]:
-    expected = {
-        Status.PENDING: {**state.ahead, **state.pending},
-        Status.RUNNING: state.live,
-        Status.PAUSED: state.paused,
-    }
-    found = []
-    for status, index in expected.items():
-        members = {trial.id for trial in state.trials.values() if trial.status is status}
-        if members != set(index):
-            found.append(f"The index of {status.value} trials is off by {sorted(members ^ set(index))}.")
-    for status in Status:
-        count = sum(trial.status is status for trial in state.trials.values())
-        if state.counts.get(status.value, 0) != count:
-            found.append(f"{count} trials are {status.value}, and {state.counts.get(status.value, 0)} are counted.")
+    members: dict[Status, set[str]] = {status: set() for status in Status}
+    for trial in state.trials.values():
+        members[trial.status].add(trial.id)
+    expected = (
+        (Status.PENDING, state.ahead.keys() | state.pending.keys()),
+        (Status.RUNNING, state.live.keys()),
+        (Status.PAUSED, state.paused.keys()),
+    )
+    found = [
+        f"The index of {status.value} trials is off by {sorted(members[status] ^ index)}."
+        for status, index in expected
+        if members[status] != index
+    ]
+    found += [
+        f"{len(ids)} trials are {status.value}, and {state.counts.get(status.value, 0)} are counted."
+        for status, ids in members.items()
+        if state.counts.get(status.value, 0) != len(ids)
+    ]
     if state.created != len(state.trials):
         found.append(f"{state.created} trials were created, and {len(state.trials)} are known.")
     return found

@@ -10,12 +10,12 @@ of its own is run by `background`, between and within the driver's steps.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import itertools
 import os
 import posixpath
 import sys
-import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -76,21 +76,18 @@ class Machine:
     @contextlib.contextmanager
     def mounted(self) -> Iterator[None]:
         """Have the product's modules run on this machine."""
-        before: list[tuple[types.ModuleType, str, object]] = []
+        before = [(names, name, names.get(name)) for names, name in _places(frozenset(self._facades), len(sys.modules))]
         SimulatedPath.disk = self.disk
         try:
-            for module in _modules():
-                for name, facade in self._facades.items():
-                    if name in vars(module) or name == "open":
-                        before.append((module, name, vars(module).get(name)))
-                        setattr(module, name, facade)
+            for names, name, _ in before:
+                names[name] = self._facades[name]
             yield
         finally:
-            for module, name, value in before:
+            for names, name, value in before:
                 if value is None:
-                    delattr(module, name)
+                    del names[name]
                 else:
-                    setattr(module, name, value)
+                    names[name] = value
 
     def _make_facades(self) -> dict[str, object]:
         return {
@@ -175,12 +172,15 @@ class Machine:
                 raise
 
 
-def _modules() -> list[types.ModuleType]:
-    return [
-        module
+@functools.lru_cache(maxsize=1)
+def _places(facades: frozenset[str], modules: int) -> list[tuple[dict[str, object], str]]:
+    """Return the names to be replaced, with the dictionaries that hold them; anew if there are more modules."""
+    found = [
+        vars(module)
         for name, module in sys.modules.items()
         if (name.startswith(_PACKAGES) or name in _MODULES) and name not in _NOT
     ]
+    return [(names, name) for names in found for name in facades if name in names or name == "open"]
 
 
 class SimulatedPath:
