@@ -31,12 +31,10 @@ from perdure.journal.base import START
 from perdure.journal.file import FileJournal, FileJournalReader
 from perdure.journal.values import from_data, to_data
 from perdure.judge import Judge, check_resources
-from perdure.loggers.base import LoggerCallback
-from perdure.loggers.csv import CSVLoggerCallback
-from perdure.loggers.follower import LoggerFollower
-from perdure.loggers.json import JsonLoggerCallback
+from perdure.loggers.base import FileLogger, LoggerCallback
+from perdure.loggers.follower import TRACKER_WATERMARK_FILE, WATERMARK_FILE, LoggerFollower
 from perdure.loggers.policies import PolicyLog
-from perdure.loggers.tensorboard import TBXLoggerCallback
+from perdure.loggers.replay import DEFAULT_LOGGERS
 from perdure.naming import Namer
 from perdure.recovery import Recovered, adopt, recover, requeue, same_host
 from perdure.reporting.base import RunInfo
@@ -414,20 +412,33 @@ class Session:
         )
         self.display.start(info, _events_before(self.path, self.journal.epoch), state)
         self.stack.push(self._close_display)
-        follower = LoggerFollower(
-            self.path,
-            FileJournalReader(self.path),
-            self.loggers,
-            on_problem=lambda text: self.display.output("loggers", text),
-            load_objects=objects_in(self.path),
-            is_lost=lambda: self.journal.lost,
-        )
-        follower.start()
-        self.stack.callback(follower.close)
-        self.runner.observers = (self.display, follower)
+        self.runner.observers = (self.display, *self._start_loggers())
         if self.scheduler.writes_policies:
             policies = PolicyLog(self.path, _events_before(self.path, self.journal.epoch))
             self.runner.observers = (*self.runner.observers, policies)
+
+    def _start_loggers(self) -> list[LoggerFollower]:
+        """Start the loggers that write files, and those of the user, which may block, apart from them."""
+        files = [logger for logger in self.loggers if isinstance(logger, FileLogger)]
+        others = [logger for logger in self.loggers if not isinstance(logger, FileLogger)]
+        started = []
+        for loggers, watermark in ((files, WATERMARK_FILE), (others, TRACKER_WATERMARK_FILE)):
+            if loggers is others and not others:
+                continue
+            follower = LoggerFollower(
+                self.path,
+                FileJournalReader(self.path),
+                loggers,
+                on_problem=lambda text: self.display.output("loggers", text),
+                load_objects=objects_in(self.path),
+                is_lost=lambda: self.journal.lost,
+                watermark=watermark,
+                keeps_errors=loggers is files,
+            )
+            follower.start()
+            self.stack.callback(follower.close, _loggers_close_s())
+            started.append(follower)
+        return started
 
     def _close_display(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         """Say how it ended: by itself, by a stop, or because something was raised, which the caller will show."""
@@ -475,12 +486,15 @@ def make_executor(choice: Executor | str) -> Executor:
     raise ConfigurationError(f'RunConfig(executor={choice!r}): use "local", "inline", or an Executor object.')
 
 
+def _loggers_close_s() -> float:
+    return float(os.environ.get("PERDURE_LOGGERS_CLOSE_S", "60"))
+
+
 def _with_default_loggers(chosen: list[LoggerCallback]) -> list[LoggerCallback]:
     """Add the loggers that every experiment has, where the user has not chosen one of their kind."""
     if os.environ.get("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS") == "1":
         return chosen
-    kinds = (JsonLoggerCallback, CSVLoggerCallback, TBXLoggerCallback)
-    return [*chosen, *(kind() for kind in kinds if not any(isinstance(logger, kind) for logger in chosen))]
+    return [*chosen, *(kind() for kind in DEFAULT_LOGGERS if not any(isinstance(logger, kind) for logger in chosen))]
 
 
 def _log_files(choice: bool | str | tuple[str, str]) -> tuple[str, str] | None:

@@ -10,7 +10,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,11 +43,20 @@ def export(table: Table, path: str | os.PathLike[str], format: str) -> None:  # 
     os.makedirs(os.path.dirname(target), exist_ok=True)
     temporary = f"{target}.{os.getpid()}.tmp"
     try:
-        _WRITERS[format](table, temporary)
+        if format == "parquet":
+            _to_parquet(table, temporary)
+        else:
+            with open(temporary, "w", newline="", encoding="utf-8") as file:
+                write_text(table, file, format)
         os.replace(temporary, target)
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def write_text(table: Table, file: IO[str], format: str) -> None:  # noqa: A002
+    """Write the table to a stream, in one of the formats that are text."""
+    {"csv": write_csv, "json": write_json, "jsonl": write_jsonl}[format](table, file)
 
 
 def write_csv(table: Table, file: IO[str]) -> None:
@@ -69,23 +78,18 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _to_csv(table: Table, path: str) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        write_csv(table, file)
+def write_json(table: Table, file: IO[str]) -> None:
+    """Write one list of objects, one a line."""
+    separator = "[\n"
+    for row in json_rows(table):
+        file.write(separator + row)
+        separator = ",\n"
+    file.write("\n]\n" if len(table) else "[]\n")
 
 
-def _to_json(table: Table, path: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        separator = "[\n"
-        for row in json_rows(table):
-            file.write(separator + row)
-            separator = ",\n"
-        file.write("\n]\n" if len(table) else "[]\n")
-
-
-def _to_jsonl(table: Table, path: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.writelines(row + "\n" for row in json_rows(table))
+def write_jsonl(table: Table, file: IO[str]) -> None:
+    """Write an object a line."""
+    file.writelines(row + "\n" for row in json_rows(table))
 
 
 def _to_parquet(table: Table, path: str) -> None:
@@ -105,11 +109,3 @@ def _to_parquet(table: Table, path: str) -> None:
     from pyarrow import parquet
 
     parquet.write_table(table.make(arrow.__name__), path)
-
-
-_WRITERS: dict[str, Callable[[Table, str], None]] = {
-    "csv": _to_csv,
-    "json": _to_json,
-    "jsonl": _to_jsonl,
-    "parquet": _to_parquet,
-}

@@ -23,17 +23,15 @@ from perdure.config import check_mode
 from perdure.core.events import CheckpointInfo, Decision, ErrorInfo, Reported
 from perdure.core.state import Status
 from perdure.errors import ConfigurationError, ExperimentNotFoundError, NoBestTrialError, TrialFailedError
-from perdure.frames import Table, table
+from perdure.frames import Table
+from perdure.frames import table as table_of
 from perdure.history import AttemptHistory, ExperimentHistory, LineageStep, TrialHistory, read_experiment
 from perdure.journal.values import decode_config, from_data, has_objects
 from perdure.rows import AUTO_FILLED, RowOrigin, expand_row, flatten
-from perdure.scores import better, number_at, value_in
+from perdure.scores import SCOPES, better, number_at, value_in
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SCOPES = ("last", "all", "avg", "last-5-avg", "last-10-avg")
-"""Which of a trial's rows `get_best_result` compares: its last, its best, or an average."""
 
 MANIFEST = ".perdure.json"  # the last file a checkpoint gets: with it there, the checkpoint is whole
 
@@ -152,7 +150,7 @@ class Result:
     def _table(self) -> Table:
         trial = self._trial
         rows = list(trial.rows())
-        return table([({trial.id: trial}, rows)] if rows else [], self._config_of)
+        return table_of([({trial.id: trial}, rows)] if rows else [], self._config_of)
 
     def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint | None:
         """Return the kept checkpoint whose row has the best `metric`; None if no checkpoint was kept.
@@ -426,11 +424,19 @@ class ResultGrid:
         from perdure.export import export, format_of
 
         chosen = format_of(path, format)
-        if rows not in ("all", "last"):
-            raise ConfigurationError(f'export(rows={rows!r}): use "all" or "last".')
-        made = self._table_of_rows() if rows == "all" else self._table_of_trials(None, None)
+        made = self.table(rows)
         export(made, path, chosen)
         return len(made)
+
+    def table(self, rows: str = "all") -> Table:
+        """Return "all" rows of all trials, or the "last" of each, by column: what dataframes and exports are made of.
+
+        Raises:
+            ConfigurationError: `rows` is neither.
+        """
+        if rows not in ("all", "last"):
+            raise ConfigurationError(f'rows={rows!r}: use "all" or "last".')
+        return self._table_of_rows() if rows == "all" else self._table_of_trials(None, None)
 
     def plot(
         self, kind: str = "overview", *, metric: str | None = None, mode: str | None = None, **options: Any
@@ -456,7 +462,7 @@ class ResultGrid:
 
     def _table_of_rows(self) -> Table:
         trials = self._history.trials
-        return table(((trials, rows) for rows in self._history.all_rows()), self._config_of)
+        return table_of(((trials, rows) for rows in self._history.all_rows()), self._config_of)
 
     def _table_of_trials(self, metric: str | None, mode: str | None) -> Table:
         trials = self._history.trials
@@ -464,7 +470,7 @@ class ResultGrid:
             rows = [row for trial in trials.values() if (row := trial.last_row()) is not None]
         else:
             rows = self._best_rows(*self.resolve(metric, mode, what="get_dataframe()"))
-        made = table([(trials, rows)] if rows else [], self._config_of)
+        made = table_of([(trials, rows)] if rows else [], self._config_of)
         if metric is None:
             ended = [trials[row.trial].status is Status.TERMINATED for row in rows]
             done = zip(made.values("done"), ended, strict=True)

@@ -10,6 +10,9 @@ from perdure.core.events import Reported
 from perdure.history import TrialHistory
 from perdure.journal.values import from_data
 
+SCOPES = ("last", "all", "avg", "last-5-avg", "last-10-avg")
+"""Which of a trial's rows `get_best_result` compares: its last, its best, or an average."""
+
 
 def number_at(metrics: Mapping[str, Any], name: str) -> float | None:
     """Return the number under `name` (nested ones with "/"); None if there is none."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from perdure.cli import listing
 
 if TYPE_CHECKING:
     from perdure.cli.reading import Experiment
@@ -22,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
     )
     parser.add_argument("--status", type=str.upper, help="only trials of this status", metavar="STATUS")
-    parser.add_argument("--limit", type=int, help="at most so many lines", metavar="N")
+    listing.configure(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,9 +35,11 @@ def run(arguments: argparse.Namespace) -> int:
     given = arguments.path or os.environ.get("PERDURE_STORAGE_PATH") or "~/perdure_results"
     path = Path(given).expanduser().absolute()
     if is_experiment(path):
-        _list_trials(open_experiment(path), arguments)
-        return 0
-    return _list_experiments(path, find_experiments(path)[: arguments.limit], arguments)
+        experiment = open_experiment(path)
+        _list_trials(experiment, arguments)
+        return experiment.code
+    found = find_experiments(path)
+    return _list_experiments(path, found if listing.is_wanted(arguments) else found[: arguments.limit], arguments)
 
 
 def _list_experiments(path: Path, found: list[Path], arguments: argparse.Namespace) -> int:
@@ -49,6 +54,11 @@ def _list_experiments(path: Path, found: list[Path], arguments: argparse.Namespa
             read.append(open_experiment(directory, salvage=False))
         except StorageError as error:
             unread.append((directory, str(error)))
+    if listing.is_wanted(arguments):
+        listing.run(path, [listing.experiment_row(each) for each in read], listing.EXPERIMENT_COLUMNS, arguments)
+        for directory, what in unread:
+            print(f"perdure: {directory.name} cannot be read: {what}", file=sys.stderr)
+        return int(bool(unread))
     if arguments.json:
         broken: list[Data] = [{"path": str(directory), "error": what} for directory, what in unread]
         write_json({"path": str(path), "experiments": [experiment_json(each) for each in read], "unreadable": broken})
@@ -99,6 +109,11 @@ def _list_trials(experiment: Experiment, arguments: argparse.Namespace) -> None:
     if wanted is not None and wanted not in Status.__members__:
         raise UserError(f"There is no status {wanted}; use one of {', '.join(Status.__members__)}.")
     trials = [trial for trial in experiment.history.trials.values() if wanted in (None, trial.status.value)]
+    if listing.is_wanted(arguments):
+        kept = {trial.id for trial in trials}
+        rows = [row for row in listing.trial_rows(experiment) if row["trial_id"] in kept]
+        listing.run(experiment.path, rows, listing.TRIAL_COLUMNS, arguments)
+        return
     trials = trials[: arguments.limit]
     if arguments.json:
         write_json({"path": str(experiment.path), "trials": [trial_json(experiment, trial) for trial in trials]})

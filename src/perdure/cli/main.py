@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import perdure
-from perdure.cli import ls, repair, show, verify
+from perdure.cli import best, completion, export, ls, note, repair, replay, show, simulate, tail, verify
 from perdure.errors import ExperimentNotFoundError, PerdureError, UserError
 
 OK = 0
@@ -25,15 +25,25 @@ exit codes:
   130  interrupted with Ctrl-C
   141  whoever read the output stopped reading
 
-Every command takes --json; the shapes are in docs/reference/cli.md. No command unpickles anything.
+Every command takes --json; the shapes are in docs/reference/cli.md. No command but
+replay-loggers --logger loads any code of yours, and none unpickles anything.
 """
 
 _COMMANDS = (
     ("ls", "list the experiments under a storage path, or the trials of one experiment", ls),
     ("show", "show an experiment, or one trial of it", show),
+    ("best", "show the best trial of an experiment, its configuration and its checkpoint", best),
+    ("tail", "show how an experiment stands, and with -f follow it while it runs", tail),
+    ("export", "write the rows of an experiment as CSV, JSON or Parquet", export),
     ("verify", "check the journal and every checkpoint of an experiment", verify),
     ("repair", "give up what follows a damaged place in the journal", repair),
+    ("replay-loggers", "make the loggers' files anew from the journal, or tell other loggers what it says", replay),
+    ("add-note", "add a note to an experiment or a trial", note),
+    ("simulate", "run perdure's own machinery under simulated crashes", simulate),
+    ("completion", "print a script that makes a shell complete this command", completion),
 )
+_ALIASES = {"ls": ["list-trials", "list-experiments", "lsx"]}
+"""The names that Ray's `tune` command has for the same."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,7 +77,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"perdure {perdure.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary, module in _COMMANDS:
-        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        command = commands.add_parser(
+            name, aliases=_ALIASES.get(name, []), help=summary, description=f"{summary[0].upper()}{summary[1:]}."
+        )
         module.configure(command)
         command.add_argument("--json", action="store_true", help="print one JSON document instead of text")
         command.set_defaults(run=module.run)

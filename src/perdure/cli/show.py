@@ -285,8 +285,8 @@ def _show_trial(page: Page, experiment: Experiment, trial: TrialHistory) -> None
         f" at iteration {line.iteration} after {duration(line.time_s)}, {plural(trial.row_count, 'row')}{superseded}",
     )
     page.line()
-    _show_values(page, "config", trial.config)
-    _show_values(page, "last result", line.metrics)
+    show_values(page, "config", trial.config)
+    show_values(page, "last result", line.metrics)
     if trial.checkpoints:
         checkpoint_table(page, experiment, trial)
         page.line()
@@ -299,7 +299,8 @@ def _show_trial(page: Page, experiment: Experiment, trial: TrialHistory) -> None
             page.line(Span(value_text(f"{trial.error.kind}: {trial.error.message}"), "red"))
 
 
-def _show_values(page: Page, title: str, values: dict[str, object]) -> None:
+def show_values(page: Page, title: str, values: dict[str, object]) -> None:
+    """Write a mapping under its title, a line for each leaf."""
     from perdure.history import flatten
     from perdure.reporting.formats import value_text
     from perdure.reporting.frame import Span

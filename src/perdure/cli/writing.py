@@ -69,6 +69,12 @@ def write_json(document: object) -> None:
     _write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
+def write_line(text: str) -> None:
+    """Write one line, at once: somebody may be waiting for it at the other end of a pipe."""
+    _write(text + "\n")
+    sys.stdout.flush()
+
+
 def column(heading: str, cells: Sequence[str], *, style: str = "", right: bool = False, worth: int = 9) -> Column:
     """Return a column whose cells all have one style."""
     return Column(heading=heading, cells=list(cells), styles=[style] * len(cells), right=right, worth=worth)

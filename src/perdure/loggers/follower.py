@@ -64,6 +64,8 @@ SLICE_S = 0.0005
 """Seconds of work between two pauses, while the experiment runs."""
 WATERMARK_S = 1.0
 """Least seconds between two watermarks."""
+TRACKER_WATERMARK_FILE = "trackers.json"
+"""How far loggers of the user know, which have a thread of their own: one that blocks does not hold up the files."""
 _CLOCK_EVERY = 4  # events between looks at the clock
 
 ObjectLoader = Callable[[str], Mapping[str, object]]
@@ -102,6 +104,9 @@ class Follower:
         on_problem: Given a sentence and a traceback for the first error of each logger.
         load_objects: Loads the objects of a trial's configuration, given its directory's name; None shows reprs.
         pause: Called between slices of work.
+        watermark: Name of the file that says how far the loggers know; None tells them everything from the first
+            record on, and writes none.
+        keeps_errors: Keep each trial's `error.txt`, too.
     """
 
     def __init__(
@@ -113,8 +118,12 @@ class Follower:
         on_problem: Callable[[str], None] | None = None,
         load_objects: ObjectLoader | None = None,
         pause: Callable[[], None] | None = None,
+        watermark: str | None = WATERMARK_FILE,
+        keeps_errors: bool = True,
     ) -> None:
         self.path = os.fspath(path)
+        self._watermark_file = None if watermark is None else os.path.join(self.path, watermark)
+        self._keeps_errors = keeps_errors
         self._reader = reader
         self._loggers = list(loggers)
         self._files = [logger for logger in loggers if isinstance(logger, FileLogger)]
@@ -127,7 +136,7 @@ class Follower:
         self._views: list[TrialView] = []
         self._rows = 0
         self._complained: set[tuple[int, str]] = set()
-        self._watermark = _read_watermark(self.path)
+        self._watermark = _read_watermark(self._watermark_file)
         self._written = self._watermark
         self._written_at = 0.0
         self._caught_up = False
@@ -329,7 +338,7 @@ class Follower:
         attempt = trial.attempt(event.attempt)
         if event.error is not None and attempt is not None:
             view.error_file = os.path.join(view.path, "error.txt")
-            if self._caught_up:
+            if self._caught_up and self._keeps_errors:
                 self._guard(self, "error.txt", lambda: append_error(view.path, attempt))
         if not trial.status.finished:
             if event.outcome in (Outcome.FAILED, Outcome.LOST):
@@ -402,7 +411,8 @@ class Follower:
         live.superseded = trial.index.superseded
         for logger in self._files:
             self._rebuild_one(logger, trial, live.view)
-        self._guard(self, "error.txt", lambda: rebuild_errors(live.view.path, trial.attempts))
+        if self._keeps_errors:
+            self._guard(self, "error.txt", lambda: rebuild_errors(live.view.path, trial.attempts))
 
     def _rebuild_one(self, logger: FileLogger, trial: TrialHistory, view: TrialView) -> None:
         self._guard(logger, "rebuild", lambda: logger.rebuild(view, self._rows_of(trial)))
@@ -461,16 +471,21 @@ class Follower:
                 self._slice_ends = time.perf_counter() + SLICE_S
 
     def _write_watermark(self, position: Position, now: float) -> None:
+        path = self._watermark_file
+        if path is None:
+            return
         watermark = _Watermark(position.epoch, position.sequence, position.offset, boot_id())
         data = codec.seal(msgspec.json.encode(watermark)[:-1])
-        if self._guard(self, WATERMARK_FILE, lambda: replace_file(os.path.join(self.path, WATERMARK_FILE), (data,))):
+        if self._guard(self, os.path.basename(path), lambda: replace_file(path, (data,))):
             self._written = position
             self._written_at = now
 
 
-def _read_watermark(path: str) -> Position:
+def _read_watermark(path: str | None) -> Position:
+    if path is None:
+        return START
     try:
-        with open(os.path.join(path, WATERMARK_FILE), "rb") as file:
+        with open(path, "rb") as file:
             line = file.read()
     except FileNotFoundError:
         return START
@@ -479,6 +494,10 @@ def _read_watermark(path: str) -> Position:
     known = msgspec.json.decode(line, type=_Watermark)
     # The files are never synced: what a power cut left of them may be old, empty or full of zeros.
     return Position(known.epoch, known.sequence, known.offset) if known.boot_id == boot_id() else START
+
+
+class _Abandoned(BaseException):
+    """Raised on the thread of loggers that were left behind, when they come back."""
 
 
 class LoggerFollower:
@@ -492,6 +511,7 @@ class LoggerFollower:
         load_objects: See `Follower`.
         interval_s: Seconds between looks at the journal.
         is_lost: Whether another driver has taken over: then the files are that one's, and are left alone.
+        watermark, keeps_errors: See `Follower`.
     """
 
     def __init__(
@@ -504,16 +524,28 @@ class LoggerFollower:
         load_objects: ObjectLoader | None = None,
         interval_s: float = INTERVAL_S,
         is_lost: Callable[[], bool] = lambda: False,
+        watermark: str = WATERMARK_FILE,
+        keeps_errors: bool = True,
     ) -> None:
         self._is_lost = is_lost
+        self._path = os.fspath(path)
         self._follower = Follower(
-            path, reader, loggers, on_problem=on_problem, load_objects=load_objects, pause=self._nap
+            path,
+            reader,
+            loggers,
+            on_problem=on_problem,
+            load_objects=load_objects,
+            pause=self._nap,
+            watermark=watermark,
+            keeps_errors=keeps_errors,
         )
+        self._names = ", ".join(dict.fromkeys(type(logger).__name__ for logger in loggers))
         self._on_problem = on_problem if on_problem is not None else _log.warning
         self._interval_s = interval_s
         self._news = True
         self._hurry = False
         self._closing = False
+        self._abandoned = False
         self._wanted = 0
         self._done = 0
         self._event = threading.Event()
@@ -547,15 +579,28 @@ class LoggerFollower:
             return self._drained.wait_for(lambda: self._done >= wanted or not self._thread.is_alive(), timeout_s)
 
     def close(self, timeout_s: float | None = 60.0) -> bool:
-        """Tell the loggers the rest, end them, and stop the thread; False if that took too long."""
+        """Tell the loggers the rest, end them, and stop the thread; False if that took too long.
+
+        Then they are left to themselves, which is reported: they are told nothing more, and what they missed can be
+        replayed.
+        """
         self._hurry = True
         self._closing = True
         self._event.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        if not self._thread.is_alive():
+            return True
+        self._abandoned = True
+        self._on_problem(
+            f"The loggers ({self._names}) did not end within {timeout_s:g} s and were left behind. The results are "
+            f"whole. To tell a logger what it missed: perdure replay-loggers {self._path} --logger MODULE:NAME"
+        )
+        return False
 
     def _nap(self) -> None:
+        if self._abandoned:
+            raise _Abandoned
         if not self._hurry:
             time.sleep(SLICE_S)
 
@@ -567,10 +612,12 @@ class LoggerFollower:
                 self._turn()
             self._turn()
             fault_point("loggers.ending")
-            if not self._is_lost():
+            if not (self._is_lost() or self._abandoned):
                 self._follower.end_experiment()
                 self._follower.close()
             fault_point("loggers.closed")
+        except _Abandoned:  # it was blocked, and said so; nobody waits for it any more
+            return
         except BaseException:  # the thread's end is not the experiment's
             self._on_problem(f"The loggers have stopped; trials go on.\n{traceback.format_exc()}")
         finally:
@@ -581,7 +628,7 @@ class LoggerFollower:
     def _turn(self) -> None:
         with self._drained:
             wanted = self._wanted
-        if (self._news or wanted != self._done) and not self._is_lost():
+        if (self._news or wanted != self._done) and not (self._is_lost() or self._abandoned):
             self._news = False
             fault_point("loggers.begin")
             self._follower.follow()

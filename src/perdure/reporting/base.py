@@ -28,6 +28,7 @@ class RunInfo:
         time_budget_s: Running time after which trials are stopped.
         ran_before_s: Running time of earlier sessions of the same experiment.
         capacity: Amounts of each resource there are to share.
+        began_s_ago: How long this session had been running when the display was started, beside it: in another process.
         how_to_resume: One line of code or shell that goes on with the experiment if it ends early.
     """
 
@@ -40,6 +41,7 @@ class RunInfo:
     ran_before_s: float = 0.0
     capacity: Mapping[str, float] = dataclasses.field(default_factory=dict)
     how_to_resume: str = ""
+    began_s_ago: float = 0.0
 
 
 class ProgressDisplay(Protocol):

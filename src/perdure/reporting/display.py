@@ -70,7 +70,7 @@ class TallyDisplay(abc.ABC):
         `history` is gone through on the painter's thread, so it may be read from the disk as it is asked for.
         """
         self.info = info
-        self._began = self._monotonic()
+        self._began = self._monotonic() - info.began_s_ago
         self._tally = self._new_tally(state, tell_rows=self.verbose >= 2)
         self._history = history
         if self._threaded:
@@ -113,6 +113,10 @@ class TallyDisplay(abc.ABC):
             self._painter.close()
         else:
             self._guard(lambda: self._paint(True))
+
+    def leave(self) -> None:
+        """End without a word about the outcome: who is watched goes on."""
+        self._closed = True
 
     # --- for those that paint ---------------------------------------------------------------------------------------
 

@@ -52,6 +52,12 @@ class LiveDisplay(TallyDisplay):
             live.stop()
             self._finish(console)
 
+    def leave(self) -> None:
+        """Let the last table stand, and give the terminal back."""
+        super().leave()
+        if self._live is not None:
+            self._live.stop()
+
     def _open(self) -> Live:
         from rich.live import Live
 
