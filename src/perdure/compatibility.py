@@ -38,6 +38,8 @@ class Row:
     without: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Parameters and members of Ray's that ours lacks or gives another default, each with the reason. The key "()"
     stands for the whole constructor, "*" for all members."""
+    extra: str = ""
+    """perdure's extra that the name cannot be imported without, because it builds on a class of the library's."""
 
     @property
     def offered(self) -> bool:
@@ -72,8 +74,7 @@ def ours(home: str, note: str) -> Row:
 
 _DISTRIBUTED = "perdure tunes trials that train in one process; start your distributed training inside the trial."
 _SEARCHER = "Until then use random and grid search (leave search_alg out), or subclass perdure.tune.search.Searcher."
-_TRACKER = "Until then subclass perdure.tune.logger.LoggerCallback."
-_CALLBACK = "Until then call perdure.tune.report(metrics, checkpoint=...) from a callback of that library."
+_KERAS = "For Keras 3, with each of its backends. `load()` of perdure.integrations.keras gives model and epoch back."
 _RUN = "Use Tuner(trainable, param_space=..., tune_config=..., run_config=...).fit()."
 _INTERNAL = "It is a part of Ray's own machinery."
 _VIEW = "perdure hands a read-only view with these attribute names to plugins and callbacks."
@@ -146,6 +147,10 @@ _REGISTER_TRAINABLE = same("perdure.trainable.registry:register_trainable")
 _REGISTER_ENV = absent("Environments belong to RLlib; create yours inside the trainable.")
 _ANALYSIS = same("perdure.analysis:ExperimentAnalysis")
 _EXPERIMENT = planned(_RUN)
+_RESUMED = "A restored experiment goes on with the runs it had."
+_COMET = same("perdure.loggers.comet:CometLoggerCallback", _RESUMED)
+_MLFLOW = same("perdure.loggers.mlflow:MLflowLoggerCallback", _RESUMED)
+_WANDB = same("perdure.loggers.wandb:WandbLoggerCallback", _RESUMED)
 _CONCURRENCY_LIMITER = same("perdure.searchers.concurrency:ConcurrencyLimiter")
 _REPEATER = same("perdure.searchers.repeater:Repeater")
 
@@ -153,6 +158,17 @@ _REPEATER = same("perdure.searchers.repeater:Repeater")
 def _names(build: Callable[[str], Row], names: str) -> dict[str, Row]:
     """One row for each of the space-separated names."""
     return {name: build(name) for name in names.split()}
+
+
+_REPORT_ONLY = "TuneReportCallback reports without checkpoints."
+
+
+def _integration(library: str, names: str, note: str = _REPORT_ONLY) -> dict[str, Row]:
+    """Callbacks that build on a class of the library's."""
+    return _names(
+        lambda name: Row(status=Status.SAME, home=f"perdure.integrations.{library}:{name}", note=note, extra=library),
+        names,
+    )
 
 
 _SPACE = _names(
@@ -215,19 +231,15 @@ SURFACE: dict[str, dict[str, Row]] = {
         ),
     },
     "tune.integration": {},
-    "tune.integration.keras": _names(
-        lambda _: planned(_CALLBACK), "TuneReportCallback TuneReportCheckpointCallback"
-    ),
-    "tune.integration.lightgbm": _names(
-        lambda _: planned(_CALLBACK), "TuneReportCallback TuneReportCheckpointCallback"
-    ),
-    "tune.integration.pytorch_lightning": _names(
-        lambda _: planned(_CALLBACK), "TuneCallback TuneReportCallback TuneReportCheckpointCallback"
+    "tune.integration.keras": _integration("keras", "TuneReportCallback TuneReportCheckpointCallback", _KERAS),
+    "tune.integration.lightgbm": _integration("lightgbm", "TuneReportCallback TuneReportCheckpointCallback"),
+    "tune.integration.pytorch_lightning": _integration(
+        "lightning",
+        "TuneCallback TuneReportCallback TuneReportCheckpointCallback",
+        "`resume_path()` of perdure.integrations.lightning is what Trainer.fit takes as ckpt_path.",
     ),
     "tune.integration.ray_train": {"TuneReportCallback": absent(_DISTRIBUTED)},
-    "tune.integration.xgboost": _names(
-        lambda _: planned(_CALLBACK), "TuneReportCallback TuneReportCheckpointCallback"
-    ),
+    "tune.integration.xgboost": _integration("xgboost", "TuneReportCallback TuneReportCheckpointCallback"),
     "tune.logger": {
         "CSVLoggerCallback": same("perdure.loggers.csv:CSVLoggerCallback"),
         "JsonLoggerCallback": same("perdure.loggers.json:JsonLoggerCallback", update_config=_INTERNAL),
@@ -237,10 +249,12 @@ SURFACE: dict[str, dict[str, Row]] = {
         ),
         "pretty_print": absent("Print the result's dictionary with pprint."),
     },
-    "tune.logger.aim": {"AimLoggerCallback": planned(_TRACKER)},
-    "tune.logger.comet": {"CometLoggerCallback": planned(_TRACKER)},
-    "tune.logger.mlflow": {"MLflowLoggerCallback": planned(_TRACKER)},
-    "tune.logger.wandb": {"WandbLoggerCallback": planned(_TRACKER)},
+    "tune.logger.aim": {
+        "AimLoggerCallback": same("perdure.loggers.aim:AimLoggerCallback", VALID_NP_HPARAMS=_INTERNAL)
+    },
+    "tune.logger.comet": {"CometLoggerCallback": _COMET},
+    "tune.logger.mlflow": {"MLflowLoggerCallback": _MLFLOW},
+    "tune.logger.wandb": {"WandbLoggerCallback": _WANDB},
     "tune.progress_reporter": {
         "CLIReporter": _CLI_REPORTER,
         "JupyterNotebookReporter": _JUPYTER_REPORTER,
@@ -403,10 +417,20 @@ SURFACE: dict[str, dict[str, Row]] = {
         "RunConfig": absent("Import RunConfig from perdure.tune."),
         "ScalingConfig": absent(_DISTRIBUTED),
     },
-    "air.integrations.comet": {"CometLoggerCallback": planned(_TRACKER)},
-    "air.integrations.keras": {"ReportCheckpointCallback": planned(_CALLBACK)},
-    "air.integrations.mlflow": _names(lambda _: planned(_TRACKER), "MLflowLoggerCallback setup_mlflow"),
-    "air.integrations.wandb": _names(lambda _: planned(_TRACKER), "WandbLoggerCallback setup_wandb"),
+    "air.integrations": {},
+    "air.integrations.comet": {"CometLoggerCallback": _COMET},
+    "air.integrations.keras": _integration("keras", "ReportCheckpointCallback", _KERAS),
+    "air.integrations.mlflow": {
+        "MLflowLoggerCallback": _MLFLOW,
+        "setup_mlflow": same(
+            "perdure.loggers.mlflow:setup_mlflow",
+            "A retried or restored trial goes on with its run. Its experiment is by default called as perdure's.",
+        ),
+    },
+    "air.integrations.wandb": {
+        "WandbLoggerCallback": _WANDB,
+        "setup_wandb": same("perdure.loggers.wandb:setup_wandb", "A retried or restored trial goes on with its run."),
+    },
 }
 """By module (without the leading `ray.` or `perdure.`) and name."""
 
@@ -444,9 +468,21 @@ def lazy_names(module: str) -> tuple[Callable[[str], object], Callable[[], list[
 
 
 def resolve(row: Row) -> object:
-    """Return the object that an offered row names."""
+    """Return the object that an offered row names.
+
+    Raises:
+        ImportError: it builds on a library that is not installed; the message names the extra that brings it.
+    """
     module, _, name = row.home.partition(":")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if not row.extra:
+            raise
+        raise ImportError(
+            f"{module}.{name} needs {error.name}, which is not installed: pip install 'perdure[{row.extra}]'.",
+            name=error.name,
+        ) from error
 
 
 def _refusal(module: str, name: str, row: Row, caller: FrameType) -> ImportError | AttributeError:

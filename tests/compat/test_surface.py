@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+import importlib.util
 import inspect
 import json
 import pathlib
+import re
 
 import pytest
 
@@ -84,7 +86,12 @@ def test_every_name_of_rays_has_a_row_and_no_row_is_invented() -> None:
 
 @pytest.mark.parametrize(("module", "name", "row"), rows(Status.SAME, Status.IGNORED, Status.OURS))
 def test_an_offered_name_resolves(module: str, name: str, row: Row) -> None:
-    assert getattr(importlib.import_module(f"perdure.{module}"), name) is resolve(row)
+    home = importlib.import_module(f"perdure.{module}")
+    if row.extra and importlib.util.find_spec(row.extra) is None:
+        with pytest.raises(ImportError, match=re.escape(f"pip install 'perdure[{row.extra}]'")):
+            getattr(home, name)
+        return
+    assert getattr(home, name) is resolve(row)
 
 
 @pytest.mark.parametrize(("ray", "row"), CALLABLES)
@@ -149,8 +156,6 @@ def test_constants_have_rays_values(name: str, value: str) -> None:
 @pytest.mark.parametrize(("module", "name", "row"), rows(Status.PLANNED, Status.NOT_OFFERED))
 def test_a_name_that_is_not_offered_says_what_to_use(module: str, name: str, row: Row) -> None:
     assert row.note.endswith(".")
-    if module.startswith("air"):
-        return  # there is no perdure.air; the migration guide lists its names
     parent = importlib.import_module(f"perdure.{module}")
     with pytest.raises(AttributeError) as attribute:
         getattr(parent, name)
@@ -161,7 +166,7 @@ def test_a_name_that_is_not_offered_says_what_to_use(module: str, name: str, row
     assert not hasattr(parent, name)
 
 
-@pytest.mark.parametrize("module", [m for m in SURFACE if not m.startswith("air")])
+@pytest.mark.parametrize("module", SURFACE)
 def test_all_lists_what_is_offered(module: str) -> None:
     loaded = importlib.import_module(f"perdure.{module}")
     if module == "tune.result":
@@ -174,7 +179,7 @@ def test_all_lists_what_is_offered(module: str) -> None:
 def test_type_checkers_see_the_same_names_from_the_same_modules() -> None:
     """The imports under TYPE_CHECKING, which nothing executes, against the table."""
     for module, names in SURFACE.items():
-        if module.startswith("air") or module == "tune.result":
+        if module == "tune.result":
             continue
         path = pathlib.Path(importlib.import_module(f"perdure.{module}").__file__ or "")
         imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]

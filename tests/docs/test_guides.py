@@ -11,6 +11,8 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
+LIBRARY = re.compile(r"perdure\.(integrations|tune\.integration|tune\.logger)\.")
+"""What only the environment with all libraries can run."""
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -21,7 +23,8 @@ def snippets(page: pathlib.Path) -> list:
         if language == "python":
             printed = following[1] if following[0] == "text" else None
             line = page.read_text(encoding="utf-8")[:start].count("\n") + 1
-            found.append(pytest.param(text, printed, id=f"{page.stem}:{line}"))
+            marks = pytest.mark.library if LIBRARY.search(text) else ()
+            found.append(pytest.param(text, printed, id=f"{page.stem}:{line}", marks=marks))
     return found
 
 
