@@ -14,8 +14,6 @@ def one_thread(monkeypatch):
     """Several libraries, each with its own pool of threads, would crawl on a small machine."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
-    # Arrow's allocator has a thread, which would keep trials from being forked: each would import everything anew.
-    monkeypatch.setenv("JE_ARROW_MALLOC_CONF", "background_thread:false")
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     os.environ.pop("WANDB_API_KEY", None)

@@ -118,12 +118,12 @@ def test_mlflow(tmp_path):
 
 
 def points_of_wandb(path):
-    """What an offline run's file holds: its run records and its history rows."""
+    """What an offline run's file holds: its runs, its history and its configuration."""
     from wandb.proto import wandb_internal_pb2
 
     data = path.read_bytes()
     assert data[:4] == b":W&B"
-    runs, rows = [], []
+    runs, rows, config = [], [], {}
     position, record = 7, b""
     while position + 7 <= len(data):
         if 32768 - position % 32768 < 7:  # too little is left of the block for a header
@@ -140,7 +140,9 @@ def points_of_wandb(path):
             elif parsed.HasField("history"):
                 items = parsed.history.item
                 rows.append({"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in items})
-    return runs, rows
+            elif parsed.HasField("config"):
+                config |= {i.key: json.loads(i.value_json) for i in parsed.config.update}
+    return runs, rows, config
 
 
 def test_wandb_offline(tmp_path):
@@ -150,16 +152,16 @@ def test_wandb_offline(tmp_path):
 
     files = sorted(story.directory.glob("wandb/offline-run-*/*.wandb"), key=lambda file: file.stat().st_mtime_ns)
     sessions = [points_of_wandb(file) for file in files]
-    runs = [runs[0] for runs, _ in sessions]
+    runs = [runs[0] for runs, *_ in sessions]
     assert {(run.run_id, run.project, run.run_group) for run in runs} == {
         (readable_run_id("exp", story.trial), "p", "exp")
     }
-    config = {item.key: json.loads(item.value_json) for run in sessions[0][0] for item in run.config.update}
-    losses = [[(row["_step"], row["loss"]) for row in rows] for _, rows in sessions]
+    losses = [[(row["_step"], row["loss"]) for row in rows] for _, rows, _ in sessions]
     # Each session is a file of the same run, with a row per step: the second was told row 3 twice, with two values.
     assert losses == [[(1, 1.0), (2, 2.0), (3, 3.0)], [(3, 33.0)], [(4, 4.0)]]
-    assert all("nested/deep" not in row and "note" not in row for _, rows in sessions for row in rows)
-    assert config == {} or config["lr"] == 0.5
+    assert all("nested/deep" not in row and "note" not in row for _, rows, _ in sessions for row in rows)
+    config = sessions[0][2]
+    assert (config["lr"], config["net"], config["trial_id"]) == (0.5, {"width": 3}, story.trial)
     assert list(tmp_path.glob(f"exp/train_{story.failing}/wandb/offline-run-*/*.wandb"))
 
 

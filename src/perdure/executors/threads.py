@@ -20,14 +20,21 @@ VARIABLES = (
     "NUMEXPR_NUM_THREADS",
 )
 
+_ALONE = {
+    **dict.fromkeys(VARIABLES, "1"),
+    # Arrow's allocator has a thread that gives memory back; pandas imports Arrow where it is installed.
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
+"""What keeps libraries from starting threads when they are imported."""
+
 _NUMERIC = ("numpy", "scipy", "sklearn")
 
 
 @contextlib.contextmanager
 def one_thread_each() -> Iterator[None]:
     """Have libraries that are imported inside use one thread; the environment is as before afterwards."""
-    before = {name: os.environ.get(name) for name in VARIABLES}
-    os.environ.update(dict.fromkeys(VARIABLES, "1"))
+    before = {name: os.environ.get(name) for name in _ALONE}
+    os.environ.update(_ALONE)
     try:
         yield
     finally:
