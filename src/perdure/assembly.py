@@ -25,6 +25,7 @@ from perdure.definition import TRAINABLE, Definition, file_of, spec_of, store, s
 from perdure.errors import ConfigurationError, ExperimentExistsError, TrainableError, TrialFailedError
 from perdure.executors.base import Executor, Program
 from perdure.executors.devices import DeviceLedger
+from perdure.folding import Recovered, end_leftovers, recover
 from perdure.history import ExperimentHistory, read_experiment
 from perdure.interrupts import handled
 from perdure.journal.base import START
@@ -36,7 +37,7 @@ from perdure.loggers.follower import TRACKER_WATERMARK_FILE, WATERMARK_FILE, Log
 from perdure.loggers.policies import PolicyLog
 from perdure.loggers.replay import DEFAULT_LOGGERS
 from perdure.naming import Namer
-from perdure.recovery import Recovered, adopt, recover, requeue, same_host
+from perdure.recovery import adopt, requeue
 from perdure.reporting.base import RunInfo
 from perdure.retelling import Retelling
 from perdure.runner import Runner, Settings
@@ -205,9 +206,7 @@ class Session:
 
     def _clear_away(self, recovered: Recovered) -> None:
         """Make sure that no process of an earlier attempt is alive."""
-        from perdure.executors.leftovers import kill_leftovers
-
-        left = kill_leftovers(list(same_host(recovered.processes, hostname())), str(self.path))
+        left = end_leftovers(recovered, self.path)
         if left:
             pids = ", ".join(map(str, left))
             self.notes.append(f"Processes of an earlier session could not be killed: end them yourself (pids {pids}).")

@@ -11,12 +11,13 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from perdure.errors import CheckpointCorruptError, CheckpointError, CheckpointMissingError, ConfigurationError
 from perdure.storage.base import storage_error
 from perdure.storage.copying import copy_tree
-from perdure.storage.layout import METADATA, OWN_FILES
+from perdure.storage.layout import METADATA, OWN_FILES, checkpoint_number
 from perdure.storage.local import write_atomic
 from perdure.storage.uri import parse_storage_path
 
@@ -169,6 +170,42 @@ class Checkpoint(metaclass=_CheckpointType):
     def update_metadata(self, metadata: dict[str, Any]) -> None:
         """Add `metadata` to what is stored; a key that is there already gets the new value."""
         self.set_metadata({**self.get_metadata(), **metadata})
+
+    def pin(self) -> None:
+        """Keep this checkpoint, whatever `num_to_keep` or `perdure gc` say, until `unpin`; across restarts, too.
+
+        Works in a trial, in a callback, beside a running experiment and after it. When it returns, the experiment's
+        journal says so (in a callback: it does so together with what the callback was called for). Pinning what is
+        pinned changes nothing.
+
+        Raises:
+            CheckpointMissingError: there is no checkpoint at `path`.
+            CheckpointError: it is not a checkpoint of an experiment: a directory of your own, or a copy.
+            RequestRefusedError: it is being removed already.
+            DriverSilentError: the experiment's driver is alive and did not answer.
+            StorageError: the experiment cannot be read or written.
+        """
+        self._ask_to_pin(pinned=True)
+
+    def unpin(self) -> None:
+        """Leave this checkpoint to the retention policy again. Raises as `pin`."""
+        self._ask_to_pin(pinned=False)
+
+    def _ask_to_pin(self, *, pinned: bool) -> None:
+        from perdure.checkpoints.manifest import read_manifest
+        from perdure.control.asking import ask
+        from perdure.core.requests import Pin
+
+        self._check_exists()
+        experiment = Path(self.path).parent.parent
+        known = checkpoint_number(os.path.basename(self.path)) is not None
+        if not known or not any(experiment.glob("journal-*.jsonl")):
+            raise CheckpointError(
+                f"{self.path} is not a checkpoint that an experiment keeps, so it cannot be pinned. "
+                "In a trial, pin what get_checkpoint() returns after the report; afterwards, Result.checkpoint."
+            )
+        manifest = read_manifest(self.path)
+        ask(experiment, Pin(trial=manifest.trial, number=manifest.number, pinned=pinned))
 
     def _check_exists(self) -> None:
         if not os.path.isdir(self.path):

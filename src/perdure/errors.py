@@ -9,6 +9,7 @@
     │   ├── ResourceError                  (ValueError)         a trial asks for more than there is
     │   ├── ExperimentExistsError          (FileExistsError)    the name is taken by another run
     │   ├── ExperimentNotFoundError        (FileNotFoundError)  nothing to restore at that path
+    │   ├── RequestRefusedError            (RuntimeError)       what was asked of an experiment cannot be done now
     │   ├── OutsideTrialError              (RuntimeError)       report() and friends called outside a trial
     │   ├── PluginError                    (RuntimeError)       a searcher, scheduler, stopper or callback raised
     │   └── TrialFailedError               (RuntimeError)       user code raised, and fail_fast="raise"
@@ -21,6 +22,7 @@
     │   └── CheckpointError                (ValueError)
     │       ├── CheckpointCorruptError     bytes differ from what was committed
     │       └── CheckpointMissingError     (FileNotFoundError)
+    ├── DriverSilentError                  (TimeoutError)       a driver did not answer a request in time
     ├── ExecutorError                      (RuntimeError)       a worker process let us down
     │   ├── WorkerDiedError                names the signal or exit code
     │   └── WorkerTimeoutError
@@ -69,6 +71,10 @@ class ExperimentNotFoundError(UserError, FileNotFoundError):
     """There is no experiment at the path that was to be restored or read."""
 
 
+class RequestRefusedError(UserError, RuntimeError):
+    """What was asked of an experiment (to stop, pause, resume, pin, collect) cannot be done as it is now."""
+
+
 class OutsideTrialError(UserError, RuntimeError):
     """A function that only works inside a running trial was called elsewhere."""
 
@@ -115,6 +121,10 @@ class CheckpointCorruptError(CheckpointError):
 
 class CheckpointMissingError(CheckpointError, FileNotFoundError):
     """A checkpoint, or a file of it, is not there."""
+
+
+class DriverSilentError(PerdureError, TimeoutError):
+    """The driver is alive and has not taken a request up in time; the request stays and is taken up later."""
 
 
 class ExecutorError(PerdureError, RuntimeError):

@@ -252,6 +252,11 @@ class TrialHistory:
         return self._core.decision
 
     @property
+    def held(self) -> bool:
+        """Whether a person paused it (or will have, once it reports), and has not let it go on."""
+        return self._core.held
+
+    @property
     def failures(self) -> int:
         """How often an attempt failed or was lost."""
         return self._core.failures

@@ -160,7 +160,7 @@ class Judge:
         """Ask the scheduler which paused trials go on, now that there is room; `early`: before a new trial does."""
         ask = self.scheduler.promote if early else self.scheduler.wake
         actions = self._carried(ask(self))
-        return tuple(action for action in actions if not self.state.trials[action.trial].skipped)
+        return tuple(action for action in actions if not self.state.trials[action.trial].set_aside)
 
     def created(self, trial: Trial) -> None:
         """A trial was created."""
@@ -202,7 +202,7 @@ class Judge:
         self.view(trial).last_result = self._row(trial, report)
         if trial.decision is not None and report.iteration >= trial.decided_at:
             return self._event(trial, key, report, adopted, decision=trial.decision, save=trial.owes_save, judged=False)
-        return self._event(trial, key, report, adopted, judged=False)
+        return self._event(trial, key, report, adopted, save=report.iteration in trial.owed, judged=False)
 
     def _event(
         self,
@@ -419,15 +419,15 @@ class Judge:
         return self.trials
 
     def get_live_trials(self) -> set[TrialView]:
-        """The trials that are not finished, but for those that a restore was told to leave alone."""
+        """The trials that are not finished, but for those that a person set aside."""
         state = self.state
         live = (state.trials[trial] for trial in (*state.live, *state.ahead, *state.pending, *state.paused))
-        return {self.view(trial) for trial in live if not trial.skipped}
+        return {self.view(trial) for trial in live if not trial.set_aside}
 
     def get_paused_trials(self) -> Iterator[TrialView]:
-        """The paused trials, but for those that a restore was told to leave alone."""
+        """The paused trials, but for those that a person set aside."""
         trials = (self.state.trials[trial] for trial in list(self.state.paused))
-        return (self.view(trial) for trial in trials if not trial.skipped)
+        return (self.view(trial) for trial in trials if not trial.set_aside)
 
     def get_trial(self, trial_id: str) -> TrialView | None:
         """The trial of that id."""

@@ -9,10 +9,6 @@ them is swept away. Trials start after all that.
 
 from __future__ import annotations
 
-import dataclasses
-import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perdure.config import ResumeConfig, ResumeType
@@ -25,69 +21,14 @@ from perdure.core.events import (
     TrialActed,
     TrialRequeued,
 )
-from perdure.core.state import State, Status, Trial, let_go
-from perdure.core.transitions import SKIPPED, apply
-from perdure.errors import StorageError
-from perdure.journal.base import START, JournalReader, Position
-from perdure.snapshots import newest
+from perdure.core.state import Status, Trial, let_go
+from perdure.core.transitions import SKIPPED
 from perdure.storage.faults import fault_point
 from perdure.trainable.messages import AttemptKey, Report
 
 if TYPE_CHECKING:
     from perdure.checkpoints.manifest import Manifest
     from perdure.runner import Runner
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Recovered:
-    """What is left of earlier sessions."""
-
-    state: State
-    snapshot: Path | None
-    """The snapshot it was folded from."""
-    position: Position
-    """Of the snapshot: plugins that were saved with it are to be told what came after."""
-    unsettled: tuple[str, ...]
-    """Unfinished trials: their directories may hold what the journal knows nothing of."""
-    processes: tuple[tuple[str, int, float], ...]
-    """Host, pid and start time of those attempts' processes."""
-    notes: tuple[str, ...] = ()
-    """What was found damaged, and did without."""
-
-
-def recover(directory: Path | None, reader: JournalReader, end: Position, *, whole: bool) -> Recovered:
-    """Fold the journal up to `end`, from the newest snapshot if there is one.
-
-    `whole`: hold finished trials in full, because some of them may be run again.
-    """
-    notes: list[str] = []
-    found = None if whole or directory is None else newest(directory, end, notes.append)
-    snapshot, position, state = None, START, State(keep_finished=whole)
-    if found is not None:
-        try:
-            snapshot, position, state = found[0], found[1].position, found[1].state
-            _fold(state, reader, position)
-        except StorageError:  # a power cut took back what it was made of
-            snapshot, position, state = None, START, State(keep_finished=whole)
-    if snapshot is None:
-        _fold(state, reader, START)
-    live = [state.trials[trial].live for trial in state.live]
-    return Recovered(
-        state=state,
-        snapshot=snapshot,
-        position=position,
-        unsettled=(*state.live, *state.ahead, *state.pending, *state.paused),
-        processes=tuple((it.host, it.pid, it.process_start) for it in live if it is not None and it.pid),
-        notes=tuple(notes),
-    )
-
-
-def _fold(state: State, reader: JournalReader, after: Position) -> None:
-    for _, event in reader.read(after):
-        apply(state, event)
-        if state.agenda.finished:
-            for trial in [state.trials[trial] for trial in state.agenda.finished]:
-                let_go(state, trial)
 
 
 def adopt(runner: Runner, unsettled: tuple[str, ...]) -> None:
@@ -109,7 +50,7 @@ def adopt(runner: Runner, unsettled: tuple[str, ...]) -> None:
 
 def _adopt(runner: Runner, trial: Trial, manifest: Manifest) -> None:
     latest = manifest.attempt == trial.attempts and manifest.segment == trial.segment
-    if manifest.number < trial.next_checkpoint or not latest:
+    if manifest.number < trial.next_checkpoint or not latest or trial.status.finished:
         return
     if manifest.iteration > trial.iteration + 1:
         return  # a power cut took the rows before it: the trial reports them again, so that none is missing
@@ -145,6 +86,8 @@ def _report_of(manifest: Manifest, info: CheckpointInfo, at: float) -> Report:
 def requeue(runner: Runner, resume: ResumeConfig) -> None:
     """Run again the trials that a restore was told to run again, and set aside those it was told to leave alone."""
     for trial in list(runner.state.trials.values()):
+        if trial.held:
+            continue  # it waits for whoever paused it
         policy = _policy(resume, trial)
         if policy is ResumeType.RESTART or (policy is ResumeType.RESUME and (trial.status.finished or trial.skipped)):
             scratch = policy is ResumeType.RESTART
@@ -178,10 +121,3 @@ def _policy(resume: ResumeConfig, trial: Trial) -> ResumeType:
     if trial.status is Status.ERROR:
         return ResumeType(resume.errored)
     return ResumeType(resume.unfinished)
-
-
-def same_host(processes: tuple[tuple[str, int, float], ...], host: str) -> Iterator[tuple[int, float]]:
-    """Yield pid and start time of the processes that ran on this host."""
-    for where, pid, started in processes:
-        if where in (host, "") and pid != os.getpid():
-            yield pid, started

@@ -19,21 +19,30 @@ from typing import TYPE_CHECKING, Any
 
 from perdure import errors
 from perdure.checkpoint import Checkpoint
+from perdure.checkpoints.manifest import verify_checkpoint
 from perdure.config import check_mode
 from perdure.core.events import CheckpointInfo, Decision, ErrorInfo, Reported
 from perdure.core.state import Status
-from perdure.errors import ConfigurationError, ExperimentNotFoundError, NoBestTrialError, TrialFailedError
+from perdure.errors import (
+    CheckpointError,
+    ConfigurationError,
+    ExperimentNotFoundError,
+    NoBestTrialError,
+    StorageError,
+    TrialFailedError,
+)
 from perdure.frames import Table
 from perdure.frames import table as table_of
 from perdure.history import AttemptHistory, ExperimentHistory, LineageStep, TrialHistory, read_experiment
+from perdure.journal.claim import read_claim
 from perdure.journal.values import decode_config, from_data, has_objects
 from perdure.rows import AUTO_FILLED, RowOrigin, expand_row, flatten
 from perdure.scores import SCOPES, better, number_at, value_in
+from perdure.storage.layout import MANIFEST
+from perdure.storage.processes import boot_id
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MANIFEST = ".perdure.json"  # the last file a checkpoint gets: with it there, the checkpoint is whole
 
 ObjectLoader = Callable[[str], Mapping[str, object]]
 """Given a trial's directory name, loads the objects of its configuration (`params.pkl`)."""
@@ -53,6 +62,9 @@ class Result:
         self._trial = trial
         self._experiment_path = path
         self._load_objects = load_objects
+        self._compared: dict[int, str] = {}
+        """What is wrong with the checkpoints whose every byte was compared; "" is nothing."""
+        self._told: set[int] = set()
 
     @property
     def path(self) -> str:
@@ -121,14 +133,19 @@ class Result:
 
     @property
     def checkpoint(self) -> Checkpoint | None:
-        """The trial's newest whole checkpoint."""
-        infos = self._whole_checkpoints()
-        return self._handle(infos[-1]) if infos else None
+        """The trial's newest good checkpoint; a damaged one is passed over, with a warning.
+
+        Of each, the sizes of all files are compared with what was committed. One that was not known to have reached
+        the disk when the machine went down is compared byte by byte, once; `perdure verify` does so with all.
+        """
+        infos = reversed(self._trial.checkpoints.values())
+        return next((self._handle(info) for info in infos if self._is_good(info)), None)
 
     @functools.cached_property
     def best_checkpoints(self) -> list[tuple[Checkpoint, dict[str, Any]]]:
-        """The checkpoints that were kept, oldest first, each with the row it was saved with."""
-        return [(self._handle(info), self._metrics_of(info)) for info in self._whole_checkpoints()]
+        """The good checkpoints that were kept, oldest first, each with the row it was saved with; see `checkpoint`."""
+        infos = self._trial.checkpoints.values()
+        return [(self._handle(info), self._metrics_of(info)) for info in infos if self._is_good(info)]
 
     @functools.cached_property
     def metrics_dataframe(self) -> pd.DataFrame:
@@ -213,9 +230,29 @@ class Result:
     def _config_of(self, trial: TrialHistory, attempt: AttemptHistory) -> dict[str, Any]:
         return self.config if attempt.config == trial.config else self._decode(attempt.config)
 
-    def _whole_checkpoints(self) -> list[CheckpointInfo]:
-        infos = self._trial.checkpoints.values()
-        return [info for info in infos if os.path.exists(os.path.join(self.path, info.directory, MANIFEST))]
+    def _is_good(self, info: CheckpointInfo) -> bool:
+        """Whether a checkpoint is what was committed, as far as it has to be looked at to be sure."""
+        problem = self._problem(info)
+        if problem and info.number not in self._told and not self._may_be_retired(info):
+            self._told.add(info.number)
+            warnings.warn(
+                f"Checkpoint {info.number} of trial {self._trial.name} was passed over: {problem}", stacklevel=3
+            )
+        return not problem
+
+    def _may_be_retired(self, info: CheckpointInfo) -> bool:
+        """Whether a living driver may have removed a checkpoint since the journal was read."""
+        if os.path.exists(os.path.join(self.path, info.directory, MANIFEST)):
+            return False
+        claim = read_claim(self._experiment_path)
+        return claim is not None and claim.alive
+
+    def _problem(self, info: CheckpointInfo) -> str:
+        folder = os.path.join(self.path, info.directory)
+        certain = self._trial.is_durable(info.number) or (bool(info.boot_id) and info.boot_id == boot_id())
+        if not certain and info.number not in self._compared:
+            self._compared[info.number] = _what_is_wrong(folder, trusted=False, deep=True)
+        return self._compared.get(info.number) or _what_is_wrong(folder, trusted=True, deep=False)
 
     def _handle(self, info: CheckpointInfo) -> Checkpoint:
         return Checkpoint(os.path.join(self.path, info.directory))
@@ -242,6 +279,16 @@ def exception_of(info: ErrorInfo, name: str) -> Exception:
         assert isinstance(made, Exception)
         return made
     return TrialFailedError(f"Trial {name} failed:\n{text}")
+
+
+def _what_is_wrong(folder: str, *, trusted: bool, deep: bool) -> str:
+    try:
+        verify_checkpoint(folder, trusted=trusted, deep=deep)
+    except CheckpointError as error:
+        return str(error)
+    except StorageError:  # a storage that does not answer says nothing about the checkpoint
+        return ""
+    return ""
 
 
 def local_filesystem() -> Any:

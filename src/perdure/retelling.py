@@ -71,7 +71,7 @@ class Retelling:
                         self._tell(trial, row, event)
                     if event.decision is not Decision.STOP:
                         yield PastResult(trial=trial.id, result=row)
-                case TrialActed() if new and self._scheduler is not None:
+                case TrialActed(request="") if new and self._scheduler is not None:
                     self._scheduler.on_actions_retold(self, (event.action, *event.more))
                 case TrialRequeued(from_scratch=True) if new and self._stopper is not None:
                     self._stopper.forget(event.trial)
@@ -159,9 +159,9 @@ class Retelling:
         return {view for view in self.get_trials() if not view.is_finished()}
 
     def get_paused_trials(self) -> Iterator[TrialView]:
-        """Those that were paused then, but for those that a restore was told to leave alone."""
+        """Those that were paused then, but for those that a person set aside."""
         paused = (self._history.trials[trial] for trial in self._history.state.paused)
-        return (self._view(trial) for trial in paused if not self._history.state.trials[trial.id].skipped)
+        return (self._view(trial) for trial in paused if not self._history.state.trials[trial.id].set_aside)
 
     def get_trial(self, trial_id: str) -> TrialView | None:
         """The trial of that id."""

@@ -20,7 +20,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from perdure.checkpoints.manager import Deleted, Durable, Failed
-from perdure.core.commands import Command, Delete, Finish, Launch, MakeDurable, Retire, StopAttempt, Suggest, Wake
+from perdure.control.desk import Desk
+from perdure.control.door import Door
+from perdure.core.commands import (
+    Await,
+    Command,
+    Delete,
+    Finish,
+    Launch,
+    MakeDurable,
+    Retire,
+    StopAttempt,
+    Suggest,
+    Wake,
+)
 from perdure.core.events import (
     Action,
     AnyEvent,
@@ -37,6 +50,7 @@ from perdure.core.events import (
     ErrorInfo,
     Noticed,
     Outcome,
+    RequestRefused,
     SearchEnded,
     Source,
     StopRequested,
@@ -50,6 +64,7 @@ from perdure.judge import check_resources
 from perdure.recovery import adopt
 from perdure.storage.faults import fault_point
 from perdure.trainable.messages import (
+    Asked,
     Assignment,
     AttemptKey,
     Ended,
@@ -164,6 +179,10 @@ class Runner:
         self._searcher_waits = False
         self._idle_since: float | None = None
         self._declined: set[Command] = set()
+        self._awaited: tuple[str, ...] = ()
+        """The trials that were said to be all that is left, held back by people."""
+        door = Door(settings.path) if settings.directories else None
+        self.desk = Desk(self, door, saves=settings.saves, wall_clock=wall_clock)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -176,9 +195,13 @@ class Runner:
             Exception: whatever a user's callback, stopper, scheduler or searcher raised.
         """
         self._check_resources()
-        self.settle()
-        while self.over is None:
-            self.turn()
+        with self.desk.open(str(self.settings.path)):
+            self.settle()
+            while self.over is None:
+                self.turn()
+        if self.state.answered:
+            self.journal.sync()
+            self.desk.clear()
         self.emit(DriverStopped(at=self.wall_clock(), finished=self.over.finished, ran_s=self.ran_s,
                                 reason=self.state.stopping or ""))
         self.commit()
@@ -240,6 +263,26 @@ class Runner:
         """Seconds this session has run."""
         return self.clock() - self._started_at
 
+    # --- what the desk needs ----------------------------------------------------------------------------------------
+
+    @property
+    def emitted(self) -> int:
+        """Sequence number of the event emitted last."""
+        return self.journal.position.sequence + len(self._batch)
+
+    @property
+    def synced(self) -> int:
+        """Sequence number of the last record that is known to have reached the disk."""
+        return self.journal.synced
+
+    def after_commit(self, effect: Callable[[], None]) -> None:
+        """Do something once what was emitted so far is written."""
+        self._effects.append(effect)
+
+    def knock(self) -> None:
+        """Have the desk looked at soon."""
+        self.executor.wake()
+
     # --- what comes in ----------------------------------------------------------------------------------------------
 
     def receive(self, key: AttemptKey, message: object) -> None:
@@ -255,6 +298,10 @@ class Runner:
                 self.emit(CheckpointCommitted(at=self.wall_clock(), trial=trial.id, checkpoint=message.checkpoint))
                 self.judge.saved(trial, message.checkpoint)
                 self._answer(key, Verdict(), backed_up=True)
+            case Asked():
+                event = self.desk.answer(message.request)
+                refused = event.reason if isinstance(event, RequestRefused) else ""
+                self._answer(key, Verdict(refused=refused), backed_up=False)
             case Started():
                 self._started(trial, key, message)
             case Ended():
@@ -308,8 +355,8 @@ class Runner:
             self.emit(Noticed(at=self.wall_clock(), trial=trial.id, text=text))
         if outcome is Outcome.LOST or outcome is Outcome.FAILED:
             adopt(self, (trial.id,))  # it may have ended between committing a checkpoint and reporting it
-        if outcome is Outcome.LOST and key in self._overdue and self.state.stopping is not None:
-            outcome = Outcome.INTERRUPTED  # we killed it so that the session could end: that is not its failure
+        if outcome is Outcome.LOST and key in self._overdue and (self.state.stopping is not None or trial.held):
+            outcome = Outcome.INTERRUPTED  # we killed it so that it would end or pause: that is not its failure
         self.ledger.give_back(live.devices, _gpus(trial))
         self._overdue.discard(key)
         self._kill_at.pop(key, None)
@@ -327,6 +374,7 @@ class Runner:
             )
         )
         self._searcher_waits = False
+        self._awaited = ()
         self.judge.ended(trial, outcome)
         if error is not None and error.out_of_memory and not trial.status.finished:
             self._give_more_memory(trial)
@@ -383,6 +431,8 @@ class Runner:
                 self._effects += [self._make_durable(source) for source in command.items]
             case Delete():
                 self._doom(command.items)
+            case Await():
+                return self._await(command)
             case Finish():
                 return self._finish(command)
         return True
@@ -492,6 +542,20 @@ class Runner:
         if not actions:
             self._declined.add(command)
 
+    def _await(self, command: Await) -> bool:
+        """Say, once, that nothing is left but what people hold back."""
+        if command.trials != self._awaited:
+            self._awaited = command.trials
+            names = [self.state.trials[trial].name for trial in command.trials]
+            shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+            text = (
+                f"Nothing runs: all that is left is held back by people's requests ({shown}). Waiting for "
+                f"`perdure resume-trial {self.settings.path} TRIAL`; `perdure stop {self.settings.path}` ends this "
+                "session, and a restore goes on."
+            )
+            self.emit(Noticed(at=self.wall_clock(), text=text))
+        return False
+
     def _act(self, actions: Sequence[Action]) -> None:
         """Journal what was decided about several trials as one."""
         if actions:
@@ -523,7 +587,7 @@ class Runner:
         The journal is synced within a second. Deleting before that could leave a trial whose last synced record names
         a checkpoint that is gone.
         """
-        self._doomed.append((self.journal.position.sequence + len(self._batch), items))
+        self._doomed.append((self.emitted, items))
 
     def _delete_doomed(self) -> None:
         synced = self.journal.synced if self._doomed else 0
@@ -553,6 +617,7 @@ class Runner:
             request, self.interrupt = self.interrupt, None
             self.emit(request)
         now = self.clock()
+        self.desk.attend(now)
         if now < self._chores_at:
             return
         self._chores_at = now + self.settings.chores_s

@@ -55,6 +55,7 @@ def test_trials_in_json(perdure, finished):
         "path": str(finished / "train_ab12c_00000"),
         "status": "TERMINATED",
         "interrupted": False,
+        "held": False,
         "iteration": 3,
         "time_total_s": 1.5,
         "metrics": {"accuracy": 0.3, "loss": 1.5},

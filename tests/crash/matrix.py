@@ -73,6 +73,9 @@ def _driver() -> list[Way]:
     found += [Way(point, resumed=True) for point in (*once, *faults.ADOPT_POINTS)]
     found += [Way(point, (2,)) for point in ("claim.begin", "claim.written")]
     found += [Way(point, (1, 3), options={"objects": "yes"}) for point in faults.OBJECT_POINTS]
+    asked = {"request": "yes"}
+    found += [Way(point, options=asked) for point in faults.REQUEST_POINTS]
+    found += [Way(point, resumed=True, options=asked) for point in ("request.read", "request.removed")]
     found += [Way(point, (1, 9)) for point in faults.TURN_POINTS]
     found += [Way(point, (1, 9)) for point in ("journal.begin", "journal.written")]
     found += [Way("journal.flushed", (1, 9), options={"durability": "strict"})]

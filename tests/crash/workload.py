@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from perdure import tune
+from perdure.control.door import Door
+from perdure.core.requests import StopExperiment
 from perdure.tune import Checkpoint
 
 NAME = "workload"
@@ -143,6 +145,10 @@ def main(storage: str, api: str, *options: str) -> None:
             failure_config=tune.FailureConfig(max_failures=int(given.get("failures", 0))),
         ),
     )
+    if given.get("request") == "yes":
+        experiment = Path(storage, NAME)
+        experiment.mkdir(parents=True, exist_ok=True)
+        Door(experiment).post(StopExperiment(epoch=0))  # to no driver that ever was: it is read and refused
     tuner.fit()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -10,16 +12,20 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from perdure.core.commands import Delete, Finish, Launch, MakeDurable, Retire, Suggest
 from perdure.core.events import (
     Action,
+    AnyEvent,
+    CheckpointPinned,
     CheckpointsDeleted,
     CheckpointsDurable,
     CheckpointsRetired,
     Decision,
     DriverStarted,
     Outcome,
+    RequestsCleared,
     Source,
     TrialActed,
 )
 from perdure.core.planner import plan
+from perdure.core.requests import AnyRequest, Collect, PauseTrials, Pin, ResumeTrials, StopTrials, answer
 from perdure.core.state import State, Status, is_there, rearm
 from perdure.core.transitions import apply
 from tests.core.experiment import Experiment, without_agenda
@@ -42,6 +48,8 @@ class CoreMachine(RuleBasedStateMachine):
         self.experiment = Experiment(capacity={"CPU": 3.0})
         self.on_disk: dict[str, Source] = {}
         """Checkpoints whose bytes are there: the model beside the real thing."""
+        self.pinned: set[str] = set()
+        self.requests = 0
 
     @rule(spec=SPECS)
     @precondition(lambda self: not self.experiment.state.trials)
@@ -114,6 +122,31 @@ class CoreMachine(RuleBasedStateMachine):
         action = Action(trial=name, decision=decision, donor=donor, config={} if donor else None, resume=True)
         self.experiment.apply(TrialActed(at=0.0, action=action))
 
+    @rule(data=st.data(), kind=st.sampled_from([StopTrials, PauseTrials, ResumeTrials]), saves=st.booleans())
+    @precondition(lambda self: self.experiment.state.trials)
+    def a_person_asks(self, data: st.DataObject, kind: Any, saves: bool) -> None:
+        trials = self.experiment.state.trials
+        names = data.draw(st.lists(st.sampled_from(sorted(trials)), min_size=1, max_size=2, unique=True))
+        self._ask(kind(trials=tuple(names)), saves=saves)
+
+    @rule(data=st.data(), pinned=st.booleans())
+    @precondition(lambda self: self.on_disk)
+    def pin(self, data: st.DataObject, pinned: bool) -> None:
+        source = self.on_disk[self._pick(data, self.on_disk)]
+        done = self._ask(Pin(trial=source.trial, number=source.number, pinned=pinned))
+        if isinstance(done, CheckpointPinned):
+            (self.pinned.add if pinned else self.pinned.discard)(self._key(source))
+
+    @rule()
+    @precondition(lambda self: self.on_disk)
+    def collect_all(self) -> None:
+        self._ask(Collect(items=tuple(self.on_disk.values())))
+
+    @rule()
+    @precondition(lambda self: self.experiment.state.answered)
+    def clear_requests(self) -> None:
+        self.experiment.apply(RequestsCleared(at=0.0, requests=tuple(self.experiment.state.answered)))
+
     @rule(resumable=st.booleans())
     def stop(self, resumable: bool) -> None:
         self.experiment.stop(resumable=resumable)
@@ -132,6 +165,15 @@ class CoreMachine(RuleBasedStateMachine):
         for trial in self.experiment.state.trials.values():
             if not trial.status.finished and trial.latest is not None:
                 assert f"{trial.id}/{trial.latest.number}" in self.on_disk
+
+    @invariant()
+    def what_is_pinned_is_there(self) -> None:
+        assert self.pinned <= self.on_disk.keys()
+
+    @invariant()
+    def what_a_person_paused_does_not_start(self) -> None:
+        state = self.experiment.state
+        assert not state.held.keys() & {*state.ahead, *state.pending}
 
     @invariant()
     def what_a_clone_needs_is_there(self) -> None:
@@ -154,6 +196,12 @@ class CoreMachine(RuleBasedStateMachine):
             if isinstance(command, Delete):
                 assert all(self._key(item) not in state.in_use for item in command.items)
         assert all(trial.status is not Status.RUNNING for trial in state.trials.values())
+
+    def _ask(self, request: AnyRequest, *, saves: bool = True) -> AnyEvent:
+        self.requests += 1
+        event = answer(self.experiment.state, request, name=f"request{self.requests}", at=0.0, saves=saves)
+        self.experiment.apply(event)
+        return event
 
     def _start_of(self, name: str) -> Source | None:
         live = self.experiment.trial(name).live

@@ -8,8 +8,27 @@ import sys
 from collections.abc import Sequence
 
 import perdure
-from perdure.cli import best, completion, export, ls, note, repair, replay, show, simulate, tail, verify
-from perdure.errors import ExperimentNotFoundError, PerdureError, UserError
+from perdure.cli import (
+    best,
+    completion,
+    export,
+    gc,
+    ls,
+    note,
+    pause,
+    pin,
+    repair,
+    replay,
+    resume,
+    resume_trial,
+    show,
+    simulate,
+    stop,
+    tail,
+    unpin,
+    verify,
+)
+from perdure.errors import PerdureError, RequestRefusedError, UserError
 
 OK = 0
 PROBLEMS = 1
@@ -22,11 +41,13 @@ exit codes:
   0    all is well
   1    problems were found, or something could not be read or done
   2    the command line is wrong, or there is no such experiment or trial
+  3    resume: it was stopped before its end; resuming it again goes on
   130  interrupted with Ctrl-C
   141  whoever read the output stopped reading
 
 Every command takes --json; the shapes are in docs/reference/cli.md. No command but
-replay-loggers --logger loads any code of yours, and none unpickles anything.
+resume and replay-loggers --logger loads any code of yours, and none but resume
+unpickles anything.
 """
 
 _COMMANDS = (
@@ -41,6 +62,13 @@ _COMMANDS = (
     ("add-note", "add a note to an experiment or a trial", note),
     ("simulate", "run perdure's own machinery under simulated crashes", simulate),
     ("completion", "print a script that makes a shell complete this command", completion),
+    ("resume", "go on with an experiment, with the trainable that is stored in it", resume),
+    ("stop", "end trials, or the whole session in good order", stop),
+    ("pause", "have trials give their resources back, until they are told to resume", pause),
+    ("resume-trial", "let trials go on that were paused", resume_trial),
+    ("pin", "keep a checkpoint, whatever the policy says", pin),
+    ("unpin", "leave a pinned checkpoint to the policy again", unpin),
+    ("gc", "say which checkpoints nobody needs, and remove them", gc),
 )
 _ALIASES = {"ls": ["list-trials", "list-experiments", "lsx"]}
 """The names that Ray's `tune` command has for the same."""
@@ -59,7 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except PerdureError as error:
         print(f"perdure: {error}", file=sys.stderr)
-        return USAGE if isinstance(error, (ExperimentNotFoundError, UserError)) else PROBLEMS
+        wrongly_asked = isinstance(error, UserError) and not isinstance(error, RequestRefusedError)
+        return USAGE if wrongly_asked else PROBLEMS
     except OSError as error:
         print(f"perdure: {error}", file=sys.stderr)
         return PROBLEMS
@@ -70,7 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="perdure",
-        description="Look at hyperparameter-tuning experiments: running, finished, moved or damaged ones.",
+        description="Look after hyperparameter-tuning experiments: running, finished, moved or damaged ones.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

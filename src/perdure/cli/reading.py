@@ -212,6 +212,7 @@ def trial_json(experiment: Experiment, trial: TrialHistory) -> Data:
         "path": str(experiment.path / trial.directory),
         "status": trial.status.value,
         "interrupted": trial.status is Status.RUNNING and not experiment.alive,
+        "held": trial.held,
         "iteration": line.iteration,
         "time_total_s": line.time_s,
         "metrics": line.metrics,

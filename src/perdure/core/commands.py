@@ -56,6 +56,12 @@ class Delete(msgspec.Struct, frozen=True):
     items: tuple[Source, ...]
 
 
+class Await(msgspec.Struct, frozen=True):
+    """Nothing is left to do but what people hold back: wait for them to let these trials go on."""
+
+    trials: tuple[str, ...]
+
+
 class Finish(msgspec.Struct, frozen=True):
     """Nothing runs and nothing is left to start: the session is over."""
 
@@ -63,4 +69,4 @@ class Finish(msgspec.Struct, frozen=True):
     """Whether the experiment is, too: False where a stop left unfinished trials for a restore."""
 
 
-Command = Union[Suggest, Wake, Launch, StopAttempt, Retire, MakeDurable, Delete, Finish]
+Command = Union[Suggest, Wake, Launch, StopAttempt, Retire, MakeDurable, Delete, Await, Finish]

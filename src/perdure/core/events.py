@@ -90,6 +90,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the trial has from its next attempt on."""
     resume: bool = False
     """A paused trial may run again (decision CONTINUE)."""
+    hold: bool | None = None
+    """A person holds the trial (decision PAUSE): it stays paused, whatever else happens. False: lets it go on."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", gc=False):
@@ -176,6 +178,8 @@ class StopRequested(Event, frozen=True, kw_only=True, tag="stop_requested"):
 
     reason: str
     resumable: bool = False
+    request: str = ""
+    """Id of the control request it answers."""
 
 
 class SearchEnded(Event, frozen=True, kw_only=True, tag="search_ended"):
@@ -278,7 +282,7 @@ class TrialActed(Event, frozen=True, kw_only=True, tag="trial_acted"):
     more: tuple[Action, ...] = ()
     """What was decided along with it, as one."""
     request: str = ""
-    """Id of the control request it answers."""
+    """Id of the control request it answers; or `transitions.SKIPPED`."""
 
 
 class TrialRequeued(Event, frozen=True, kw_only=True, tag="trial_requeued"):
@@ -314,6 +318,8 @@ class CheckpointsRetired(Event, frozen=True, kw_only=True, tag="checkpoints_reti
     """These are no longer needed. Journaled before a byte is removed."""
 
     items: tuple[Source, ...]
+    request: str = ""
+    """Id of the control request it answers."""
 
 
 class CheckpointsDeleted(Event, frozen=True, kw_only=True, tag="checkpoints_deleted"):
@@ -327,6 +333,24 @@ class CheckpointPinned(Event, frozen=True, kw_only=True, tag="checkpoint_pinned"
 
     item: Source
     pinned: bool = True
+    request: str = ""
+    """Id of the control request it answers."""
+
+
+# --- requests of other processes ------------------------------------------------------------------------------------
+
+
+class RequestRefused(Event, frozen=True, kw_only=True, tag="request_refused"):
+    """A control request that cannot be met. One that can is answered by the very event that meets it."""
+
+    request: str
+    reason: str
+
+
+class RequestsCleared(Event, frozen=True, kw_only=True, tag="requests_cleared"):
+    """The files of these answered requests are gone for good, so nobody can read them again."""
+
+    requests: tuple[str, ...]
 
 
 AnyEvent = Union[
@@ -352,5 +376,7 @@ AnyEvent = Union[
     CheckpointsRetired,
     CheckpointsDeleted,
     CheckpointPinned,
+    RequestRefused,
+    RequestsCleared,
 ]
 """The closed set of events: what a journal may hold."""

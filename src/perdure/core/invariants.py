@@ -14,6 +14,8 @@ def violations(state: State) -> list[str]:
             found.append(f"A trial runs if and only if it has an attempt. {story(trial)}")
         if trial.judged < trial.iteration and trial.status is not Status.RUNNING and trial.donor is None:
             found.append(f"A row is in the view that nobody judged. {story(trial)}")
+        if trial.held and trial.status not in (Status.RUNNING, Status.PAUSED):
+            found.append(f"A trial goes on, or has ended, and is held all the same. {story(trial)}")
     return found
 
 
@@ -36,6 +38,9 @@ def _indexes(state: State) -> list[str]:
         for status, ids in members.items()
         if state.counts.get(status.value, 0) != len(ids)
     ]
+    held = {trial.id for trial in state.trials.values() if trial.held}
+    if held != set(state.held):
+        found.append(f"The index of held trials is off by {sorted(held ^ set(state.held))}.")
     if state.created != len(state.trials):
         found.append(f"{state.created} trials were created, and {len(state.trials)} are known.")
     return found

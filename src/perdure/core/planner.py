@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from perdure.core.commands import Command, Delete, Finish, Launch, MakeDurable, Retire, StopAttempt, Suggest, Wake
+from perdure.core.commands import (
+    Await,
+    Command,
+    Delete,
+    Finish,
+    Launch,
+    MakeDurable,
+    Retire,
+    StopAttempt,
+    Suggest,
+    Wake,
+)
 from perdure.core.events import Source
 from perdure.core.state import State, Trial, is_there, key, unneeded
 
@@ -23,7 +34,7 @@ def plan(state: State, *, may_suggest: bool = True, declined: Container[Command]
     if state.agenda.stop:
         commands += [StopAttempt(trial) for trial in state.agenda.stop if trial in state.live]
         state.agenda.stop.clear()
-    commands += _keep_house(state)
+    commands += keep_house(state)
     if state.stopping is not None:
         if not state.live and not commands:  # what is planned here may have to be followed up
             commands.append(Finish(finished=not state.unfinished))
@@ -39,7 +50,7 @@ def plan(state: State, *, may_suggest: bool = True, declined: Container[Command]
         if may_suggest and _any_room(state):
             commands.append(Suggest())
     elif not state.live and not commands:
-        commands.append(Finish(finished=not state.unfinished))
+        commands.append(Await(tuple(state.held)) if state.held else Finish(finished=not state.unfinished))
     return commands
 
 
@@ -49,7 +60,7 @@ def _wake(state: State, may_suggest: bool) -> Wake | None:
     Where the searcher has nothing for now but is not at its end, what runs may bring it on: only if nothing runs is
     waking the last resort.
     """
-    if state.ahead or not state.paused or not _any_room(state):
+    if state.ahead or all(trial in state.held for trial in state.paused) or not _any_room(state):
         return None
     if state.pending or (may_suggest and not state.search_ended):
         return Wake(early=True)
@@ -83,8 +94,8 @@ def segment_of(state: State, trial: Trial) -> int:
     return trial.segment + 1 if goes_back or is_there(state, trial.start) else trial.segment
 
 
-def _keep_house(state: State) -> list[Command]:
-    """What the life of checkpoints asks for: retire, make durable, delete."""
+def keep_house(state: State) -> list[Command]:
+    """Return what the life of checkpoints asks for, which is to retire, make durable and delete."""
     agenda = state.agenda
     commands: list[Command] = []
     if agenda.retention:

@@ -36,7 +36,7 @@ class LatestN(msgspec.Struct, frozen=True):
     n: int
 
     def keep(self, infos: Sequence[CheckpointInfo]) -> set[int]:
-        return {info.number for info in infos[-self.n :]}
+        return {info.number for info in infos[max(0, len(infos) - self.n) :]}
 
 
 class BestN(msgspec.Struct, frozen=True):
@@ -103,4 +103,22 @@ def to_retire(
 ) -> list[int]:
     """Return the numbers of `infos` (in the order they were saved) that nothing needs any more."""
     kept = policy.keep(infos) | protected(infos, durable, in_use)
+    return [info.number for info in infos if info.number not in kept]
+
+
+def collectable(
+    policy: Policy,
+    infos: Sequence[CheckpointInfo],
+    *,
+    durable: Collection[int],
+    in_use: Collection[int],
+    finished: bool,
+) -> list[int]:
+    """Return the numbers of `infos` that a person who wants no more than `policy` may remove.
+
+    Of a finished trial that may be all; but if any is kept, one that is known to be on the disk is among them.
+    """
+    kept = policy.keep(infos) | set(in_use)
+    if not finished or (kept and kept.isdisjoint(durable)):
+        kept |= protected(infos, durable, in_use)
     return [info.number for info in infos if info.number not in kept]

@@ -101,13 +101,23 @@ class Trial(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The decision came with a promise to save first (`checkpoint_at_end`, a pause)."""
     skipped: bool = False
     """Paused by a restore that was told to leave unfinished trials alone."""
+    held: bool = False
+    """A person paused it, and only a person lets it go on."""
     resume: bool = False
-    """A paused trial may go on as soon as it has paused."""
+    """A paused trial may go on as soon as it has paused, and nobody holds it."""
+    owed: tuple[int, ...] = ()
+    """Iterations of this segment at which it saves when it gets there again: a plugin had asked for a checkpoint of
+    that row which was not saved, or turned out to be damaged."""
 
     @property
     def latest(self) -> CheckpointInfo | None:
         """The newest whole checkpoint."""
         return next(reversed(self.checkpoints.values())) if self.checkpoints else None
+
+    @property
+    def set_aside(self) -> bool:
+        """Whether it is none of the scheduler's business for now."""
+        return self.skipped or self.held
 
     def is_durable(self, number: int) -> bool:
         """Whether the journal says that this checkpoint has reached the disk, digests and all."""
@@ -145,8 +155,12 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Ids of the trials that wait for their first attempt, the next one first."""
     live: dict[str, None] = {}
     paused: dict[str, None] = {}
+    held: dict[str, None] = {}
+    """Ids of the trials that a person paused."""
     counts: dict[str, int] = {}
     """Trials by status."""
+    answered: dict[str, None] = {}
+    """Ids of the control requests that were answered and may be read once more."""
     undurable: dict[str, Source] = {}
     deletable: dict[str, Source] = {}
     in_use: dict[str, int] = {}
@@ -200,6 +214,8 @@ def thin_out(state: State, trial: Trial) -> None:
     Not before the last of them is on the disk and those that the policy does not keep are retired.
     """
     latest = trial.latest
+    if trial.pinned:  # what was pinned is to be found when it no longer is
+        return
     if trial.config is None and latest is not None and not trial.undurable and not unneeded(state, trial):
         trial.checkpoints = {
             number: info

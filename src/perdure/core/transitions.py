@@ -6,7 +6,8 @@ A trial is always in one of five statuses, and `TRANSITIONS` is the whole list o
                 driver's death, resumed from a pause, cloned from a donor, requeued by a restore.
     RUNNING     has an attempt. The attempt is planned (journaled) before its process is started, so that an attempt
                 number is never used twice, whatever is killed in between.
-    PAUSED      gave its resources back and keeps its latest checkpoint. Only a scheduler or a person wakes it.
+    PAUSED      gave its resources back and keeps its latest checkpoint. Only a scheduler wakes it; or only a person, if
+                a person paused it (`held`), whatever it did at that moment and whatever befalls it meanwhile.
     TERMINATED  came to its end, by itself or because it was told to stop.
     ERROR       failed more often than it may, or has no usable checkpoint left.
 
@@ -15,6 +16,10 @@ comes true when the attempt has ended; what the trial still owes at that moment 
 with it. So if everything dies between the two, the restored trial either is at its end already, or goes on from its
 latest checkpoint and is told the recorded decision again at the iteration at which it was made. The decision itself is
 never made twice.
+
+A request of another process is answered by the one record that does what it asks, or refuses it. The record carries the
+request's id, and the id is remembered until the request's file is gone for good; so a request that is read twice,
+because a driver died between the two, is answered once.
 
 A driver that starts ends every attempt of its predecessors: they count as interrupted, which is nobody's failure.
 
@@ -54,6 +59,8 @@ from perdure.core.events import (
     Noticed,
     Outcome,
     Reported,
+    RequestRefused,
+    RequestsCleared,
     SearchEnded,
     Source,
     SpecChanged,
@@ -149,6 +156,7 @@ def _time_passed(state: State, event: TimePassed) -> None:
 
 
 def _stop_requested(state: State, event: StopRequested) -> None:
+    _answer(state, event.request)
     if state.stopping is not None and not (state.resumable and not event.resumable):
         return
     state.stopping = event.reason
@@ -165,6 +173,26 @@ def _search_ended(state: State, event: SearchEnded) -> None:
 
 def _noticed(state: State, event: Noticed) -> None:
     pass
+
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+
+def _answer(state: State, request: str) -> None:
+    """Note that a request was answered; "" is none."""
+    if request in state.answered:
+        raise InternalError(f"Request {request} was answered twice.")
+    if request:
+        state.answered[request] = None
+
+
+def _request_refused(state: State, event: RequestRefused) -> None:
+    _answer(state, event.request)
+
+
+def _requests_cleared(state: State, event: RequestsCleared) -> None:
+    for request in event.requests:
+        state.answered.pop(request, None)
 
 
 # --- a trial --------------------------------------------------------------------------------------------------------
@@ -197,6 +225,7 @@ def _attempt_planned(state: State, event: AttemptPlanned) -> None:
     if event.segment != trial.segment:
         trial.segment = event.segment
         trial.judged = 0
+        trial.owed = ()
     trial.judged = max(trial.judged, event.iteration)  # a clone's rows go on from its donor's
     trial.attempts = event.attempt
     trial.live = Attempt(attempt=event.attempt, start=event.start, devices=event.devices)
@@ -234,6 +263,7 @@ def _reported(state: State, event: Reported) -> None:
         trial.decision = event.decision
         trial.decided_at = event.iteration
         trial.owes_save = event.save and event.checkpoint is None
+    _note_owed(trial, event)
     for action in event.actions:
         _act(state, action)
     if event.adopted and trial.live is None:
@@ -253,10 +283,20 @@ def _attempt_ended(state: State, event: AttemptEnded) -> None:
     _come_to_rest(state, trial, event.outcome)
 
 
+def _note_owed(trial: Trial, row: Reported) -> None:
+    """Keep in mind that a checkpoint of a row was asked for, until it is there; of one that went by it never will."""
+    if trial.owed:
+        trial.owed = tuple(iteration for iteration in trial.owed if iteration > row.iteration)
+    if row.save and row.decision is Decision.CONTINUE and row.checkpoint is None:
+        trial.owed = (row.iteration, *trial.owed)
+
+
 def _trial_acted(state: State, event: TrialActed) -> None:
+    if event.request != SKIPPED:
+        _answer(state, event.request)
     for action in (event.action, *event.more):
         _act(state, action)
-    state.trials[event.action.trial].skipped = event.request == SKIPPED
+        state.trials[action.trial].skipped = event.request == SKIPPED
 
 
 def _trial_requeued(state: State, event: TrialRequeued) -> None:
@@ -266,8 +306,10 @@ def _trial_requeued(state: State, event: TrialRequeued) -> None:
     trial.skipped = False
     trial.decision = None
     trial.owes_save = False
+    _let_loose(state, trial)
     if event.from_scratch:
         trial.from_scratch = True
+        trial.owed = ()
         trial.segment += 1
         trial.judged = 0
         trial.iteration = 0
@@ -316,6 +358,7 @@ def _arrived(state: State, trial: Trial, source: Source) -> None:
 
 
 def _checkpoints_retired(state: State, event: CheckpointsRetired) -> None:
+    _answer(state, event.request)
     for source in event.items:
         trial = state.trials[source.trial]
         trial.checkpoints.pop(source.number, None)
@@ -333,10 +376,13 @@ def _checkpoints_deleted(state: State, event: CheckpointsDeleted) -> None:
 
 
 def _checkpoint_pinned(state: State, event: CheckpointPinned) -> None:
+    _answer(state, event.request)
     trial = state.trials[event.item.trial]
     others = tuple(number for number in trial.pinned if number != event.item.number)
     trial.pinned = (*others, event.item.number) if event.pinned else others
     state.agenda.retention[trial.id] = None
+    if trial.status.finished:
+        thin_out(state, trial)
 
 
 # --- the moves they share -------------------------------------------------------------------------------------------
@@ -359,6 +405,7 @@ def _move(state: State, trial: Trial, status: Status) -> None:
         case Status.PAUSED:
             state.paused[trial.id] = None
         case Status.TERMINATED | Status.ERROR:
+            _let_loose(state, trial)
             _let_go_of_donor(state, trial)
             state.agenda.retention[trial.id] = None
             state.agenda.finished[trial.id] = None
@@ -385,12 +432,14 @@ def _come_to_rest(state: State, trial: Trial, outcome: Outcome) -> None:
 
 
 def _rest(state: State, trial: Trial, status: Status) -> None:
+    if status is Status.PENDING and trial.held:
+        status = Status.PAUSED
     if status is not Status.PENDING:
         trial.decision = None
         trial.owes_save = False
     elif not trial.owes_save:
         trial.decision = None
-    trial.resume = False
+    trial.resume = trial.resume and trial.held
     if not status.finished and state.stopping is not None and not state.resumable:
         status = Status.TERMINATED
     if status is not trial.status:
@@ -415,7 +464,9 @@ def _reject(state: State, trial: Trial, source: Source, error: ErrorInfo | None)
     trial.rejected += 1
     owner = state.trials.get(source.trial)  # a history lets go of finished donors
     if owner is not None:
-        owner.checkpoints.pop(source.number, None)
+        damaged = owner.checkpoints.pop(source.number, None)
+        if damaged is not None and damaged.segment == owner.segment:
+            owner.owed = (damaged.iteration, *owner.owed)  # the newest is the first to be rejected
         _drop_undurable(state, owner, source.number)
         _ask_for_oldest(state, owner)
     state.in_use.pop(key(source), None)
@@ -438,10 +489,18 @@ def _act(state: State, action: Action) -> None:
         _clone(state, trial, action)
     elif action.config is not None:
         trial.config = action.config
+    if action.hold:
+        _hold_back(state, trial)
+    elif action.hold is not None or action.decision is Decision.STOP:
+        _let_loose(state, trial)
     if action.resources is not None and trial.live is not None:
         trial.next_resources = action.resources
     elif action.resources is not None:
         trial.resources = action.resources
+    _decide(state, trial, action)
+
+
+def _decide(state: State, trial: Trial, action: Action) -> None:
     if trial.live is not None:
         if action.decision is not Decision.CONTINUE:
             trial.decision = action.decision
@@ -455,10 +514,27 @@ def _act(state: State, action: Action) -> None:
             _move(state, trial, Status.PAUSED)
         elif trial.decision is Decision.PAUSE:  # of the very row that is adopted: it pauses when that is done
             trial.resume = True
-    elif trial.status is Status.PAUSED and action.resume:
+    elif trial.status is Status.PAUSED and trial.held:
+        trial.resume = trial.resume or action.resume
+    elif trial.status is Status.PAUSED and (action.resume or trial.resume):
+        trial.resume = False
         _move(state, trial, Status.PENDING)
     elif trial.decision is Decision.PAUSE:  # a driver died before it had paused, so it will be told to once more
         trial.resume = trial.resume or action.resume
+
+
+def _hold_back(state: State, trial: Trial) -> None:
+    """A person holds the trial; it goes on when they let it loose if nothing else keeps it from running now."""
+    would_run = trial.status is Status.PENDING or (trial.status is Status.RUNNING and trial.decision is None)
+    trial.resume = trial.resume or trial.skipped or would_run
+    trial.held = True
+    state.held[trial.id] = None
+
+
+def _let_loose(state: State, trial: Trial) -> None:
+    """No person holds the trial any longer."""
+    trial.held = False
+    state.held.pop(trial.id, None)
 
 
 def _clone(state: State, trial: Trial, action: Action) -> None:
@@ -475,6 +551,8 @@ def _clone(state: State, trial: Trial, action: Action) -> None:
 def _commit(state: State, trial: Trial, info: CheckpointInfo) -> None:
     trial.checkpoints[info.number] = info
     trial.from_scratch = False
+    if info.iteration in trial.owed:
+        trial.owed = tuple(iteration for iteration in trial.owed if iteration != info.iteration)
     trial.next_checkpoint = max(trial.next_checkpoint, info.number + 1)
     trial.undurable = (*trial.undurable, info.number)
     source = Source(trial=trial.id, number=info.number)
@@ -544,7 +622,7 @@ def story(trial: Trial) -> str:
     return (
         f"Trial {trial.id} is {trial.status.value} in segment {trial.segment}, attempts {trial.attempts}, "
         f"failures {trial.failures}, iteration {trial.iteration} (judged {trial.judged}), "
-        f"checkpoints {list(trial.checkpoints)}, decision {trial.decision}, live {trial.live}."
+        f"checkpoints {list(trial.checkpoints)}, decision {trial.decision}, held {trial.held}, live {trial.live}."
     )
 
 
@@ -579,5 +657,7 @@ HANDLERS: dict[type[Event], Callable[[State, Event], None]] = dict(
         _handler(CheckpointsRetired, _checkpoints_retired),
         _handler(CheckpointsDeleted, _checkpoints_deleted),
         _handler(CheckpointPinned, _checkpoint_pinned),
+        _handler(RequestRefused, _request_refused),
+        _handler(RequestsCleared, _requests_cleared),
     )
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol, Union
 
 from perdure.trainable.messages import (
+    Asked,
     Assignment,
     AttemptKey,
     Ended,
@@ -26,7 +27,7 @@ from perdure.trainable.messages import (
 Resources = dict[str, float]
 """Amounts by name: "CPU", "GPU", "memory" (bytes) and whatever else a user names."""
 
-ExecutorEvent = tuple[AttemptKey, Union[Started, Report, Saved, Ended, Notice, Lost]]
+ExecutorEvent = tuple[AttemptKey, Union[Started, Report, Saved, Asked, Ended, Notice, Lost]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ class Executor(Protocol):
         ...
 
     def reply(self, key: AttemptKey, verdict: Verdict) -> None:
-        """Answer the attempt's outstanding `Report` or `Saved`. A no-op for an attempt that is over."""
+        """Answer the attempt's outstanding `Report`, `Saved` or `Asked`. A no-op for an attempt that is over."""
         ...
 
     def stop(self, key: AttemptKey, *, grace_s: float) -> None:

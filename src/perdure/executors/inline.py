@@ -20,7 +20,7 @@ from perdure.errors import InternalError
 from perdure.executors import machine
 from perdure.executors.base import ExecutorEvent, Program, Resources
 from perdure.trainable.channel import DriverGone, flush_output
-from perdure.trainable.messages import Assignment, AttemptKey, Ended, FromWorker, Lost, Report, Saved, Verdict
+from perdure.trainable.messages import Asked, Assignment, AttemptKey, Ended, FromWorker, Lost, Report, Saved, Verdict
 
 if TYPE_CHECKING:
     from perdure.trainable.stepping import KeptInstance
@@ -178,7 +178,7 @@ class _InlineChannel:
         else:
             self._say(self.key, message)
 
-    def ask(self, message: Report | Saved) -> Verdict:
+    def ask(self, message: Report | Saved | Asked) -> Verdict:
         """Leave a message, and turn the loop until it is answered."""
         self.verdict = None
         self._say(self.key, message)

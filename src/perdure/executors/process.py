@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 from perdure.core.events import Outcome
 from perdure.executors.control import Settings
 from perdure.executors.threads import ThreadCounts
+from perdure.storage.leftovers import ATTEMPT_VARIABLE, attempt_token
 from perdure.trainable.channel import DriverGone, SocketChannel, flush_output
 from perdure.trainable.failure import describe
 from perdure.trainable.messages import Assignment, Ended, Exit
@@ -28,20 +29,12 @@ from perdure.trainable.messages import Assignment, Ended, Exit
 if TYPE_CHECKING:
     from perdure.trainable.stepping import KeptInstance
 
-ATTEMPT_VARIABLE = "PERDURE_ATTEMPT"
-"""Environment variable of a worker, and so of all that it starts: which attempt of which experiment it is."""
-
 REUSABLE = frozenset({Outcome.FINISHED, Outcome.STOPPED, Outcome.PAUSED, Outcome.INTERRUPTED})
 """Outcomes after which a process is as good as new. User code that raised may have left anything behind."""
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1
 _prctl: Callable[..., int] | None = getattr(ctypes.CDLL(None), "prctl", None)  # looked up before any fork
-
-
-def attempt_token(experiment_path: str) -> str:
-    """Return what every process of an experiment's attempts carries at the start of `ATTEMPT_VARIABLE`."""
-    return f"{experiment_path}::"
 
 
 def die_with(parent: int, number: int = signal.SIGKILL) -> None:

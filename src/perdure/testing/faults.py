@@ -75,6 +75,9 @@ ADOPT_POINTS = ("adopt.found", "adopt.known", "adopt.swept")
 OBJECT_POINTS = ("objects.begin", "objects.done")
 """Passed by a driver that makes a trial whose configuration holds what is not data."""
 
+REQUEST_POINTS = ("request.begin", "request.posted", "request.read", "request.removed")
+"""Passed by whoever makes a request, the first two, and by a driver that answers one."""
+
 TURN_POINTS = ("turn.received", "turn.report", "turn.decided", "turn.committed", "turn.effect", "turn.done")
 """Passed at each turn of the loop; the second at each row, the next two if there is something to journal."""
 
@@ -109,6 +112,7 @@ ON_DRIVERS = (
     *SESSION_POINTS,
     *ADOPT_POINTS,
     *OBJECT_POINTS,
+    *REQUEST_POINTS,
     *TURN_POINTS,
     *START_POINTS,
     *JOURNAL_POINTS,

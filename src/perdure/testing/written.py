@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from perdure.checkpoints.manifest import VERSION, Manifest, encode_manifest
 from perdure.core.events import (
     Action,
     AnyEvent,
     AttemptEnded,
     AttemptPlanned,
     AttemptStarted,
-    CheckpointInfo,
     Decision,
     DriverStarted,
     ErrorInfo,
@@ -26,6 +26,7 @@ from perdure.core.events import (
 )
 from perdure.journal.file import FileJournal
 from perdure.journal.values import encode_config, to_data
+from perdure.storage.layout import MANIFEST
 
 START_TIME = 1_767_225_600.0
 
@@ -131,15 +132,22 @@ class WrittenExperiment:
         self.now += 1
         attempt, segment = self._attempts[trial], self._segments[trial]
         info = None
-        if checkpoint is not None:
-            name = f"checkpoint_{checkpoint:06d}"
-            info = CheckpointInfo(
-                number=checkpoint, directory=name, attempt=attempt, segment=segment, iteration=iteration
-            )
-            (self.directory(trial) / name).mkdir()
-            (self.directory(trial) / name / ".perdure.json").write_text("{}")
         data = to_data(dict(metrics))
         assert isinstance(data, dict)
+        if checkpoint is not None:
+            manifest = Manifest(
+                version=VERSION,
+                trial=trial,
+                attempt=attempt,
+                segment=segment,
+                number=checkpoint,
+                iteration=iteration,
+                row=data,
+                files={},
+            )
+            info = manifest.info()
+            (self.directory(trial) / info.directory).mkdir()
+            (self.directory(trial) / info.directory / MANIFEST).write_bytes(encode_manifest(manifest))
         self.write(
             Reported(
                 at=self.now,

@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from perdure.trainable.messages import Ended, FromWorker, Message, Report, Saved, Stop, ToWorker, Verdict
+from perdure.trainable.messages import Asked, Ended, FromWorker, Message, Report, Saved, Stop, ToWorker, Verdict
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class Channel(Protocol):
         """
         ...
 
-    def ask(self, message: Report | Saved) -> Verdict:
+    def ask(self, message: Report | Saved | Asked) -> Verdict:
         """Say something and wait for the verdict.
 
         Raises:
@@ -156,7 +156,7 @@ class SocketChannel:
         except (BrokenPipeError, ConnectionResetError):
             raise DriverGone from None
 
-    def ask(self, message: Report | Saved) -> Verdict:
+    def ask(self, message: Report | Saved | Asked) -> Verdict:
         """Say something and wait for the verdict; a `Stop` that arrives before it is remembered."""
         self.send(message)
         while True:

@@ -1,8 +1,8 @@
 """What a driver and a worker say to each other about one attempt.
 
 A message is a msgpack map behind a four-byte little-endian length, on a stream socket. The worker sends
-`Started`, then any number of `Report` and `Saved`, each of which it waits to have answered by a `Verdict`, and
-last `Ended`. A worker that dies says nothing: the executor says `Lost` for it.
+`Started`, then any number of `Report`, `Saved` and `Asked`, each of which it waits to have answered by a `Verdict`,
+and last `Ended`. A worker that dies says nothing: the executor says `Lost` for it.
 
 Checkpoint bytes are not in here: the worker writes them to the storage, commits, and sends what it committed.
 """
@@ -14,6 +14,7 @@ from typing import NamedTuple, Union
 import msgspec
 
 from perdure.core.events import CheckpointInfo, Data, Decision, ErrorInfo, Outcome
+from perdure.core.requests import AnyRequest
 
 
 class AttemptKey(NamedTuple):
@@ -82,13 +83,15 @@ class Assignment(Message, frozen=True, kw_only=True, tag="assignment"):
 
 
 class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
-    """The answer to a `Report` or a `Saved`: it is journaled, and this is what to do next."""
+    """The answer to a `Report`, a `Saved` or an `Asked`: it is journaled, and this is what to do next."""
 
     decision: Decision = Decision.CONTINUE
     save: bool = False
     """Save a checkpoint of the row just reported (class trainables), unless one was."""
     replaced: bool = False
     """The trial goes on as a clone of another: what it has become is not to be saved."""
+    refused: str = ""
+    """In answer to an `Asked`: why it was refused."""
 
 
 class Stop(Message, frozen=True, kw_only=True, tag="stop"):
@@ -136,6 +139,12 @@ class Saved(Message, frozen=True, kw_only=True, tag="saved"):
     checkpoint: CheckpointInfo
 
 
+class Asked(Message, frozen=True, kw_only=True, tag="asked"):
+    """The user's code asks something of its experiment. Waits for a `Verdict`."""
+
+    request: AnyRequest
+
+
 class Ended(Message, frozen=True, kw_only=True, tag="ended"):
     """The attempt is over; the process leaves, or waits for another assignment."""
 
@@ -157,4 +166,4 @@ class Lost(Message, frozen=True, kw_only=True, tag="lost"):
     error: ErrorInfo
 
 
-FromWorker = Union[Started, Report, Saved, Ended, Notice, Lost]
+FromWorker = Union[Started, Report, Saved, Asked, Ended, Notice, Lost]

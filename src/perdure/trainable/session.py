@@ -18,12 +18,20 @@ from typing import Protocol, cast
 import msgspec
 
 from perdure.checkpoint import Checkpoint
+from perdure.control import route
 from perdure.core.events import CheckpointInfo, Data, Decision, Outcome
-from perdure.errors import CheckpointMissingError, MetricError, OutsideTrialError, TrainableError
+from perdure.core.requests import AnyRequest
+from perdure.errors import (
+    CheckpointMissingError,
+    MetricError,
+    OutsideTrialError,
+    RequestRefusedError,
+    TrainableError,
+)
 from perdure.journal.values import to_data
 from perdure.storage.faults import fault_point
 from perdure.trainable.channel import Channel
-from perdure.trainable.messages import Assignment, Notice, Report, Saved, Verdict
+from perdure.trainable.messages import Asked, Assignment, Notice, Report, Saved, Verdict
 
 MEASURED = frozenset({"time_this_iter_s", "time_total_s", "time_since_restore", "timestamp"})
 """Columns that perdure fills in by itself: a reported value of that name does not count."""
@@ -84,6 +92,8 @@ class Session:
         """Iteration of the newest checkpoint that this attempt saved."""
         self.ended: Outcome | None = None
         """How the attempt was told to end, or said it would; None while it goes on."""
+        self.outer: route.Taker | None = None
+        """Who takes requests of this process outside of the trial: the driver, where the trial runs inline."""
         self._channel = channel
         self._make_saver = make_saver
         self._saver: Committer | None = None
@@ -126,6 +136,29 @@ class Session:
     def unstage(self, path: str) -> None:
         """Remove a directory that `staging` handed out; one that was committed is no longer there."""
         self._committer().discard(path)
+
+    def request(self, request: AnyRequest) -> None:
+        """Ask something of the experiment; when it returns, that is journaled.
+
+        Raises:
+            RequestRefusedError: it cannot be met.
+        """
+        with self._lock:
+            if self._reporting:
+                self._ask_the_loop(request)
+                return
+            verdict = self._channel.ask(Asked(request=request))
+        if verdict.refused:
+            raise RequestRefusedError(f"Nothing was changed: {verdict.refused}")
+
+    def _ask_the_loop(self, request: AnyRequest) -> None:
+        """Within a report of a trial that runs inline it is the loop that asks: a callback."""
+        if self.outer is None:
+            raise OutsideTrialError(
+                "An experiment was asked for something while a report() of the same thread waits for its answer (from "
+                "a signal handler or a destructor?). Nothing was asked; set a flag there and ask later."
+            )
+        self.outer(request)
 
     @property
     def stop_requested(self) -> bool:
@@ -306,7 +339,8 @@ def activated(session: Session) -> Iterator[Session]:
     before = _current
     _current = session
     try:
-        yield session
+        with route.through(session.assignment.experiment_path, session.request) as session.outer:
+            yield session
     finally:
         _current = before
 

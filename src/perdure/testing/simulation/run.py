@@ -15,12 +15,13 @@ from perdure.core.state import State
 from perdure.errors import JournalCorruptError
 from perdure.executors.devices import DeviceLedger
 from perdure.executors.simulated import Die, Fail, Hang, ScriptStep, Step
+from perdure.folding import recover
 from perdure.history import ExperimentHistory
 from perdure.journal.base import START, Position
 from perdure.journal.file import FileJournal, FileJournalReader, repair_journal
 from perdure.judge import Judge
 from perdure.naming import Namer
-from perdure.recovery import adopt, recover, requeue
+from perdure.recovery import adopt, requeue
 from perdure.retelling import Retelling
 from perdure.runner import Runner, Settings
 from perdure.schedulers.base import TrialScheduler, configure

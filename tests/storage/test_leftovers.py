@@ -6,8 +6,7 @@ import time
 
 import psutil
 
-from perdure.executors.leftovers import kill_leftovers
-from perdure.executors.process import ATTEMPT_VARIABLE, attempt_token
+from perdure.storage.leftovers import ATTEMPT_VARIABLE, attempt_token, kill_leftovers
 from perdure.storage.processes import is_alive, process_start
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]

@@ -13,10 +13,17 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from perdure.executors.process import ATTEMPT_VARIABLE
 from perdure.storage.processes import is_alive
 
+ATTEMPT_VARIABLE = "PERDURE_ATTEMPT"
+"""Environment variable of a worker, and so of all that it starts: which attempt of which experiment it is."""
+
 _PAUSE_S = 0.005
+
+
+def attempt_token(experiment_path: str) -> str:
+    """Return what every process of an experiment's attempts carries at the start of `ATTEMPT_VARIABLE`."""
+    return f"{experiment_path}::"
 
 
 def kill_leftovers(attempts: Sequence[tuple[int, float]], token: str, *, timeout_s: float = 10.0) -> list[int]:
@@ -24,8 +31,7 @@ def kill_leftovers(attempts: Sequence[tuple[int, float]], token: str, *, timeout
 
     Args:
         attempts: Process id and the kernel's start time of each, as their `AttemptStarted` records say.
-        token: What the experiment's processes carry in their environment, see `process.attempt_token`; "" looks for
-            none.
+        token: What the experiment's processes carry in their environment, see `attempt_token`; "" looks for none.
         timeout_s: How long to wait for killed processes to be gone.
 
     Returns:

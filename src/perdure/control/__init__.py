@@ -1,0 +1,1 @@
+"""The one door for other processes: requests as files, read and answered by whoever drives the experiment."""

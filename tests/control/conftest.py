@@ -1,0 +1,126 @@
+"""An experiment that runs in another process, and commands that ask it for something."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from perdure.cli.main import main
+from perdure.core.state import Status
+from perdure.history import ExperimentHistory, read_experiment
+from tests.control.workload import NAME
+from tests.crash.harness import ROOT, wait_until
+
+
+class Ran(NamedTuple):
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Command = Callable[..., Ran]
+
+
+class Elsewhere:
+    """The experiment, as seen from outside of its driver."""
+
+    def __init__(self, storage: Path) -> None:
+        self.storage = storage
+        self.path = storage / NAME
+        self.drivers: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a driver, and wait until every trial has reported a few times."""
+        before = self.rows() if self.path.exists() else 0
+        driver = self.spawn(*options, **environment)
+        wait_until(lambda: driver.poll() is not None or self.rows() > before + 6, timeout_s=60)
+        return driver
+
+    def spawn(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
+        self.storage.mkdir(exist_ok=True)
+        with (self.storage / "output.txt").open("ab") as output:
+            driver = subprocess.Popen(
+                [sys.executable, "-m", "tests.control.workload", str(self.storage), *options],
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **environment},
+            )
+        self.drivers.append(driver)
+        return driver
+
+    def end(self, driver: subprocess.Popen[bytes]) -> None:
+        """Have the trials come to their end, and wait for the driver's."""
+        (self.storage / "end").touch()
+        assert driver.wait(timeout=60) == 0, (self.storage / "output.txt").read_text()
+
+    def history(self) -> ExperimentHistory:
+        return read_experiment(self.path)
+
+    def rows(self) -> int:
+        try:
+            return sum(trial.row_count for trial in self.history().trials.values())
+        except FileNotFoundError:
+            return 0
+
+    def status(self, number: int) -> Status:
+        return list(self.history().trials.values())[number].status
+
+    def wait_for(self, number: int, status: Status) -> None:
+        wait_until(lambda: self.status(number) is status, timeout_s=60)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Elsewhere]:
+    """An experiment in a process of its own, which is made sure to be gone."""
+    made = Elsewhere(tmp_path / "results")
+    yield made
+    for driver in made.drivers:
+        if driver.poll() is None:
+            driver.kill()
+            driver.wait()
+
+
+@pytest.fixture(scope="session")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage with two trials that were running when their driver was killed."""
+    made = Elsewhere(tmp_path_factory.mktemp("killed") / "results")
+    driver = made.start("keep=0")
+    driver.kill()
+    driver.wait()
+    return made.storage
+
+
+@pytest.fixture
+def orphaned(killed: Path, elsewhere: Elsewhere) -> Elsewhere:
+    """A copy of it."""
+    shutil.copytree(killed, elsewhere.storage)
+    return elsewhere
+
+
+@pytest.fixture
+def perdure(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run a command in this process."""
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def run(*argv: object) -> Ran:
+        capfd.readouterr()
+        code = main([str(argument) for argument in argv])
+        out, err = capfd.readouterr()
+        return Ran(code, out, err)
+
+    return run
