@@ -53,8 +53,9 @@ def test_no_clone_misses_its_donor_and_the_disk_holds_no_more_than_is_kept(first
 
     A trial's checkpoints on the disk never exceed, at any event: `num_to_keep` (1), the newest, two on their way to the
     disk (the newest that is there, and the oldest that is not), one that its worker has committed and nobody has heard
-    of, those that clones and starting attempts refer to, and those that are pinned; besides, those retired within the
-    last second or so, until a power cut can no longer take back that they were. When the experiment is over there are
+    of, those saved since the driver last looked (a second here), those that clones and starting attempts refer to, and
+    those that are pinned; besides, those retired within the last second or so, until a power cut can no longer take
+    back that they were. When the experiment is over there are
     the one, the newest, and the newest that reached the disk: `Ledger.check_usage` and `Ledger.check_leftovers`.
     """
     clones = 0

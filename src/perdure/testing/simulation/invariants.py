@@ -15,6 +15,7 @@ from perdure.core.events import (
     AttemptEnded,
     AttemptPlanned,
     CheckpointCommitted,
+    CheckpointInfo,
     CheckpointPinned,
     CheckpointsDurable,
     CheckpointsRetired,
@@ -38,6 +39,10 @@ Row = tuple[str, int, int]
 """Trial, segment, iteration."""
 Key = tuple[str, int]
 """Trial, number of a checkpoint."""
+
+CHORES_S = 1.0
+"""The driver looks after what nobody announces every so many virtual seconds, and retires checkpoints at the latest
+then."""
 
 LEGAL: dict[Status | None, frozenset[Status]] = {
     None: frozenset({Status.PENDING}),
@@ -66,6 +71,8 @@ class Facts:
         self.judged: set[Row] = set()
         self.checkpoints: dict[str, dict[int, int]] = {}
         """By trial, the segment of each checkpoint that ever was."""
+        self.saved_at: dict[Key, float] = {}
+        """When the driver journaled it, by the clock of its session."""
         self.durable: set[Key] = set()
         self.retired: dict[Key, int] = {}
         """The sequence number of the record that says so."""
@@ -84,7 +91,7 @@ class Facts:
             case Reported():
                 self._reported(event)
             case CheckpointCommitted():
-                self._committed(event.trial, event.checkpoint.number, event.checkpoint.segment)
+                self._committed(event.trial, event.checkpoint, event.at)
             case CheckpointsDurable():
                 items = {(item.trial, item.number) for item in event.items}
                 self.durable |= items - self.retired.keys()  # too late for those: nobody may count on them
@@ -108,14 +115,15 @@ class Facts:
                 raise BrokenPromiseError(f"row {row} was judged twice")
             self.judged.add(row)
         if event.checkpoint is not None:
-            self._committed(event.trial, event.checkpoint.number, event.checkpoint.segment)
+            self._committed(event.trial, event.checkpoint, event.at)
         self._acted(event.actions)
 
-    def _committed(self, trial: str, number: int, segment: int) -> None:
-        numbers = self.checkpoints.setdefault(trial, {})
+    def _committed(self, trial: str, info: CheckpointInfo, at: float) -> None:
+        numbers, number = self.checkpoints.setdefault(trial, {}), info.number
         if number in numbers:
             raise BrokenPromiseError(f"checkpoint {number} of trial {trial} is in the journal twice")
-        numbers[number] = segment
+        numbers[number] = info.segment
+        self.saved_at[trial, number] = at
 
     def _acted(self, actions: Iterable[Action]) -> None:
         for action in actions:
@@ -174,7 +182,7 @@ class Ledger:
 
     def journaled(self, events: Iterable[AnyEvent], state: State, sequence: int) -> None:
         """A batch was written, `sequence` being the number of its last record."""
-        grown: set[str] = set()
+        grown: dict[str, float] = {}
         for event in events:
             if isinstance(event, AttemptPlanned) and self.thorough:
                 self._check_start(event, state)
@@ -182,13 +190,13 @@ class Ledger:
             if isinstance(event, Reported):
                 self.check_value(event)
                 if event.checkpoint is not None:
-                    grown.add(event.trial)
+                    grown[event.trial] = event.at
             elif isinstance(event, CheckpointCommitted):
-                grown.add(event.trial)
+                grown[event.trial] = event.at
         if self.facts.count != sequence:
             raise BrokenPromiseError(f"record {self.facts.count} has number {sequence}")
-        for trial in grown:
-            self.check_usage(trial, state)
+        for trial, now in grown.items():
+            self.check_usage(trial, state, now)
         if self.thorough and (found := violations(state)):
             raise BrokenPromiseError("; ".join(found))
 
@@ -328,12 +336,12 @@ class Ledger:
         if state is not None and source in state.in_use:
             raise BrokenPromiseError(f"checkpoint {source} is deleted while somebody needs it")
 
-    def check_usage(self, trial: str, state: State) -> None:
+    def check_usage(self, trial: str, state: State, now: float) -> None:
         """A trial has no more checkpoints on the disk than its policy allows, plus what others hold.
 
         That is: `num_to_keep`; the newest, where the policy goes by score; two on their way to the disk (the newest
-        that is there, which waits for a newer one, and the oldest that is not); and one that its worker has committed
-        and nobody has journaled yet. Besides: what clones and starting attempts refer to, what is pinned, what turned
+        that is there, which waits for a newer one, and the oldest that is not); one that its worker has committed and
+        nobody has journaled yet; and those saved since the driver last looked (`CHORES_S`). Besides: what clones and starting attempts refer to, what is pinned, what turned
         out to be damaged, and what was retired and is on its way off the disk (`check_leftovers` says that it goes).
         """
         keep = state.spec.num_to_keep
@@ -344,7 +352,9 @@ class Ledger:
             raise BrokenPromiseError(f"trial {trial} has {sorted(on_disk - known)} on the disk that nobody knows of")
         prefix = f"{trial}/"
         held = {int(name.rpartition("/")[2]) for name in state.in_use if name.startswith(prefix)}
-        counted = (on_disk & known) - held - self._beside_the_policy(trial, on_disk)
+        saved_at = self.facts.saved_at
+        young = {number for number in on_disk & known if now - CHORES_S <= saved_at[trial, number] <= now}
+        counted = (on_disk & known) - held - young - self._beside_the_policy(trial, on_disk)
         allowed = keep + (state.spec.score_attribute is not None) + 2
         if len(counted) > allowed:
             raise BrokenPromiseError(f"trial {trial} has {sorted(counted)} on the disk, where {keep} are to be kept")

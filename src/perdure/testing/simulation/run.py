@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from perdure.callbacks import CallbackList
 from perdure.config import ResumeConfig
@@ -32,7 +33,7 @@ from perdure.stoppers.resolve import resolve_stopper
 from perdure.testing.simulation.background import Background, ScheduledManager
 from perdure.testing.simulation.fate import Crash, Fate
 from perdure.testing.simulation.faults import Faults, draw_faults
-from perdure.testing.simulation.invariants import BrokenPromiseError, Ledger
+from perdure.testing.simulation.invariants import CHORES_S, BrokenPromiseError, Ledger
 from perdure.testing.simulation.machine import HOST, Machine
 from perdure.testing.simulation.schedulers import FACTORS, make_scheduler
 from perdure.testing.simulation.workers import Workers
@@ -162,7 +163,8 @@ class World:
         workload, path = self.workload, self.machine.path(PATH)
         self._workers = executor = Workers(self)
         self.machine.clock, self.machine.wall_clock = executor.clock, executor.time
-        self._journal = journal = FileJournal(path, strict=workload.strict)
+        self._emitted: list[AnyEvent] = []
+        self._journal = journal = _WatchedJournal(path, strict=workload.strict)
         stack.callback(journal.close)
         reader = FileJournalReader(path)
         recovered = recover(path, reader, journal.position, whole=False)
@@ -192,8 +194,9 @@ class World:
             saves=workload.saves,
             saves_at_end=workload.saves,
         )
+        journal.on_commit = self._committed
         self.runner = runner = _WatchedRunner(
-            self.ledger,
+            self._emits,
             state=state,
             journal=journal,
             executor=executor,
@@ -201,7 +204,6 @@ class World:
             checkpoints=checkpoints,
             ledger=DeviceLedger(()),
             settings=self._settings(path),
-            observers=(self,),
             snapshots=Snapshots(path, save_plugins=lambda directory: None, period_s=self.snapshot_s),
             clock=executor.clock,
             wall_clock=executor.time,
@@ -280,7 +282,7 @@ class World:
             saves=workload.saves,
             durability="strict" if workload.strict else "default",
             boot_id=self.machine.boot_id,
-            chores_s=1.0,
+            chores_s=CHORES_S,
             cleanup_s=5.0,
             report_timeout_s=30.0,
             backlog_s=4.0,
@@ -322,18 +324,24 @@ class World:
         except OSError as error:
             self._trouble = error  # the driver's own: the thread must not take it for its
 
-    def observe(self, events: Sequence[AnyEvent]) -> None:
-        """The runner's observer port: called with each batch once it is journaled."""
+    def _emits(self, event: AnyEvent) -> None:
+        """The driver has decided something, and not written it yet."""
         assert self.runner is not None
+        self._emitted.append(event)
+        self.ledger.emitted(event, self.runner.state)
+
+    def _committed(self) -> None:
+        """What was decided is in the journal; nobody was told of it yet."""
+        if not self._emitted:
+            return
+        assert self.runner is not None
+        events, self._emitted = self._emitted, []
         self.events += len(events)
         self._seen = self.runner.journal.position
         if self.tell:
             for event in events:
                 print(f"{self.runner.clock():8.2f}  {event}")
-        self.ledger.journaled(events, self.runner.state, self.runner.journal.position.sequence)
-
-    def tick(self, now: float) -> None:
-        """The runner's observer port."""
+        self.ledger.journaled(events, self.runner.state, self._seen.sequence)
 
     def _removed(self, path: str) -> None:
         self.ledger.check_removal(path, None if self.runner is None else self.runner.state, self._synced)
@@ -440,13 +448,23 @@ class World:
 class _WatchedRunner(Runner):
     """The loop, with an eye on each event."""
 
-    def __init__(self, watch: Ledger, **parts: object) -> None:
-        super().__init__(**parts)  # type: ignore[arg-type]
+    def __init__(self, watch: Callable[[AnyEvent], None], **parts: Any) -> None:
+        super().__init__(**parts)
         self._watch = watch
 
     def emit(self, event: AnyEvent) -> None:
         super().emit(event)
-        self._watch.emitted(event, self.state)
+        self._watch(event)
+
+
+class _WatchedJournal(FileJournal):
+    """The journal, with an eye on each batch."""
+
+    on_commit: Callable[[], None]
+
+    def commit(self) -> None:
+        super().commit()
+        self.on_commit()
 
 
 def _asleep(state: State) -> bool:
