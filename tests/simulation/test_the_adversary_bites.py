@@ -17,7 +17,7 @@ import perdure.core.retention as retention
 import perdure.core.transitions as transitions
 import perdure.testing.simulation.workers as workers
 from perdure.core.commands import Command
-from perdure.core.events import CheckpointInfo, Source
+from perdure.core.events import CheckpointInfo, CheckpointPinned, Source
 from perdure.core.state import State, Trial
 from perdure.journal.file import FileJournal
 from perdure.runner import Runner
@@ -67,6 +67,10 @@ def _starts_from_an_old_one(patch: pytest.MonkeyPatch) -> None:
 
 def _protects_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(retention, "protected", lambda infos, durable, in_use: set())
+
+
+def _heeds_no_pin(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(transitions.HANDLERS, CheckpointPinned, nothing)
 
 
 def _keeps_everything(patch: pytest.MonkeyPatch) -> None:
@@ -134,6 +138,7 @@ MUTATIONS: list[Callable[[pytest.MonkeyPatch], None]] = [
     _believes_any_checkpoint,
     _starts_from_an_old_one,
     _protects_nothing,
+    _heeds_no_pin,
     _keeps_everything,
     _lets_donors_go,
     _deletes_before_it_is_known_to_be_retired,

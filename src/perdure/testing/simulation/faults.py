@@ -37,6 +37,8 @@ class Faults:
     """Chance that a message is delivered twice, or long after its attempt is over."""
     meddles: float
     """Chance of each operation on the disk to be a moment at which the other threads of the driver have their turn."""
+    pins: float
+    """Chance of each turn to be one in which a person pins a checkpoint, or lets go of it."""
 
 
 NONE = Faults(
@@ -54,6 +56,7 @@ NONE = Faults(
     rots=0.0,
     repeats=0.0,
     meddles=0.0,
+    pins=0.0,
 )
 
 
@@ -75,6 +78,7 @@ def draw_faults(rng: random.Random) -> Faults:
         rots=rng.choice((0.0, 0.0, 0.3)),
         repeats=rng.choice((0.0, 0.1)),
         meddles=rng.choice((0.0, 0.01, 0.05)),
+        pins=rng.choice((0.0, 0.0, 0.05)),
     )
 
 

@@ -341,8 +341,9 @@ class Ledger:
 
         That is: `num_to_keep`; the newest, where the policy goes by score; two on their way to the disk (the newest
         that is there, which waits for a newer one, and the oldest that is not); one that its worker has committed and
-        nobody has journaled yet; and those saved since the driver last looked (`CHORES_S`). Besides: what clones and starting attempts refer to, what is pinned, what turned
-        out to be damaged, and what was retired and is on its way off the disk (`check_leftovers` says that it goes).
+        nobody has journaled yet; and those saved since the driver last looked (`CHORES_S`). Besides: what clones and
+        starting attempts refer to, what is pinned, what turned out to be damaged, and what was retired and is on its
+        way off the disk (`check_leftovers` says that it goes).
         """
         keep = state.spec.num_to_keep
         if keep is None:

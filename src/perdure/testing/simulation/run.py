@@ -11,7 +11,15 @@ from typing import Any
 
 from perdure.callbacks import CallbackList
 from perdure.config import ResumeConfig
-from perdure.core.events import AnyEvent, Data, DriverStarted, DriverStopped, ExperimentCreated
+from perdure.core.events import (
+    AnyEvent,
+    CheckpointPinned,
+    Data,
+    DriverStarted,
+    DriverStopped,
+    ExperimentCreated,
+    Source,
+)
 from perdure.core.state import State
 from perdure.errors import JournalCorruptError
 from perdure.executors.devices import DeviceLedger
@@ -297,6 +305,8 @@ class World:
             if self._trouble is not None:
                 trouble, self._trouble = self._trouble, None
                 raise trouble
+            if self.fate.chance(self.faults.pins):
+                self._pin(runner)
             if runner.over is None:
                 runner.turn()
             turns += 1
@@ -306,6 +316,15 @@ class World:
         runner.commit()
         assert runner.snapshots is not None
         runner.snapshots.write(runner.state, runner.journal.position)
+
+    def _pin(self, runner: Runner) -> None:
+        """A person pins a checkpoint, or lets go of it."""
+        unfinished = [trial for trial in runner.state.trials.values() if not trial.status.finished]
+        items = [Source(trial=trial.id, number=number) for trial in unfinished for number in trial.checkpoints]
+        if items and runner.over is None:
+            item = self.rng.choice(items)
+            pinned = item.number not in runner.state.trials[item.trial].pinned
+            runner.emit(CheckpointPinned(at=runner.wall_clock(), item=item, pinned=pinned))
 
     # --- in between -------------------------------------------------------------------------------------------------
 
