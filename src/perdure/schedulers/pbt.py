@@ -276,7 +276,7 @@ class PopulationBasedTraining(TrialScheduler):
         rng = keyed_random("pbt", self._seed, name, iteration, self._members[name].clones)
         donor, info = self._donor(controller, rng)
         if donor is None or info is None:
-            self._check_savers(name)
+            self._check_savers(controller, name)
             return None
         trial, good = controller.get_trial(name), controller.get_trial(donor)
         assert trial is not None
@@ -298,12 +298,16 @@ class PopulationBasedTraining(TrialScheduler):
                 return name, info
         return None, None
 
-    def _check_savers(self, name: str) -> None:
+    def _check_savers(self, controller: Controller, name: str) -> None:
         """Refuse to go on with a population that saves no checkpoints.
+
+        One that has a checkpoint of its own shows that they do, and that the others' were lost, as a power cut may.
 
         Raises:
             PluginError: no good trial has ever saved one, and they are not told to.
         """
+        if controller.checkpoint_of(name) is not None:
+            return
         good = [self._members[self._ranking.best(n)] for n in range(self._ranking.quantile(self._quantile))]
         if not self._saves and all(member.scored_at is not None and not member.clones for member in good):
             raise PluginError(
