@@ -98,7 +98,9 @@ class TableOptions:
         infer_limit: Most metric columns that are chosen without being asked for.
         sort_by_metric: Order the table by the metric rather than by what runs.
         intermediate_tables: Where output is not a terminal, write a table with each status line.
-        interval_s: Least seconds between two status lines where output is not a terminal; None chooses.
+        interval_s: Least seconds between two status lines where output is not a terminal, or two tables in a
+            notebook; None chooses.
+        overwrite: In a notebook, replace the table; otherwise a new one is shown below it each time.
     """
 
     metric_columns: Mapping[str, str] | None = None
@@ -113,6 +115,7 @@ class TableOptions:
     sort_by_metric: bool = False
     intermediate_tables: bool = False
     interval_s: float | None = None
+    overwrite: bool = True
 
 
 class ProgressReporter:

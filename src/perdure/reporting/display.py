@@ -13,7 +13,7 @@ from perdure.core.events import AnyEvent
 from perdure.core.state import State
 from perdure.reporting.base import RunInfo, TableOptions
 from perdure.reporting.painter import Painter
-from perdure.reporting.tally import News, Snapshot, Tally
+from perdure.reporting.tally import KEPT, News, Snapshot, Tally
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +131,7 @@ class TallyDisplay(abc.ABC):
             total=self.options.total if self.options.total is not None else self.info.total,
             state=state,
             tell_rows=tell_rows,
+            kept=max(KEPT, self.options.max_rows, self.options.max_error_rows),
         )
 
     def _read_history(self) -> None:

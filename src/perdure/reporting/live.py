@@ -39,9 +39,13 @@ class LiveDisplay(TallyDisplay):
         live = self._live or self._open()
         above: list[RenderableType] = [drawn.printed_line(trial, line) for trial, line in printed[-_SHOWN_AT_ONCE:]]
         hidden = max(len(printed) - _SHOWN_AT_ONCE, 0)
-        for item in news[-_SHOWN_AT_ONCE:]:
-            above += [drawn.paragraph(line) for line in self._lines_about(item)]
-        hidden += max(len(news) - _SHOWN_AT_ONCE, 0) if self.verbose >= 2 else 0
+        told = [(item, lines) for item in news if (lines := self._lines_about(item))]
+        recent = len(told) - _SHOWN_AT_ONCE
+        for place, (item, lines) in enumerate(told):
+            if place >= recent or (isinstance(item, Failed) and item.new):  # a new way to fail is always told
+                above += [drawn.paragraph(line) for line in lines]
+            else:
+                hidden += 1
         if hidden:
             above.append(drawn.paragraph([Span(f"... {hidden} lines came faster than they can be shown", "dim")]))
         console = live.console

@@ -5,47 +5,56 @@ from __future__ import annotations
 import html
 import importlib
 import uuid
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from perdure.reporting import sentences
 from perdure.reporting.display import TallyDisplay
 from perdure.reporting.frame import Frame, Grid, Line, build, text_of
-from perdure.reporting.tally import Failed, News, Said
+from perdure.reporting.tally import Ended, Failed, News, Row, Said
 
 _COLOURS = {"red": "#c0392b", "green": "#1e8449", "cyan": "#117a8b", "yellow": "#b7950b"}
-_NOTES_KEPT = 20
+_NOTES_KEPT = 40  # lines
 
 
 class NotebookDisplay(TallyDisplay):
-    """Replaces one output of a cell, once a second."""
+    """Replaces one output of a cell, once a second or as often as the options say."""
 
     interval_s = 1.0
 
     def __init__(self, *, show: Callable[[str], None] | None = None, **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]  # they are TallyDisplay's own
         self._show = show
-        self._notes: list[str] = []
+        self._notes: deque[str] = deque(maxlen=_NOTES_KEPT)
+        if self.options.interval_s is not None:
+            self.interval_s = self.options.interval_s
 
     def paint(self, news: list[News], printed: list[tuple[str, str]], *, last: bool) -> None:
         """Replace the table."""
         if self._show is None:
-            self._show = cell()
+            self._show = cell(overwrite=self.options.overwrite)
         for trial, line in printed:
             print(f"({trial}) {line}")  # noqa: T201  # a cell's output is where a trial's lines belong
         for item in news:
             self._note(item)
         frame = build(self.snapshot(), self.info, self.options, elapsed_s=self.elapsed_s, width=1000, final=last)
         below = [text_of(line) for line in self._outcome()] if last else []
-        self._show(frame_html(frame, below=[*self._notes[-_NOTES_KEPT:], *below]))
+        self._show(frame_html(frame, below=[*self._notes, *below]))
 
     def _note(self, item: News) -> None:
         match item:
             case Failed() if item.new:
                 self._notes.append(text_of(sentences.failed(item)))
                 self._notes += [text_of(line) for line in sentences.traceback_lines(item.error)]
+            case Failed() if self.verbose >= 2:
+                self._notes.append(text_of(sentences.failed(item)))
             case Said():
                 self._notes.append(text_of(sentences.said(item)))
+            case Ended() if self.verbose >= 2:
+                self._notes.append(text_of(sentences.ended(item, self.options.metric or self.info.metric)))
+            case Row():
+                self._notes.append(text_of(sentences.row(item, full=self.verbose >= 3)))
 
     def _outcome(self) -> list[Line]:
         snapshot = self.snapshot()
@@ -54,8 +63,8 @@ class NotebookDisplay(TallyDisplay):
         )
 
 
-def cell() -> Callable[[str], None]:
-    """Return a function that shows HTML in the current cell, in the place of what it showed before."""
+def cell(*, overwrite: bool = True) -> Callable[[str], None]:
+    """Return a function that shows HTML in the current cell, in the place of what it showed before, or below it."""
     ipython: Any = importlib.import_module("IPython.display")  # notebooks bring it; perdure does not depend on it
 
     name = f"perdure-{uuid.uuid4().hex}"
@@ -64,7 +73,7 @@ def cell() -> Callable[[str], None]:
     def show(text: str) -> None:
         nonlocal shown
         ipython.display(ipython.HTML(text), display_id=name, update=shown)
-        shown = True
+        shown = overwrite
 
     return show
 

@@ -15,11 +15,11 @@ from perdure.reporting.tally import Ended, Failed, News, Row, Said
 
 _LEAST_S = 1.0
 """Between two lines about trials that ended."""
-_STATUS_S = 30.0
+_STATUS_S = 60.0
 
 
 class PlainDisplay(TallyDisplay):
-    """Writes a line when something happened, and one about how things stand every half minute.
+    """Writes a line when something happened, and one about how things stand every minute.
 
     Trials that end, or fail as one before them, within the same second share a line.
     """

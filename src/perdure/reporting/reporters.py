@@ -6,6 +6,7 @@ overrides `should_report` or `report` is asked instead, and what it prints is al
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -220,6 +221,11 @@ class JupyterNotebookReporter(TableReporter):
         )
         self.overwrite = overwrite
         self._show: Callable[[str], None] | None = None
+
+    @property
+    def options(self) -> TableOptions:
+        """What this reporter asks of a table."""
+        return dataclasses.replace(super().options, overwrite=self.overwrite)
 
     def report(self, trials: list[TrialView], done: bool, *sys_info: str) -> None:
         """Show a table of `trials` in the cell's output, and the lines of `sys_info` above it."""

@@ -41,7 +41,7 @@ from perdure.core.events import (
 from perdure.core.state import State, Status
 
 KEPT = 50
-"""Finished trials remembered by rank, and again by time of ending."""
+"""Trials a table can show: so many finished ones are remembered by rank, and again by time of ending."""
 _NEWS_KEPT = 2000
 _DISTINCT_FAILURES = 200
 _NAMES_KEPT = 16
@@ -188,7 +188,9 @@ class Tally:
         total: int | None = None,
         state: State | None = None,
         tell_rows: bool = False,
+        kept: int = KEPT,
     ) -> None:
+        self._kept = kept
         self._own = state is None
         self._state = State() if state is None else state
         self._metric = metric
@@ -197,7 +199,7 @@ class Tally:
         self._tell_rows = tell_rows
         self._lines: dict[str, TrialLine] = {}
         self._ranked: list[tuple[float, int, int, TrialLine]] = []
-        self._recent: deque[TrialLine] = deque(maxlen=KEPT)
+        self._recent: deque[TrialLine] = deque(maxlen=kept)
         self._metric_names: dict[str, None] = {}
         self._keys_seen: AbstractSet[str] = frozenset()
         self._failed: dict[str, tuple[TrialLine, ErrorInfo]] = {}
@@ -254,7 +256,7 @@ class Tally:
         return known is not None and known.status.finished and line.id not in self._lines
 
     def snapshot(self) -> Snapshot:
-        """Return what there is to show. Costs what the running and paused trials cost, not the finished ones."""
+        """Return what there is to show. Looks at each running or paused trial once, copies what a table can hold."""
         running: list[TrialLine] = []
         waiting: list[TrialLine] = []
         for line in self._lines.values():
@@ -267,19 +269,28 @@ class Tally:
             total=state.created if state.search_ended else self._total,
             used=state.used.copy(),
             capacity=state.capacity.copy(),
-            running=[line.copy() for line in running],
-            waiting=[line.copy() for line in waiting],
+            running=self._worth_showing(running),
+            waiting=self._worth_showing(waiting),
             best_finished=finished,
             recent=_distinct(reversed(self._recent)),
             best=best_of([*running, *waiting, *finished[:1]], self._sign),
             metric_names=list(self._metric_names),
-            failed=list(self._failed.values())[-KEPT:],
+            failed=list(self._failed.values())[-self._kept :],
             groups=[dataclasses.replace(group) for group in self._groups.values()],
             stopping=state.stopping,
             resumable=state.resumable,
             finished=state.finished,
             left_s=self._left_s(running),
         )
+
+    def _worth_showing(self, lines: list[TrialLine]) -> list[TrialLine]:
+        """Return copies of the lines of the oldest trials and of the best ones, as many of each as a table can hold."""
+        if len(lines) > 2 * self._kept:
+            oldest = heapq.nsmallest(self._kept, lines, key=_number)
+            scored = (line for line in lines if line.score is not None)
+            chosen = {line.id: line for line in (*oldest, *heapq.nlargest(self._kept, scored, key=_score))}
+            lines = list(chosen.values())
+        return [line.copy() for line in lines]
 
     @property
     def state(self) -> State:
@@ -371,7 +382,7 @@ class Tally:
         final = line.status is Status.ERROR
         if final:
             self._failed.pop(line.id, None)
-            if len(self._failed) >= KEPT:
+            if len(self._failed) >= self._kept:
                 del self._failed[next(iter(self._failed))]
             self._failed[line.id] = (line.copy(), error)
         self._tell(Failed(line.copy(), error, new, final))
@@ -389,7 +400,7 @@ class Tally:
         if line.score is None:
             return
         entry = (line.score, -line.number, next(self._serial), line)
-        if len(self._ranked) < KEPT:
+        if len(self._ranked) < self._kept:
             heapq.heappush(self._ranked, entry)
         else:
             heapq.heappushpop(self._ranked, entry)
@@ -457,6 +468,14 @@ class Tally:
         Noticed: _noticed,
         SearchEnded: _search_ended,
     }
+
+
+def _number(line: TrialLine) -> int:
+    return line.number
+
+
+def _score(line: TrialLine) -> tuple[float, int]:
+    return (-math.inf if line.score is None else line.score, -line.number)
 
 
 def best_of(lines: Iterable[TrialLine], sign: float = 1.0) -> Best | None:
