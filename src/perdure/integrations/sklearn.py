@@ -210,7 +210,7 @@ class TuneSearchCV(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
             table[f"param_{name}"] = column
         for name in _columns(self.n_splits_, train=self.return_train_score):
             table[name] = np.array([row.get(name, np.nan) for row in rows], dtype=float)
-        table["epochs"] = np.array([row.get("epoch", 0) for row in rows])
+        table["epochs"] = np.array([row.get("epoch", 0) for row in rows], dtype=int)
         scores = table[METRIC]
         order = np.where(np.isnan(scores), -np.inf, scores)
         table[f"rank_{METRIC.removeprefix('mean_')}"] = np.array(
@@ -342,7 +342,8 @@ class _Folds:
             self.fit_times[index] += fitted - started
             if self.task["train_score"]:
                 scores["train"].append(float(self._score(model, train_X, train_y)))
-        row = {"epoch": float(self.epoch), **_spread("fit_time", self.fit_times), **_spread("score_time", score_times)}
+        row: dict[str, float] = {"epoch": self.epoch}
+        row |= _spread("fit_time", self.fit_times) | _spread("score_time", score_times)
         for kind, values in scores.items():
             if values:
                 row |= {f"split{index}_{kind}_score": value for index, value in enumerate(values)}

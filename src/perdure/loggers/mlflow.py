@@ -187,6 +187,8 @@ def setup_mlflow(
         mlflow.set_tracking_uri(tracking_uri)
     if registry_uri is not None:
         mlflow.set_registry_uri(registry_uri)
+    if mlflow.active_run() is not None:  # of an attempt before this one, in the same process
+        mlflow.end_run()
     context = get_context()
     client = mlflow.MlflowClient()
     experiment = experiment_id or os.environ.get("MLFLOW_EXPERIMENT_ID")

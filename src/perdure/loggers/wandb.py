@@ -185,6 +185,7 @@ def setup_wandb(
         "id": given or (f"{readable_run_id(experiment, trial_id)}-inside" if experiment and trial_id else None),
         "name": name,
         "resume": "allow",
+        "reinit": "finish_previous",  # of an attempt before this one, in the same process
         "allow_val_change": True,
         "config": {name: _data(value) for name, value in (config or {}).items()},
         "group": os.environ.get("WANDB_GROUP_NAME") or experiment,

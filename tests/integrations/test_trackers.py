@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import struct
 import zipfile
+from pathlib import Path
 
 import pytest
 
+from perdure import tune
 from perdure.core.events import Outcome, Source, Spec
 from perdure.journal.file import FileJournalReader
 from perdure.loggers import follower as follower_module
 from perdure.loggers.follower import WATERMARK_FILE, Follower
 from perdure.loggers.tracker import readable_run_id, run_key
 from perdure.testing.written import WrittenExperiment
-
-# What the libraries warn of among themselves is theirs.
-pytestmark = [pytest.mark.library, pytest.mark.filterwarnings("default")]
 
 
 @pytest.fixture(autouse=True)
@@ -84,12 +83,18 @@ class Story:
         self.directory = third.directory(self.trial)
 
 
-def test_mlflow(tmp_path):
+@pytest.fixture(scope="module")
+def mlflow_uri(tmp_path_factory):
+    """One database for all: making its tables takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+def test_mlflow(tmp_path, mlflow_uri):
     from mlflow import MlflowClient
 
     from perdure.tune.logger.mlflow import MLflowLoggerCallback
 
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = mlflow_uri
     (tmp_path / "artifacts").mkdir()
     client = MlflowClient(tracking_uri=uri)
     client.create_experiment("mine", artifact_location=(tmp_path / "artifacts").as_uri())
@@ -115,6 +120,62 @@ def test_mlflow(tmp_path):
     assert run.info.status == "FINISHED"
     assert "checkpoint_000000" in [file.path for file in client.list_artifacts(run.info.run_id)]
     assert client.get_run(runs[story.failing].info.run_id).data.metrics["loss"] == 7.0
+
+
+def test_a_retried_trial_goes_on_with_the_mlflow_run_it_set_up(tuner, mlflow_uri):
+    from mlflow import MlflowClient
+
+    from perdure.air.integrations.mlflow import setup_mlflow
+
+    def train(config):
+        mlflow = setup_mlflow(
+            config,
+            tracking_uri=mlflow_uri,
+            experiment_name="inside",
+            create_experiment_if_not_exists=config["creates"],
+            tags={"who": "me"},
+        )
+        start = int(tune.get_checkpoint() is not None)
+        for step in range(start, 2):
+            mlflow.log_metric("loss", 1.0 + step, step=step)
+            with tune.checkpoint_dir() as path:
+                tune.report({"step": step}, checkpoint=tune.Checkpoint(path))
+            if step == 0:
+                raise RuntimeError("fails")
+        mlflow.end_run()
+
+    refused = tuner(train, {"creates": False}, name="refused", executor="inline").fit()[0]
+    assert "MLflow has no experiment 'inside'" in str(refused.error)
+    retries = tune.FailureConfig(max_failures=1)
+    assert tuner(train, {"creates": True}, failure_config=retries, executor="inline").fit()[0].error is None
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("inside").experiment_id])
+    history = [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, "loss")]
+    assert history == [(0, 1.0), (1, 2.0)]
+    assert run.data.params == {"creates": "True"}
+    assert run.data.tags["who"] == "me"
+
+
+def test_a_whole_experiment_logs_to_mlflow_and_a_logger_that_cannot_ends_no_trial(tuner, mlflow_uri, tmp_path):
+    from mlflow import MlflowClient
+
+    from perdure.tune.logger.mlflow import MLflowLoggerCallback
+
+    def train(config):
+        for step in range(3):
+            tune.report({"loss": config["lr"] * step})
+
+    nowhere = MLflowLoggerCallback(f"sqlite:///{tmp_path}/no/such/directory/mlflow.db", experiment_name="whole")
+    works = MLflowLoggerCallback(mlflow_uri, experiment_name="whole")
+    space = {"lr": tune.grid_search([1.0, 2.0])}
+    grid = tuner(train, space, callbacks=[nowhere, works], executor="inline").fit()
+    assert [result.error for result in grid] == [None, None]
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    runs = client.search_runs([client.get_experiment_by_name("whole").experiment_id])
+    assert sorted((run.data.params["lr"], run.data.metrics["loss"], run.info.status) for run in runs) == [
+        ("1.0", 2.0, "FINISHED"),
+        ("2.0", 4.0, "FINISHED"),
+    ]
 
 
 def points_of_wandb(path):
@@ -163,6 +224,28 @@ def test_wandb_offline(tmp_path):
     config = sessions[0][2]
     assert (config["lr"], config["net"], config["trial_id"]) == (0.5, {"width": 3}, story.trial)
     assert list(tmp_path.glob(f"exp/train_{story.failing}/wandb/offline-run-*/*.wandb"))
+
+
+def test_a_retried_trial_goes_on_with_the_wandb_run_it_set_up(tuner):
+    from perdure.air.integrations.wandb import setup_wandb
+
+    def train(config):
+        resumed = tune.get_checkpoint() is not None
+        run = setup_wandb(config, project="p", mode="offline", dir=tune.get_context().get_trial_dir())
+        run.log({"loss": 2.0 if resumed else 1.0}, step=int(resumed))
+        with tune.checkpoint_dir() as path:
+            tune.report({"ids": run.id, "name": run.name}, checkpoint=tune.Checkpoint(path))
+        if not resumed:
+            raise RuntimeError("fails")
+        run.finish()
+
+    retries = tune.FailureConfig(max_failures=1)
+    result = tuner(train, {"lr": 0.5}, failure_config=retries, executor="inline").fit()[0]
+    assert result.error is None
+    assert list(result.metrics_dataframe["ids"]) == [f"{readable_run_id('exp', result.metrics['trial_id'])}-inside"] * 2
+    files = sorted(Path(result.path).glob("wandb/offline-run-*/*.wandb"), key=lambda file: file.stat().st_mtime_ns)
+    rows = [[(row["_step"], row["loss"]) for row in points_of_wandb(file)[1]] for file in files]
+    assert rows == [[(0, 1.0)], [(1, 2.0)]]
 
 
 def messages_of_comet(archive):
