@@ -11,10 +11,9 @@ from perdure.testing.simulation.run import PATH
 
 SEEDS = int(os.environ.get("PERDURE_SEEDS", "20000"))
 FIRST = int(os.environ.get("PERDURE_FIRST_SEED", "0"))
-CHUNK = 500
+CHUNK = 250
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, CHUNK))
 def test_every_promise_holds(first: int) -> None:
     for seed in range(first, first + CHUNK):
