@@ -109,3 +109,48 @@ def test_what_is_no_number_is_shown_as_text():
         "d": "Thing()",
         "e": True,
     }
+
+
+def test_the_hparams_dashboard_shows_parameters_and_results_of_each_trial(tmp_path):
+    from tensorboard import context
+    from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
+    from tensorboard.plugins import base_plugin
+    from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
+
+    logger = TBXLoggerCallback()
+    for number, (rate, activation) in enumerate([(0.1, "relu"), (0.2, "tanh")]):
+        config = {"lr": rate, "net": {"act": activation}, "amp": True}
+        name = f"t{number}"
+        view = TrialView(trial_id=name, trial_name=name, path=str(tmp_path / name), config=config)
+        for step in (1, 2, 3):
+            row = {"loss": rate * step, "training_iteration": step, "timestamp": 1000 + step}
+            logger.log_trial_result(0, view, row)
+        if number == 0:  # it went back to its second step, and did better
+            assert logger.rewind(view, 2)
+            logger.log_trial_result(0, view, {"loss": 0.0625, "training_iteration": 3, "timestamp": 1010})
+        logger.log_trial_end(view, failed=number == 1)
+    logger.close()
+
+    multiplexer = plugin_event_multiplexer.EventMultiplexer()
+    multiplexer.AddRunsFromDirectory(str(tmp_path))
+    multiplexer.Reload()
+    provider = data_provider.MultiplexerDataProvider(multiplexer, str(tmp_path))
+    backend = backend_context.Context(base_plugin.TBContext(data_provider=provider))
+    request = context.RequestContext()
+    experiment = get_experiment.Handler(request, backend, "", api_pb2.GetExperimentRequest()).run()
+    assert {info.name for info in experiment.hparam_infos if info.differs} == {"lr", "net/act"}
+    assert {info.name.tag for info in experiment.metric_infos} == {"loss"}
+    asked = api_pb2.ListSessionGroupsRequest(allowed_statuses=[1, 2], start_index=0, slice_size=10)
+    groups = list_session_groups.Handler(request, backend, "", asked).run().session_groups
+    shown = {
+        (group.hparams["lr"].number_value, group.hparams["net/act"].string_value): (
+            group.sessions[0].status,
+            group.metric_values[0].value,
+            group.metric_values[0].training_step,
+        )
+        for group in groups
+    }
+    assert shown == {
+        (0.1, "relu"): (api_pb2.STATUS_SUCCESS, pytest.approx(0.0625), 3),
+        (0.2, "tanh"): (api_pb2.STATUS_FAILURE, pytest.approx(0.6), 3),
+    }
