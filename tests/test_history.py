@@ -21,6 +21,7 @@ from perdure.core.events import (
 from perdure.core.state import Status
 from perdure.errors import ExperimentNotFoundError
 from perdure.history import ExperimentHistory, RowOrigin, expand_row, flatten, read_experiment
+from perdure.journal.file import FileJournalReader
 from perdure.testing.written import WrittenExperiment
 
 
@@ -326,3 +327,39 @@ def test_lineage_has_a_step_for_each_clone_and_each_new_configuration(written):
     assert first == (0, None, None, 0, first.config)
     assert others == [(1, donor, 0, 1, {"lr": 3}), (1, None, None, 2, {"lr": 4})]
     assert [step.donor for step in history.trials[donor].lineage()] == [None]
+
+
+def test_reading_at_once_is_the_same_as_event_by_event(tmp_path):
+    """Rows are folded many at a time; what comes of it must not depend on that."""
+    written = WrittenExperiment(tmp_path / "exp", spec=Spec(max_failures=3))
+    trials = [written.trial() for _ in range(3)]
+    for trial in trials:
+        written.attempt(trial)
+    for step in range(1, 300):
+        for trial in trials:
+            written.report(trial, step, {"loss": step}, checkpoint=step // 100 if step % 100 == 0 else None)
+    written.fail(trials[0])
+    written.attempt(trials[0], Source(trial=trials[0], number=1), iteration=100)
+    written.fail(trials[1])
+    written.attempt(trials[1])
+    for step in range(1, 150):
+        written.report(trials[1], step, {"loss": -step})
+        decision = Decision.STOP if step == 149 else Decision.CONTINUE
+        written.report(trials[0], 100 + step, {"loss": -step}, decision=decision)
+    written.end(trials[2])
+    written.close()
+    at_once = read_experiment(written.path)
+    reader = FileJournalReader(written.path)
+    one_by_one = ExperimentHistory(reader, path=written.path)
+    one_by_one.fold_all(reader.read())
+    assert at_once.position == one_by_one.position
+    assert at_once.updated_at == one_by_one.updated_at
+    assert at_once.state.counts == one_by_one.state.counts
+    for trial in trials:
+        mine, other = at_once.trials[trial], one_by_one.trials[trial]
+        assert list(mine.rows()) == list(other.rows())
+        assert mine.last_row() == other.last_row()
+        assert mine.rows_superseded == other.rows_superseded
+        assert at_once.state.trials[trial] == one_by_one.state.trials[trial]
+    assert list(chain.from_iterable(at_once.all_rows())) == list(chain.from_iterable(one_by_one.all_rows()))
+    assert [row.iteration for row in at_once.trials[trials[0]].rows()] == list(range(1, 250))

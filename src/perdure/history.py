@@ -11,6 +11,7 @@ again when it is asked for. A history without a reader, made from a list of even
 from __future__ import annotations
 
 import dataclasses
+import operator
 import os
 from array import array
 from bisect import bisect_left
@@ -48,7 +49,7 @@ from perdure.core.events import (
 from perdure.core.state import Agenda, State, Status, Trial
 from perdure.core.transitions import apply
 from perdure.errors import ExperimentNotFoundError, JournalCorruptError
-from perdure.journal.base import START, JournalReader, Position
+from perdure.journal.base import START, Batch, JournalReader, Position
 from perdure.journal.values import from_data
 from perdure.rows import AUTO_FILLED, RowOrigin, date_of, expand_row, flatten
 from perdure.trial_view import TrialView
@@ -153,6 +154,21 @@ class RowIndex:
         if self._kept is not None:
             self._kept.append(event)
         return dropped
+
+    def extend(self, batch: Batch, places: Sequence[int]) -> bool:
+        """Put rows of a batch at the end; False, with nothing done, where they do not just follow what is there."""
+        rows: list[Any] = [batch.records[place].d for place in places]
+        keys = [(row.segment << _SEGMENT) + row.iteration for row in rows]
+        known = self._keys
+        if (known and known[-1] >= keys[0]) or any(map(operator.ge, keys, keys[1:])):
+            return False
+        epoch, begin, ends = batch.epoch << _EPOCH, batch.begin, batch.ends
+        known.extend(keys)
+        self._places.extend([epoch + batch.records[place].q - 1 for place in places])
+        self._offsets.extend([ends[place - 1] if place else begin for place in places])
+        if self._kept is not None:
+            self._kept.extend(rows)
+        return True
 
     def cut(self, segment: int, iteration: int) -> int:
         """Supersede every row after the key (segment, iteration). Returns how many there were."""
@@ -460,8 +476,48 @@ class ExperimentHistory:
 
     def refresh(self) -> None:
         """Take in what was written since the last fold."""
-        if self._reader is not None:
+        if self._reader is None:
+            return
+        if self._forgot or (self.position.sequence and not self.position.offset):
             self.fold_all(self._reader.read(self.position))
+            return
+        for batch in self._reader.read_many(self.position):
+            self._fold_batch(batch)
+
+    def _fold_batch(self, batch: Batch) -> None:
+        """Take in many events. Of rows that an attempt reported in a row, only the last one's state is worked out."""
+        rows: dict[tuple[str, int], list[int]] = {}
+        for index, record in enumerate(batch.records):
+            event = record.d
+            if type(event) is Reported and _is_plain(event):
+                key = (event.trial, event.attempt)
+                if key in rows:
+                    rows[key].append(index)
+                else:
+                    rows[key] = [index]
+            else:
+                self._fold_rows(batch, rows)
+                rows.clear()
+                self.fold(batch.position(index), event)
+        self._fold_rows(batch, rows)
+
+    def _fold_rows(self, batch: Batch, rows: Mapping[tuple[str, int], list[int]]) -> None:
+        latest = -1
+        for (trial_id, _), places in rows.items():
+            trial = self.trials[trial_id]
+            last: Any = batch.records[places[-1]].d
+            if trial.index.extend(batch, places):
+                apply(self.state, last)
+            else:
+                for place in places:
+                    row: Any = batch.records[place].d
+                    apply(self.state, row)
+                    trial.index.add(_before(batch, place), row)
+            trial.last = last
+            latest = max(latest, places[-1])
+        if latest >= 0:
+            self.position = batch.position(latest)
+            self.updated_at = batch.records[latest].d.at
 
     def forget(self, trial_id: str) -> None:
         """Drop a finished trial. Events that concern it are ignored from here on."""
@@ -622,6 +678,22 @@ _FOLDS: dict[type, Callable[[ExperimentHistory, Any], TrialHistory | None]] = {
     TrialRequeued: ExperimentHistory._requeued,  # noqa: SLF001
     DriverStarted: ExperimentHistory._driver_started,  # noqa: SLF001
 }
+
+
+def _is_plain(row: Reported) -> bool:
+    """Whether a row changes nothing but how far its trial is."""
+    return (
+        row.decision is Decision.CONTINUE
+        and row.checkpoint is None
+        and not row.actions
+        and not row.save
+        and not row.adopted
+    )
+
+
+def _before(batch: Batch, place: int) -> Position:
+    """Return the position after which a record of a batch is the next."""
+    return Position(batch.epoch, batch.records[place].q - 1, batch.ends[place - 1] if place else batch.begin)
 
 
 def _with_known_donor(action: Action, known: Mapping[str, Trial]) -> Action:

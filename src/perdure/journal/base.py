@@ -26,6 +26,21 @@ class Position(NamedTuple):
 START = Position(0, 0, 0)
 
 
+class Batch(NamedTuple):
+    """Records of one epoch that follow each other."""
+
+    epoch: int
+    begin: int
+    """The byte at which the first one begins."""
+    records: Sequence[Record]
+    ends: Sequence[int]
+    """For each, the byte after it."""
+
+    def position(self, index: int) -> Position:
+        """Return where a record stands."""
+        return Position(self.epoch, self.records[index].q, self.ends[index])
+
+
 class JournalWriter(Protocol):
     """The one writer. Making one takes the experiment's claim and starts a new epoch."""
 
@@ -86,6 +101,10 @@ class JournalReader(Protocol):
 
         A torn last line is not there yet: it is not yielded, and a later call may yield it whole.
         """
+        ...
+
+    def read_many(self, after: Position = START) -> Iterator[Batch]:
+        """Yield what `read` yields, many records at a time."""
         ...
 
     def reread(self, until: Position) -> Iterator[Sequence[Record]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import threading
 from collections.abc import Generator, Iterator, Sequence
@@ -23,7 +24,7 @@ from perdure.errors import (
     StorageFullError,
 )
 from perdure.journal import codec, epochs, recovery
-from perdure.journal.base import START, Position
+from perdure.journal.base import START, Batch, Position
 from perdure.journal.claim import Claim
 from perdure.journal.epochs import Hasher, Head, Segment
 from perdure.journal.recovery import CutReport, Damage, repair_journal, verify_journal
@@ -412,6 +413,18 @@ class FileJournalReader:
             JournalVersionError: the journal was written by a newer perdure.
             StorageError: `after` is no longer part of history (its driver had lost the claim): read again from START.
         """
+        skipped = after.sequence if not after.offset else 0
+        for batch in self.read_many(after):
+            epoch = batch.epoch
+            for record, end in zip(batch.records, batch.ends, strict=True):
+                if record.q > skipped:
+                    yield Position(epoch, record.q, end), record.d
+
+    def read_many(self, after: Position = START) -> Iterator[Batch]:
+        """Yield what `read` yields and raises, many records at a time.
+
+        For a position that does not say at which byte it stands, reading begins where its epoch does.
+        """
         segments = self._history()
         first = _first_segment(segments, after, self.directory)
         sequence = after.sequence if after.offset else -1
@@ -420,9 +433,7 @@ class FileJournalReader:
             if offset == segment.start and sequence not in (-1, segment.sequence):
                 raise self._corrupt(segment, 0, f"it goes on from record {segment.sequence}, not from {sequence}")
             sequence = segment.sequence if offset == segment.start else sequence
-            records = self._segment(segment, offset, sequence)
-            is_within = after.sequence and not after.offset
-            sequence = yield from _following(records, after.sequence) if is_within else records
+            sequence = yield from self._segment(segment, offset, sequence)
 
     def reread(self, until: Position) -> Iterator[Sequence[codec.Record]]:
         """Yield the records up to `until` once more, many at a time. What was checked when it was read is not again."""
@@ -445,7 +456,7 @@ class FileJournalReader:
             self._newest = found.newest if is_settled else 0
         return self._segments
 
-    def _segment(self, segment: Segment, offset: int, sequence: int) -> Generator[tuple[Position, AnyEvent], None, int]:
+    def _segment(self, segment: Segment, offset: int, sequence: int) -> Generator[Batch, None, int]:
         """Yield the records of one epoch after (`offset`, `sequence`); return the number of the last one."""
         suspect = -1
         while True:
@@ -488,48 +499,40 @@ def _first_segment(segments: Sequence[Segment], after: Position, directory: Path
     )
 
 
-def _following(
-    records: Generator[tuple[Position, AnyEvent], None, int], sequence: int
-) -> Generator[tuple[Position, AnyEvent], None, int]:
-    """Leave out the records up to `sequence`, for a position that does not say at which byte it stands."""
-    while True:
-        try:
-            item = next(records)
-        except StopIteration as stop:
-            return int(stop.value)
-        if item[0].sequence > sequence:
-            yield item
-
-
-def _records(
-    segment: Segment, offset: int, sequence: int
-) -> Generator[tuple[Position, AnyEvent], None, tuple[int, int, str]]:
+def _records(segment: Segment, offset: int, sequence: int) -> Generator[Batch, None, tuple[int, int, str]]:
     """Yield valid records up to the end or the first bad one; return (byte, number) reached and what is bad there."""
     limit = segment.limit if segment.limit is not None else 2**63
-    epoch, decode = segment.epoch, codec.decode
     with segment.path.open("rb", buffering=0) as file:
         file.seek(offset)
         rest = b""
         while chunk := file.read(max(0, min(_CHUNK, limit - offset - len(rest)))):
             *lines, rest = (rest + chunk).split(b"\n")
             records = codec.decode_lines(lines)
-            if records is not None and _are_in_order(records, epoch, sequence):
-                for line, record in zip(lines, records, strict=True):
-                    offset += len(line) + 1
-                    sequence = record.q
-                    yield Position(epoch, sequence, offset), record.d
-                continue
-            for line in lines:  # something is not as it was written: say what
-                try:
-                    found_epoch, number, event = decode(line)
-                except JournalCorruptError as error:
-                    return offset, sequence, str(error)
-                if number != sequence + 1 or found_epoch != epoch:
-                    return offset, sequence, _out_of_order(found_epoch, number, epoch, sequence + 1)
-                offset += len(line) + 1
-                sequence = number
-                yield Position(epoch, number, offset), event
+            problem = ""
+            if records is None or not _are_in_order(records, segment.epoch, sequence):
+                records, problem = _up_to_the_bad_one(lines, segment.epoch, sequence)
+            if records:
+                ends = list(itertools.accumulate((len(line) + 1 for line in lines[: len(records)]), initial=offset))
+                yield Batch(segment.epoch, offset, records, ends[1:])
+                offset, sequence = ends[-1], records[-1].q
+            if problem:
+                return offset, sequence, problem
     return offset, sequence, "it is not a whole record" if rest else ""
+
+
+def _up_to_the_bad_one(lines: Sequence[bytes], epoch: int, sequence: int) -> tuple[list[codec.Record], str]:
+    """Return the records of lines before the first that is not as it was written, and what is wrong with that one."""
+    records: list[codec.Record] = []
+    for line in lines:
+        try:
+            found_epoch, number, event = codec.decode(line)
+        except JournalCorruptError as error:
+            return records, str(error)
+        due = sequence + len(records) + 1
+        if number != due or found_epoch != epoch:
+            return records, _out_of_order(found_epoch, number, epoch, due)
+        records.append(codec.Record(epoch, number, codec.VERSION, event))
+    return records, ""
 
 
 def _whole_lines(path: Path, start: int, end: int) -> Iterator[list[bytes]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from perdure.core.events import AnyEvent
 from perdure.errors import ClaimLostError, ExperimentLockedError
 from perdure.journal import codec
-from perdure.journal.base import START, Position
+from perdure.journal.base import START, Batch, Position
 
 
 class MemoryStore:
@@ -112,6 +113,12 @@ class MemoryJournal:
         for line in self.store.lines[after.sequence :]:
             epoch, sequence, event = codec.decode(line)
             yield Position(epoch, sequence, 0), event
+
+    def read_many(self, after: Position = START) -> Iterator[Batch]:
+        """Yield the records that follow `after`, those of an epoch at a time."""
+        for epoch, found in itertools.groupby(self.read(after), key=lambda item: item[0].epoch):
+            records = [codec.Record(epoch, at.sequence, codec.VERSION, event) for at, event in found]
+            yield Batch(epoch, 0, records, [0] * len(records))
 
     def reread(self, until: Position) -> Iterator[Sequence[codec.Record]]:
         """Yield the records up to `until` once more."""
