@@ -8,18 +8,27 @@ import pickle
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from perdure import __version__
 from perdure.callbacks import CallbackList
+from perdure.changes import FUNCTION_OF_CONFIG, changed_parts, check, differences, listed
 from perdure.checkpoints.manager import CheckpointManager
 from perdure.config import ResumeConfig
-from perdure.core.events import AnyEvent, DefinitionStored, DriverStarted, ExperimentCreated, Noticed, SpecChanged
+from perdure.core.events import (
+    AnyEvent,
+    DefinitionChanged,
+    DefinitionStored,
+    DriverStarted,
+    ExperimentCreated,
+    Noticed,
+    SpecChanged,
+)
 from perdure.core.state import Status
 from perdure.definition import TRAINABLE, Definition, file_of, spec_of, store, store_again
 from perdure.errors import ConfigurationError, ExperimentExistsError, TrainableError, TrialFailedError
@@ -57,6 +66,11 @@ from perdure.trainable.wrappers import fixed_resources_of, resources_of
 
 if TYPE_CHECKING:
     from perdure.reporting.base import ProgressDisplay
+
+
+_SCHEDULER = frozenset({"scheduler", "metric", "mode", "resources", "seed"})
+"""With these changed, what a scheduler remembered is no longer what it would have made of the rows."""
+_STOPPER = frozenset({"stop"})
 
 
 def exists(path: Path) -> bool:
@@ -113,7 +127,6 @@ class Session:
     def open(self, resume: ResumeConfig | None) -> None:
         """Take the claim, and bring the experiment to where trials can start."""
         definition = self.definition
-        spec = spec_of(definition)
         self.journal = FileJournal(self.path, strict=self.strict)
         self.stack.callback(self.journal.close)
         self.claimed = True
@@ -127,6 +140,7 @@ class Session:
         if not new:
             self._check_same_experiment(resume)
         pickles = self._store()
+        self._compare()
         self._start_executor(self.path / file_of(pickles, TRAINABLE))
         if not new:
             self._clear_away(recovered)
@@ -140,21 +154,21 @@ class Session:
                     at=time.time(),
                     name=self.path.name,
                     trainable=definition.name,
-                    spec=spec,
+                    spec=spec_of(definition),
                     version=__version__,
                     pickles=pickles,
+                    definition=self.description,
                 )
             )
-        elif spec != self.state.spec:
-            runner.emit(SpecChanged(at=time.time(), spec=spec))
-        if not new and pickles != self.state.pickles:
-            runner.emit(DefinitionStored(at=time.time(), pickles=pickles))
+        else:
+            self._journal_changes(pickles)
         self.callbacks.setup(
             stop=definition.run_config.stop,
             num_samples=definition.tune_config.num_samples,
             total_num_samples=self.search.total,
         )
         self._restore_plugins(recovered)
+        check(self.changes, self.before, created=self.state.created, search=self.search)
         runner.emit(self._driver_started())
         notes = [*map(str, filter(None, [self.journal.cut])), *self.journal.notes, *recovered.notes, *self.notes]
         for text in notes:
@@ -163,9 +177,62 @@ class Session:
         adopt(runner, recovered.unsettled)
         fault_point("session.adopted")
         if resume is not None and not new:
-            requeue(runner, resume)
+            requeue(runner, resume, self._rows_of_trials(), resized=self._asks_for_other_resources())
         self._start_observers(recovered)
         fault_point("session.open")
+
+    def _compare(self) -> None:
+        """Find out what is asked for otherwise than it was."""
+        given = self.definition.given
+        self.before, self.description = self.state.definition, self.definition.description
+        if given is not None and self.before:
+            asked = {name: value for name, value in self.description.items() if name in given}
+            self.description = {**self.before, **asked}
+        self.changes = differences(self.before, self.description)
+        self.changed = changed_parts(self.changes)
+
+    def _journal_changes(self, pickles: dict[str, str]) -> None:
+        """Have the journal say what is asked for otherwise: in one record, so that all of it holds or nothing."""
+        runner, state, now = self.runner, self.state, time.time()
+        assert runner is not None
+        spec = spec_of(self.definition)
+        if self.description != state.definition:
+            runner.emit(
+                DefinitionChanged(
+                    at=now,
+                    changes=self.changes,
+                    definition=self.description,
+                    trainable=self.definition.name,
+                    spec=spec,
+                    pickles=pickles,
+                )
+            )
+            if self.changes:
+                told = f"Changed since the last session, for what is still to come: {listed(self.changes)}."
+                self.notes.append(told)
+            return
+        if spec != state.spec:
+            runner.emit(SpecChanged(at=now, spec=spec))
+        if pickles != state.pickles:
+            runner.emit(DefinitionStored(at=now, pickles=pickles))
+
+    def _asks_for_other_resources(self) -> bool:
+        """Whether waiting trials are to be asked for anew what they need.
+
+        Otherwise they keep what a scheduler, or a retry after running out of memory, has given them.
+        """
+        return not self.before or "resources" in self.changed or self.description["resources"] == FUNCTION_OF_CONFIG
+
+    def _rows_of_trials(self) -> Callable[[str], Sequence[dict[str, Any]]]:
+        """Return what gives the rows of a trial, from a history that is read when it is first asked for."""
+        history: list[ExperimentHistory] = []
+
+        def rows(trial: str) -> Sequence[dict[str, Any]]:
+            if not history:
+                history.append(read_experiment(self.path))
+            return list(history[0].trials[trial].expanded())
+
+        return rows
 
     def _store(self) -> dict[str, str]:
         """See that what was asked for is stored; return the digests of its files."""
@@ -198,10 +265,12 @@ class Session:
                 f"Another script has just started an experiment at {self.path}. Nothing was changed. "
                 "Choose another name."
             )
-        if self.definition.name != self.state.trainable:
+        if self.definition.name != self.state.trainable and not self.definition.renames:
             raise TrainableError(
                 f"The experiment at {self.path} trains {self.state.trainable!r}, not {self.definition.name!r}. "
-                "Nothing was changed. Use another experiment name, or the trainable it was started with."
+                "Nothing was changed. Use another experiment name, or the trainable it was started with; or, if this "
+                f"one is to take over the checkpoints of the other, Tuner.restore({str(self.path)!r}, trainable, "
+                "allow_other_trainable=True)."
             )
 
     def _clear_away(self, recovered: Recovered) -> None:
@@ -349,10 +418,12 @@ class Session:
 
     def _restore_plugins(self, recovered: Recovered) -> None:
         """Bring searcher, scheduler, stopper and callbacks to where they were."""
-        snapshot, known = recovered.snapshot, START
-        if snapshot is not None:
-            known = recovered.position
-            self._load_plugins(snapshot)
+        if recovered.snapshot is not None:
+            self._load_plugins(recovered.snapshot)
+        known, stopper_known = (
+            START if recovered.snapshot is None or parts & self.changed else recovered.position
+            for parts in (_SCHEDULER, _STOPPER)
+        )
         unfinished = [trial.id for trial in self.state.trials.values() if not trial.status.finished]
         plain_search = isinstance(self.search.searcher, BasicVariantGenerator)
         if plain_search:
@@ -361,7 +432,14 @@ class Session:
         stopper = None if self.stopper.get_state() == {} else self.stopper
         if plain_search and scheduler is None and stopper is None:
             return
-        past = Retelling(self.reader, path=str(self.path), scheduler=scheduler, stopper=stopper, known=known).run()
+        past = Retelling(
+            self.reader,
+            path=str(self.path),
+            scheduler=scheduler,
+            stopper=stopper,
+            known=known,
+            stopper_known=stopper_known,
+        ).run()
         if plain_search:
             for _ in past:
                 pass
@@ -370,9 +448,13 @@ class Session:
             self.runner.emit(Noticed(at=time.time(), text=text))
 
     def _load_plugins(self, snapshot: Path) -> None:
-        self.search.restore(snapshot)
+        """Take up what they remembered, but for those that are others now: these are told all of it again."""
+        if "search_alg" not in self.changed:
+            self.search.restore(snapshot)
         remembered = msgspec.json.decode((snapshot / "plugins.json").read_bytes())
-        if remembered["stopper"]:
+        if _STOPPER & self.changed:
+            pass
+        elif remembered["stopper"]:
             self.stopper.set_state(remembered["stopper"])
         elif (snapshot / "stopper.pkl").is_file():
             vars(self.stopper).update(vars(load_objects(snapshot / "stopper.pkl")["stopper"]))
@@ -381,6 +463,8 @@ class Session:
             assert isinstance(callbacks, dict)
             self.callbacks.set_state(callbacks)
         scheduler = from_data(remembered.get("scheduler"))
+        if _SCHEDULER & self.changed:
+            return
         if isinstance(scheduler, dict):
             self.scheduler.set_state(scheduler)
         elif (snapshot / "scheduler.pkl").is_file():

@@ -103,6 +103,7 @@ _TRAINABLE = same(
 _TUNER = Row(
     status=Status.SAME,
     home="perdure.tuner:Tuner",
+    note="restore adds resume_finished, num_samples, stop, time_budget_s, resources and allow_other_trainable.",
     without={"restore.trainable": "may be left out: the one stored with the experiment is taken."},
 )
 _TUNE_CONFIG = same("perdure.config:TuneConfig", "Adds seed.", chdir_to_trial_dir="deprecated in Ray; None by default.")

@@ -225,7 +225,7 @@ class RunConfig:
         progress_reporter: What prints the progress; None chooses by where the output goes.
         log_to_file: True writes `stdout` and `stderr` of each trial to its directory; a name, or a pair of names.
         resume: "auto" goes on with the experiment of this name if there is one and starts it if there is none;
-            False refuses to touch an existing one.
+            False refuses to touch an existing one. A ResumeConfig is "auto", and says which trials of it run again.
         durability: "default" survives the kill of any process; "strict" also waits for the disk at every report.
         executor: "local" (a process per trial attempt), "inline" (in this process, for debugging), or an Executor.
     """
@@ -242,7 +242,7 @@ class RunConfig:
     progress_reporter: ProgressReporter | None = None
     log_to_file: bool | str | tuple[str, str] = False
     local_dir: str | None = None
-    resume: Literal["auto"] | bool = False
+    resume: Literal["auto"] | bool | ResumeConfig = False
     durability: Literal["default", "strict"] = "default"
     executor: Executor | str = "local"
 
@@ -262,7 +262,8 @@ class RunConfig:
         if self.local_dir is not None:
             raise ConfigurationError("RunConfig(local_dir=...) is gone; use storage_path.")
         _require(self.durability in ("default", "strict"), self, "durability", 'use "default" or "strict"')
-        _require(self.resume in ("auto", False, True), self, "resume", 'use "auto", True or False')
+        known = isinstance(self.resume, ResumeConfig) or self.resume in ("auto", False, True)
+        _require(known, self, "resume", 'use "auto", True, False or a ResumeConfig')
         _require(_names_a_directory(self.name), self, "name", "use a name that is one directory, without '/'")
         path = self.storage_path
         _require(path is None or isinstance(path, (str, os.PathLike)), self, "storage_path", "use a path")

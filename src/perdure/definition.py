@@ -13,16 +13,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from perdure.changes import describe
 from perdure.checkpoints.digests import digest_file
 from perdure.config import RunConfig, TuneConfig
-from perdure.core.events import Spec
+from perdure.core.events import Data, Spec
 from perdure.errors import ConfigurationError, ExperimentNotFoundError, StorageError, TrainableError
+from perdure.stoppers.resolve import resolve_stopper
 from perdure.storage.faults import fault_point
 from perdure.storage.uri import parse_storage_path
 from perdure.trainable.base import check_trainable, kind, trainable_name
 from perdure.trainable.pickling import dump_objects, dump_trainable, load_objects, load_trainable
 from perdure.trainable.registry import resolve_trainable
 from perdure.trainable.stepping import saves_checkpoints
+from perdure.trainable.wrappers import with_resources
 
 TRAINABLE = "trainable.pkl"
 TUNER = "tuner.pkl"
@@ -40,10 +43,20 @@ class Definition:
     run_config: RunConfig
     path: Path
     """The experiment's directory."""
-    stored: bool = False
-    """All of it was loaded from the experiment itself, and nothing given anew."""
+    given: frozenset[str] | None = None
+    """Of an experiment that is restored, the parts that were given anew, by the names of `changes.describe`; the
+    others are the stored ones. None: all of it was given."""
+    description: Data = dataclasses.field(default_factory=dict)
+    """What is asked for, as data."""
+    renames: bool = False
+    """The trainable may go by another name than the experiment's."""
     left_out: tuple[str, ...] = ()
     """Classes of callbacks (or of the executor) that were given and could not be stored."""
+
+    @property
+    def stored(self) -> bool:
+        """Whether all of it was loaded from the experiment itself, and nothing given anew."""
+        return self.given is not None and not self.given
 
     @property
     def saves(self) -> bool:
@@ -62,23 +75,25 @@ def define(
     name = trainable_name(trainable)
     resolved = resolve_trainable(trainable)
     check_trainable(resolved)
-    space = {} if param_space is None else param_space
-    if not isinstance(space, Mapping):
-        raise ConfigurationError(
-            f"param_space must be a dict of parameters, not {space!r} (a {type(space).__name__})."
-        )
+    space = _checked_space({} if param_space is None else param_space)
     check_checkpoint_config(resolved, run_config)
     check_filesystem(run_config.storage_filesystem)
     storage = parse_storage_path(run_config.storage_path)
     directory = run_config.name or f"{name}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
-    return Definition(
-        trainable=resolved,
-        name=name,
-        param_space=space,
-        tune_config=tune_config,
-        run_config=run_config,
-        path=storage / directory,
+    return _described(
+        Definition(
+            trainable=resolved,
+            name=name,
+            param_space=space,
+            tune_config=tune_config,
+            run_config=run_config,
+            path=storage / directory,
+        )
     )
+
+
+def _described(definition: Definition) -> Definition:
+    return dataclasses.replace(definition, description=describe(definition))
 
 
 def check_filesystem(filesystem: object) -> None:
@@ -219,10 +234,12 @@ def _can_be_stored(value: object) -> bool:
     return True
 
 
-def load(path: Path, digests: Mapping[str, str], trainable: Any, expected: str) -> Definition:
+def load(
+    path: Path, digests: Mapping[str, str], trainable: Any, expected: str, *, renames: bool = False
+) -> Definition:
     """Load the definition of an existing experiment, checked against the digests in its journal.
 
-    `trainable`: the one to go on with; None takes the stored one.
+    `trainable`: the one to go on with; None takes the stored one. `renames`: it may go by another name.
 
     Raises:
         TrainableError: `trainable` goes by another name than the stored one.
@@ -233,11 +250,12 @@ def load(path: Path, digests: Mapping[str, str], trainable: Any, expected: str) 
         for name, digest in digests.items():
             _check_digest(path / name, digest)
         trainable = load_trainable(path / file_of(digests, TRAINABLE))
-    elif trainable_name(trainable) != expected:
+    elif trainable_name(trainable) != expected and not renames:
         raise TrainableError(
             f"The experiment at {path} trains {expected!r}, and was to be restored with {trainable_name(trainable)!r}. "
             f"Nothing was changed. Pass the trainable it was started with (its code may have changed, its name not), "
-            "or start a new experiment under another name."
+            "start a new experiment under another name, or, if this one is to take over the checkpoints of the other, "
+            "pass allow_other_trainable=True."
         )
     tuner = file_of(digests, TUNER)
     _check_digest(path / tuner, digests.get(tuner))
@@ -253,14 +271,60 @@ def load(path: Path, digests: Mapping[str, str], trainable: Any, expected: str) 
     run_config = dataclasses.replace(run_config, name=path.name, storage_path=str(path.parent))
     return Definition(
         trainable=resolved,
-        name=expected,
+        name=expected if stored_trainable else trainable_name(trainable),
         param_space=param_space,
         tune_config=tune_config,
         run_config=run_config,
         path=path,
-        stored=stored_trainable,
+        given=frozenset() if stored_trainable else frozenset({"trainable", "resources"}),
+        renames=renames,
         left_out=tuple(left_out),
     )
+
+
+class _Unchanged:
+    """Stands for "as it was", where None means something."""
+
+    def __repr__(self) -> str:
+        return "UNCHANGED"
+
+
+UNCHANGED = _Unchanged()
+
+
+def replaced(
+    definition: Definition, *, param_space: Any, num_samples: Any, stop: Any, time_budget_s: Any, resources: Any
+) -> Definition:
+    """Return the definition with each of these in place of what was stored, but for those that are `UNCHANGED`.
+
+    Raises:
+        UserError: one of them cannot work.
+    """
+    tune = {"num_samples": num_samples, "time_budget_s": time_budget_s}
+    tune = {name: value for name, value in tune.items() if value is not UNCHANGED}
+    given = set(tune)
+    changed: dict[str, Any] = {}
+    if tune:
+        changed["tune_config"] = dataclasses.replace(definition.tune_config, **tune)
+    if stop is not UNCHANGED:
+        resolve_stopper(stop)
+        given.add("stop")
+        changed["run_config"] = dataclasses.replace(definition.run_config, stop=stop, sync_config=None)
+    if param_space is not UNCHANGED:
+        given |= {"param_space", "constants", "grids"}
+        changed["param_space"] = _checked_space(param_space)
+    if resources is not UNCHANGED:
+        given.add("resources")
+        changed["trainable"] = with_resources(definition.trainable, resources)
+    return _described(dataclasses.replace(definition, **changed, given=(definition.given or frozenset()) | given))
+
+
+def _checked_space(param_space: Any) -> Mapping[str, Any]:
+    if not isinstance(param_space, Mapping):
+        raise ConfigurationError(
+            f"param_space must be a dict of parameters, not {param_space!r} (a {type(param_space).__name__})."
+        )
+    return param_space
 
 
 def _check_digest(path: Path, expected: str | None) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from pathlib import Path
 
+from perdure.core.events import TrialRequeued
 from perdure.core.state import State, let_go
 from perdure.core.transitions import apply
 from perdure.errors import StorageError
@@ -21,7 +22,7 @@ class Recovered:
 
     state: State
     snapshot: Path | None
-    """The snapshot it was folded from."""
+    """The newest one, whose plugins' states are to be taken up."""
     position: Position
     """Of the snapshot: plugins that were saved with it are to be told what came after."""
     unsettled: tuple[str, ...]
@@ -35,19 +36,22 @@ class Recovered:
 def recover(directory: Path | None, reader: JournalReader, end: Position, *, whole: bool) -> Recovered:
     """Fold the journal up to `end`, from the newest snapshot if there is one.
 
-    `whole`: hold finished trials in full, because some of them may be run again.
+    `whole`: hold finished trials in full, because some of them may be run again. That is done in any case if some
+    were, by a session that was cut short before the state was saved: what had been let go of them is needed.
     """
     notes: list[str] = []
-    found = None if whole or directory is None else newest(directory, end, notes.append)
-    snapshot, position, state = None, START, State(keep_finished=whole)
+    found = None if directory is None else newest(directory, end, notes.append)
+    snapshot, position, state = None, START, None
     if found is not None:
         try:
             snapshot, position, state = found[0], found[1].position, found[1].state
             _fold(state, reader, position)
         except StorageError:  # a power cut took back what it was made of
-            snapshot, position, state = None, START, State(keep_finished=whole)
-    if snapshot is None:
-        _fold(state, reader, START)
+            snapshot, position, state = None, START, None
+        except _LetGoError:
+            whole = True
+    if state is None or whole:  # a snapshot has let finished trials go
+        state = _folded(reader, whole=whole)
     live = [state.trials[trial].live for trial in state.live]
     return Recovered(
         state=state,
@@ -59,8 +63,23 @@ def recover(directory: Path | None, reader: JournalReader, end: Position, *, who
     )
 
 
+class _LetGoError(Exception):
+    """A trial ran again of which too much was let go when it had ended."""
+
+
+def _folded(reader: JournalReader, *, whole: bool) -> State:
+    state = State(keep_finished=whole)
+    try:
+        _fold(state, reader, START)
+    except _LetGoError:
+        return _folded(reader, whole=True)
+    return state
+
+
 def _fold(state: State, reader: JournalReader, after: Position) -> None:
     for _, event in reader.read(after):
+        if isinstance(event, TrialRequeued) and state.trials[event.trial].config is None:
+            raise _LetGoError
         apply(state, event)
         if state.agenda.finished:
             for trial in [state.trials[trial] for trial in state.agenda.finished]:

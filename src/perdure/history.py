@@ -36,6 +36,7 @@ from perdure.core.events import (
     CheckpointsUnsafe,
     Data,
     Decision,
+    DefinitionChanged,
     DriverStarted,
     ErrorInfo,
     Noticed,
@@ -425,6 +426,8 @@ class ExperimentHistory:
         self.state = State(keep_finished=True)
         self.trials: dict[str, TrialHistory] = {}
         """By id, in the order they were created."""
+        self.changes: list[DefinitionChanged] = []
+        """What was asked for otherwise than before, in order."""
         self.position: Position = START
         """Of the event folded last."""
         self.created_at: float | None = None
@@ -599,6 +602,10 @@ class ExperimentHistory:
             trial.last = None
         return trial
 
+    def _definition_changed(self, event: DefinitionChanged) -> None:
+        if event.changes:
+            self.changes.append(event)
+
     def _driver_started(self, event: DriverStarted) -> None:
         for trial in self.trials.values():
             if trial.attempts and trial.attempts[-1].outcome is None:
@@ -676,6 +683,7 @@ _FOLDS: dict[type, Callable[[ExperimentHistory, Any], TrialHistory | None]] = {
     Reported: ExperimentHistory._reported,  # noqa: SLF001
     AttemptEnded: ExperimentHistory._ended,  # noqa: SLF001
     TrialRequeued: ExperimentHistory._requeued,  # noqa: SLF001
+    DefinitionChanged: ExperimentHistory._definition_changed,  # noqa: SLF001
     DriverStarted: ExperimentHistory._driver_started,  # noqa: SLF001
 }
 

@@ -166,6 +166,14 @@ class Judge:
         """A trial was created."""
         self.scheduler.on_trial_add(self, self.view(trial))
 
+    def continued(self, trial: Trial, *, from_scratch: bool) -> None:
+        """A trial whose end was told goes on."""
+        view = self.view(trial)
+        if from_scratch:
+            view.last_result = {}
+        self.scheduler.on_trial_add(self, view)
+        self.search.on_continue(trial.id, view.config)
+
     def resources_for(self, trial: Trial) -> dict[str, float]:
         """Return what a trial asks for, by its trainable as it is now."""
         return self.resources_of(self.view(trial).config)

@@ -9,7 +9,8 @@ them is swept away. Trials start after all that.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from perdure.config import ResumeConfig, ResumeType
 from perdure.core.events import (
@@ -29,6 +30,10 @@ from perdure.trainable.messages import AttemptKey, Report
 if TYPE_CHECKING:
     from perdure.checkpoints.manifest import Manifest
     from perdure.runner import Runner
+
+
+Rows = Callable[[str], Sequence[dict[str, Any]]]
+"""Gives the rows of a trial, in order."""
 
 
 def adopt(runner: Runner, unsettled: tuple[str, ...]) -> None:
@@ -83,8 +88,12 @@ def _report_of(manifest: Manifest, info: CheckpointInfo, at: float) -> Report:
     )
 
 
-def requeue(runner: Runner, resume: ResumeConfig) -> None:
-    """Run again the trials that a restore was told to run again, and set aside those it was told to leave alone."""
+def requeue(runner: Runner, resume: ResumeConfig, rows: Rows | None = None, *, resized: bool = True) -> None:
+    """Run again the trials that a restore was told to run again, and set aside those it was told to leave alone.
+
+    `rows` gives those of a finished trial; `resized` is whether the trainable may ask for other resources than before.
+    """
+    round_ = runner.state.round + (0 if runner.state.round_open else 1)
     for trial in list(runner.state.trials.values()):
         if trial.held:
             continue  # it waits for whoever paused it
@@ -92,19 +101,43 @@ def requeue(runner: Runner, resume: ResumeConfig) -> None:
         if policy is ResumeType.RESTART or (policy is ResumeType.RESUME and (trial.status.finished or trial.skipped)):
             scratch = policy is ResumeType.RESTART
             runner.tell_endings()  # it may have ended just now, with the driver that had told it to
-            runner.emit(TrialRequeued(at=runner.wall_clock(), trial=trial.id, from_scratch=scratch))
-            if scratch:
-                runner.judge.stopper.forget(trial.id)
-            adopt(runner, (trial.id,))
+            if trial.status is Status.TERMINATED and not _has_more_to_do(runner, trial, rows, round_, scratch):
+                continue
+            _run_again(runner, trial, scratch=scratch, round_=round_)
         elif policy is ResumeType.SKIP and trial.status is Status.PENDING:
             action = Action(trial=trial.id, decision=Decision.PAUSE)
             runner.emit(TrialActed(at=runner.wall_clock(), action=action, request=SKIPPED))
-    for trial in (runner.state.trials[trial] for trial in (*runner.state.ahead, *runner.state.pending)):
-        _resize(runner, trial)
+    if resized:
+        for waiting in (*runner.state.ahead, *runner.state.pending, *runner.state.paused):
+            _resize(runner, runner.state.trials[waiting])
     runner.state.keep_finished = False
     for trial in runner.state.trials.values():
         if trial.status.finished and trial.id not in runner.state.agenda.finished:
             let_go(runner.state, trial)
+
+
+def _has_more_to_do(runner: Runner, trial: Trial, rows: Rows | None, round_: int, scratch: bool) -> bool:
+    """Whether a finished trial is to run again: not twice for one asking, and not if the stop rule ends it there."""
+    if trial.round == round_:
+        return False
+    told = [] if scratch or rows is None else rows(trial.id)
+    if told and runner.judge.stopper.recall(trial.id, told):
+        runner.judge.stopper.forget(trial.id)
+        return False
+    return True
+
+
+def _run_again(runner: Runner, trial: Trial, *, scratch: bool, round_: int) -> None:
+    ended, terminated = trial.status.finished, trial.status is Status.TERMINATED
+    event = TrialRequeued(
+        at=runner.wall_clock(), trial=trial.id, from_scratch=scratch, round=round_ if terminated else 0
+    )
+    runner.emit(event)
+    if scratch:
+        runner.judge.stopper.forget(trial.id)
+    if ended:
+        runner.judge.continued(trial, from_scratch=scratch)
+    adopt(runner, (trial.id,))
 
 
 def _resize(runner: Runner, trial: Trial) -> None:

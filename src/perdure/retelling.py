@@ -22,7 +22,7 @@ from perdure.core.events import (
 from perdure.core.state import Status
 from perdure.history import ExperimentHistory, RowOrigin, TrialHistory, expand_row
 from perdure.journal.base import START, JournalReader, Position
-from perdure.searchers.driver import Past, PastCompletion, PastResult, PastSuggestion
+from perdure.searchers.driver import Past, PastCompletion, PastContinuation, PastResult, PastSuggestion
 from perdure.trial_view import TrialView
 
 if TYPE_CHECKING:
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
 
 
 class Retelling:
-    """One pass over the journal, for a scheduler and a stopper (whose own state is as of `known`), and a searcher.
+    """One pass over the journal, for a scheduler, a stopper and a searcher.
 
     Args:
-        scheduler, stopper: Told of every row and ending after `known`; None if they need not be.
+        scheduler, stopper: Told of every row and ending that they do not know; None if they need not be.
+        known: What the state of the scheduler was taken up as of.
+        stopper_known: What that of the stopper was.
     """
 
     def __init__(
@@ -45,11 +47,13 @@ class Retelling:
         scheduler: TrialScheduler | None,
         stopper: Stopper | None,
         known: Position = START,
+        stopper_known: Position = START,
     ) -> None:
         self._reader = reader
         self._scheduler = scheduler
         self._stopper = stopper
-        self._known = known
+        self._known = known.sequence
+        self._stopper_known = stopper_known.sequence
         self._history = ExperimentHistory(reader, path=path)
         self._views: dict[str, TrialView] = {}
         self._configs: dict[str, Data] = {}
@@ -57,27 +61,31 @@ class Retelling:
     def run(self) -> Iterator[Past]:
         """Tell scheduler and stopper; yield what the searcher is to be told. Exhaust it."""
         for position, event in self._reader.read(START):
-            decided = self._decided_before(event)
+            decided, ended = self._decided_before(event), self._ended_before(event)
             trial = self._history.fold(position, event)
-            new = position.sequence > self._known.sequence
+            scheduler = self._scheduler if position.sequence > self._known else None
+            stopper = self._stopper if position.sequence > self._stopper_known else None
             match event:
                 case TrialCreated() if trial is not None:
                     yield PastSuggestion(trial=trial.id, config=self._view(trial).config)
-                    if new and self._scheduler is not None:
-                        self._scheduler.on_trial_add(self, self._view(trial))
+                    if scheduler is not None:
+                        scheduler.on_trial_add(self, self._view(trial))
                 case Reported(judged=True) if trial is not None:
                     row = self._row(trial, event)
-                    if new and not decided:
-                        self._tell(trial, row, event)
+                    if not decided:
+                        self._tell(trial, row, event, scheduler, stopper)
                     if event.decision is not Decision.STOP:
                         yield PastResult(trial=trial.id, result=row)
-                case TrialActed(request="") if new and self._scheduler is not None:
-                    self._scheduler.on_actions_retold(self, (event.action, *event.more))
-                case TrialRequeued(from_scratch=True) if new and self._stopper is not None:
-                    self._stopper.forget(event.trial)
+                case TrialActed(request="") if scheduler is not None:
+                    scheduler.on_actions_retold(self, (event.action, *event.more))
+                case TrialRequeued() if trial is not None:
+                    if stopper is not None:
+                        self._requeue(trial, stopper, ended, from_scratch=event.from_scratch)
+                    if ended is not None:
+                        yield self._continued(trial, scheduler)
                 case _:
                     pass
-            yield from self._endings(new)
+            yield from self._endings(scheduler, stopper)
 
     def _decided_before(self, event: AnyEvent) -> bool:
         """Whether this is a row that nobody was asked about, because its trial's end had been decided elsewhere."""
@@ -85,31 +93,60 @@ class Retelling:
             return False
         return self._history.state.trials[event.trial].decision is not None
 
-    def _tell(self, trial: TrialHistory, row: dict[str, Any], event: Reported) -> None:
-        stopped = self._stopper is not None and self._stopper(trial.id, row)
+    def _ended_before(self, event: AnyEvent) -> Status | None:
+        """Return how the trial had ended that a restore runs again; None for any other event."""
+        if not isinstance(event, TrialRequeued):
+            return None
+        status = self._history.state.trials[event.trial].status
+        return status if status.finished else None
+
+    def _tell(
+        self,
+        trial: TrialHistory,
+        row: dict[str, Any],
+        event: Reported,
+        scheduler: TrialScheduler | None,
+        stopper: Stopper | None,
+    ) -> None:
+        stopped = stopper is not None and stopper(trial.id, row) and event.decision is Decision.STOP
         view = self._view(trial)
-        if self._scheduler is not None and not stopped and not event.metrics.get("done"):
-            self._scheduler.on_trial_retold(self, view, row, event.decision.value.upper(), event.actions)
+        if scheduler is not None and not stopped and not event.metrics.get("done"):
+            scheduler.on_trial_retold(self, view, row, event.decision.value.upper(), event.actions)
         view.last_result = row
 
-    def _endings(self, new: bool) -> Iterator[Past]:
+    def _requeue(self, trial: TrialHistory, stopper: Stopper, ended: Status | None, *, from_scratch: bool) -> None:
+        if from_scratch:
+            stopper.forget(trial.id)
+        elif ended is Status.TERMINATED and trial.row_count:
+            stopper.recall(trial.id, list(trial.expanded()))
+
+    def _continued(self, trial: TrialHistory, scheduler: TrialScheduler | None) -> Past:
+        view = self._view(trial)
+        last = trial.last_row()
+        if last is not None:
+            view.last_result = expand_row(RowOrigin(trial_id=trial.id, config=view.config), last)
+        if scheduler is not None:
+            scheduler.on_trial_add(self, view)
+        return PastContinuation(trial=trial.id, config=view.config)
+
+    def _endings(self, scheduler: TrialScheduler | None, stopper: Stopper | None) -> Iterator[Past]:
         finished = self._history.state.agenda.finished
         for trial_id in list(finished):
             del finished[trial_id]
-            yield self._completed(self._history.trials[trial_id], new)
+            yield self._completed(self._history.trials[trial_id], scheduler, stopper)
 
-    def _completed(self, trial: TrialHistory, new: bool) -> Past:
+    def _completed(self, trial: TrialHistory, scheduler: TrialScheduler | None, stopper: Stopper | None) -> Past:
         view = self._view(trial)
         self._views.pop(trial.id)
         self._configs.pop(trial.id, None)
         failed = trial.status is Status.ERROR
-        if new and self._scheduler is not None:
+        if scheduler is not None:
             if failed:
-                self._scheduler.on_trial_error(self, view)
+                scheduler.on_trial_error(self, view)
             else:
-                self._scheduler.on_trial_complete(self, view, view.last_result)
-        if new and self._stopper is not None and not failed:
-            self._stopper.forget(trial.id)
+                scheduler.on_trial_complete(self, view, view.last_result)
+        if stopper is not None and not failed:
+            stopper.forget(trial.id)
         return PastCompletion(trial=trial.id, result=None if failed else view.last_result or None, error=failed)
 
     def _row(self, trial: TrialHistory, event: Reported) -> dict[str, Any]:

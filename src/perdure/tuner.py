@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 
 from perdure.assembly import exists, objects_in, run_session
 from perdure.config import ResumeConfig, ResumeType, RunConfig, TuneConfig
-from perdure.definition import Definition, check_filesystem, define, load
+from perdure.definition import UNCHANGED, Definition, check_filesystem, define, load, replaced
 from perdure.errors import ConfigurationError, ExperimentExistsError, ExperimentNotFoundError
 from perdure.history import ExperimentHistory, read_experiment
 from perdure.result import ResultGrid
@@ -71,7 +70,8 @@ class Tuner:
                     f'Tuner.restore({str(definition.path)!r}, trainable).fit(), or RunConfig(resume="auto"). '
                     "To start over: choose another name, or delete that directory first."
                 )
-            resume = ResumeConfig()
+            chosen = definition.run_config.resume
+            resume = chosen if isinstance(chosen, ResumeConfig) else ResumeConfig()
         history = run_session(definition, resume)
         self._resume = resume or ResumeConfig()
         return self._results_of(history)
@@ -87,11 +87,21 @@ class Tuner:
         param_space: Mapping[str, Any] | None = None,
         storage_filesystem: Any = None,
         _resume_config: ResumeConfig | None = None,
+        *,
+        resume_finished: bool = False,
+        num_samples: int | None = None,
+        stop: Any = UNCHANGED,
+        time_budget_s: Any = UNCHANGED,
+        resources: Any = None,
+        allow_other_trainable: bool = False,
     ) -> Tuner:
         """Return a Tuner that goes on with the experiment at `path`, from wherever it was stopped.
 
         Finished trials stay as they are, unfinished ones continue at their latest checkpoint. The directory may have
         been moved or copied.
+
+        What is given here replaces what was asked for before, for what is still to come: trials that exist keep their
+        configurations, rows that were reported stay as they were judged. The journal records each change.
 
         Args:
             path: The experiment's directory.
@@ -100,12 +110,24 @@ class Tuner:
             resume_unfinished: False leaves unfinished trials alone.
             resume_errored: Run trials in ERROR again from their latest checkpoint.
             restart_errored: Run trials in ERROR again from scratch.
-            param_space: Replaces the stored search space, for what could not be stored with it.
+            param_space: Replaces the search space, for trials that are still to be suggested. Grids can only get
+                further values, at the end of the slowest one.
             storage_filesystem: Only this machine's own is supported yet.
+            resume_finished: Run trials that are TERMINATED on from their latest checkpoint, but for those that the
+                stop rule, as it is now, ends where they are. Done again after an interruption, it goes on with those
+                that are left.
+            num_samples: How often the search space is sampled in all, as in TuneConfig; -1 for ever.
+            stop: The stop rule from now on, as in RunConfig; None is no rule.
+            time_budget_s: The running time over all sessions, those before this one included; None is no limit.
+            resources: What each trial needs from now on, as in `tune.with_resources`.
+            allow_other_trainable: `trainable` may go by another name than the one that the experiment was started
+                with. It must be able to read the checkpoints of that.
 
         Raises:
             ExperimentNotFoundError: there is no experiment at `path`.
             TrainableError: `trainable` goes by another name.
+            ConfigurationError: what is given cannot be applied to this experiment. Raised here or by `fit`, before
+                anything is changed.
         """
         check_filesystem(storage_filesystem)
         directory = Path(path).expanduser().absolute()
@@ -116,13 +138,23 @@ class Tuner:
             )
         if resume_errored and restart_errored:
             raise ConfigurationError("Tuner.restore: resume_errored and restart_errored exclude each other.")
+        if _resume_config is not None and resume_finished:
+            raise ConfigurationError("Tuner.restore: say with resume_finished or with _resume_config, not with both.")
+        finished = ResumeType.RESUME if resume_finished else ResumeType.SKIP
         errored = ResumeType.RESTART if restart_errored else ResumeType.RESUME if resume_errored else ResumeType.SKIP
         unfinished = ResumeType.RESUME if resume_unfinished else ResumeType.SKIP
         state = read_experiment(directory).state
-        definition = load(directory, state.pickles, trainable, state.trainable)
-        if param_space is not None:
-            definition = dataclasses.replace(definition, param_space=param_space, stored=False)
-        return cls(_restored=(definition, _resume_config or ResumeConfig(unfinished=unfinished, errored=errored)))
+        definition = load(directory, state.pickles, trainable, state.trainable, renames=allow_other_trainable)
+        definition = replaced(
+            definition,
+            param_space=UNCHANGED if param_space is None else param_space,
+            num_samples=UNCHANGED if num_samples is None else num_samples,
+            stop=stop,
+            time_budget_s=time_budget_s,
+            resources=UNCHANGED if resources is None else resources,
+        )
+        resume = _resume_config or ResumeConfig(finished=finished, unfinished=unfinished, errored=errored)
+        return cls(_restored=(definition, resume))
 
     @classmethod
     def can_restore(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:

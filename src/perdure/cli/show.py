@@ -55,8 +55,17 @@ def run(arguments: argparse.Namespace) -> int:
 def _experiment_document(experiment: Experiment) -> dict[str, object]:
     from perdure.cli.reading import experiment_json, trial_json
 
-    trials = [trial_json(experiment, trial) for trial in experiment.history.trials.values()]
-    return {"experiment": experiment_json(experiment), "trials": trials}
+    history = experiment.history
+    changes = [
+        {
+            "at": event.at,
+            "changes": [{"what": one.what, "before": one.before, "after": one.after} for one in event.changes],
+        }
+        for event in history.changes
+    ]
+    trials = [trial_json(experiment, trial) for trial in history.trials.values()]
+    about = {**experiment_json(experiment), "definition": history.state.definition, "changes": changes}
+    return {"experiment": about, "trials": trials}
 
 
 def _show_experiment(page: Page, experiment: Experiment, *, everything: bool) -> None:
@@ -65,6 +74,7 @@ def _show_experiment(page: Page, experiment: Experiment, *, everything: bool) ->
     history = experiment.history
     page.line(Span(history.name, "bold"), Span(f"  {experiment.path}", "dim"))
     _show_condition(page, experiment)
+    _show_changes(page, experiment)
     _show_best(page, experiment)
     _show_trials(page, experiment, everything=everything)
     _show_checkpoints(page, experiment)
@@ -105,6 +115,15 @@ def _show_condition(page: Page, experiment: Experiment) -> None:
         f"created {when(experiment.created_at)}, last written {when(history.updated_at)}, "
         f"{ran}{plural(history.state.epoch, 'session')}, trainable {history.state.trainable}"
     )
+
+
+def _show_changes(page: Page, experiment: Experiment) -> None:
+    """Write a line for each time that the experiment was asked for something else than before."""
+    from perdure.changes import listed
+    from perdure.cli.writing import when
+
+    for event in experiment.history.changes:
+        page.line(f"changed {when(event.at)}: {listed(event.changes)}")
 
 
 def _show_best(page: Page, experiment: Experiment) -> None:

@@ -112,6 +112,8 @@ class ExperimentCreated(Event, frozen=True, kw_only=True, tag="experiment_create
     version: str
     pickles: dict[str, str] = {}
     """File name to xxh3 digest of the pickles the experiment needs to go on."""
+    definition: Data = {}
+    """What was asked for, as data that people read and that a restore is compared with; see `perdure.changes`."""
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -135,6 +137,28 @@ class SpecChanged(Event, frozen=True, kw_only=True, tag="spec_changed"):
     """A restore asked for other limits; they hold from here on."""
 
     spec: Spec
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One part of what was asked for, as data; None where there was, or is, no such part."""
+
+    what: str
+    before: object = None
+    after: object = None
+
+
+class DefinitionChanged(Event, frozen=True, kw_only=True, tag="definition_changed"):
+    """A restore, or the script that started the experiment, asked for something else: it holds from here on."""
+
+    changes: tuple[Change, ...]
+    """Empty where the journal is older than such records: then nobody knows what was asked for before."""
+    definition: Data
+    """All that is asked for now."""
+    trainable: str
+    """The name of the trainable."""
+    spec: Spec
+    pickles: dict[str, str]
+    """Digests by file name of what is stored of it."""
 
 
 class DefinitionStored(Event, frozen=True, kw_only=True, tag="definition_stored"):
@@ -290,6 +314,9 @@ class TrialRequeued(Event, frozen=True, kw_only=True, tag="trial_requeued"):
 
     trial: str
     from_scratch: bool = False
+    round: int = 0
+    """For a trial that was TERMINATED: which asking for finished trials it follows. One that was cut short and is
+    asked again is the same round, so a trial that has come to its end in it is left alone."""
 
 
 # --- checkpoints: committed -> durable -> retired -> deleted --------------------------------------------------------
@@ -356,6 +383,7 @@ class RequestsCleared(Event, frozen=True, kw_only=True, tag="requests_cleared"):
 AnyEvent = Union[
     ExperimentCreated,
     SpecChanged,
+    DefinitionChanged,
     DefinitionStored,
     DriverStarted,
     DriverStopped,

@@ -108,6 +108,8 @@ class Trial(msgspec.Struct, kw_only=True, omit_defaults=True):
     owed: tuple[int, ...] = ()
     """Iterations of this segment at which it saves when it gets there again: a plugin had asked for a checkpoint of
     that row which was not saved, or turned out to be damaged."""
+    round: int = 0
+    """The round of finished trials that it was last run again in, or was created in; see `State.round`."""
 
     @property
     def latest(self) -> CheckpointInfo | None:
@@ -143,6 +145,8 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     version: str = ""
     spec: Spec = msgspec.field(default_factory=Spec)
     pickles: dict[str, str] = {}
+    definition: Data = {}
+    """What is asked for, as data."""
     epoch: int = 0
     capacity: dict[str, float] = {}
     used: dict[str, float] = {}
@@ -175,6 +179,10 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Running time of earlier sessions."""
     ran_s: float = 0.0
     """Running time of this session, as last journaled."""
+    round: int = 0
+    """How often finished trials were run again by a restore; 0 for never."""
+    round_open: bool = False
+    """The last of these rounds has not come to its end."""
     keep_finished: bool = False
     """Hold finished trials whole: for a restore that may run some of them again."""
     agenda: Agenda = msgspec.field(default_factory=Agenda)

@@ -50,6 +50,7 @@ from perdure.core.events import (
     CheckpointsRetired,
     CheckpointsUnsafe,
     Decision,
+    DefinitionChanged,
     DefinitionStored,
     DriverStarted,
     DriverStopped,
@@ -104,6 +105,18 @@ def _experiment_created(state: State, event: ExperimentCreated) -> None:
     state.version = event.version
     state.spec = event.spec
     state.pickles = event.pickles
+    state.definition = event.definition
+
+
+def _definition_changed(state: State, event: DefinitionChanged) -> None:
+    state.definition = event.definition
+    state.trainable = event.trainable
+    state.spec = event.spec
+    state.pickles = event.pickles
+    if event.changes:
+        state.search_ended = False  # there may be more to suggest
+        state.stopping = None  # that was decided by other rules
+        state.round_open = False
 
 
 def _definition_stored(state: State, event: DefinitionStored) -> None:
@@ -149,6 +162,8 @@ def _is_pausing(trial: Trial) -> bool:
 def _driver_stopped(state: State, event: DriverStopped) -> None:
     state.finished = event.finished
     state.ran_s = event.ran_s
+    if event.finished:
+        state.round_open = False
 
 
 def _time_passed(state: State, event: TimePassed) -> None:
@@ -211,6 +226,7 @@ def _trial_created(state: State, event: TrialCreated) -> None:
         searched=event.config if event.searched == event.config else event.searched,  # one dict: it is never changed
         resources=event.resources,
         seed=event.seed,
+        round=state.round,
     )
     state.trials[trial.id] = trial
     state.created += 1
@@ -313,6 +329,9 @@ def _trial_requeued(state: State, event: TrialRequeued) -> None:
         trial.segment += 1
         trial.judged = 0
         trial.iteration = 0
+    if event.round:
+        state.round = trial.round = event.round
+        state.round_open = True
     state.agenda.finished.pop(trial.id, None)
     if trial.status is not Status.PENDING:
         _move(state, trial, Status.PENDING)
@@ -637,6 +656,7 @@ HANDLERS: dict[type[Event], Callable[[State, Event], None]] = dict(
     (
         _handler(ExperimentCreated, _experiment_created),
         _handler(SpecChanged, _spec_changed),
+        _handler(DefinitionChanged, _definition_changed),
         _handler(DefinitionStored, _definition_stored),
         _handler(DriverStarted, _driver_started),
         _handler(DriverStopped, _driver_stopped),

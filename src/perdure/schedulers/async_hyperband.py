@@ -66,9 +66,11 @@ class AsyncHyperBandScheduler(ScoringScheduler):
         self._stopped = 0
 
     def on_trial_add(self, controller: Controller, trial: TrialView) -> None:
-        """Draw the trial's bracket."""
+        """Draw the trial's bracket. One that goes on after its end was counted at the rungs behind it."""
         super().on_trial_add(controller, trial)
-        self._progress(trial.trial_id)
+        progress, behind = self._progress(trial.trial_id), self._point(trial.last_result)
+        if behind is not None:
+            progress += [rung for rung, time in enumerate(self._milestones[progress[0]]) if time <= behind[0]]
 
     def on_trial_result(self, controller: Controller, trial: TrialView, result: dict[str, Any]) -> str:
         """Return STOP at the end, or for a trial that does not pass a rung."""

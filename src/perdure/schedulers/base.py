@@ -126,7 +126,7 @@ class TrialScheduler:
         return config
 
     def on_trial_add(self, controller: Controller, trial: TrialView) -> None:
-        """A trial was created."""
+        """A trial was created; or one that had ended goes on, because a restore said so."""
 
     def on_trial_error(self, controller: Controller, trial: TrialView) -> Sequence[Action] | None:
         """A trial has ended in ERROR. May return what is to be done with other trials."""

@@ -66,6 +66,13 @@ class PromotionASHAScheduler(ScoringScheduler):
         """The next rung of each unfinished trial."""
         self._stopped = 0
 
+    def on_trial_add(self, controller: Controller, trial: TrialView) -> None:
+        """Begin at the first rung. One that goes on after its end was counted at the rungs behind it."""
+        super().on_trial_add(controller, trial)
+        behind = self._point(trial.last_result)
+        if behind is not None:
+            self._level[trial.trial_id] = sum(rung.milestone <= behind[0] for rung in self._rungs)
+
     def on_trial_result(self, controller: Controller, trial: TrialView, result: dict[str, Any]) -> str:
         """Return PAUSE at a rung, but for a trial that would be promoted at once."""
         point = self._point(result)

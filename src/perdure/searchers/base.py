@@ -54,6 +54,17 @@ class Searcher:
         """
         return False
 
+    def change_search_space(self, config: dict[str, Any]) -> bool:
+        """Go on with other bounds, because a restore was given another `param_space` (beyond Ray Tune).
+
+        Args:
+            config: The new `param_space`.
+
+        Returns:
+            Whether it does; by default not, and then the restore is refused.
+        """
+        return False
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a configuration for a new trial, None for "not now", or `Searcher.FINISHED` for "no more"."""
         raise NotImplementedError

@@ -20,6 +20,7 @@ from perdure.searchers.suggestions import (
     NoSuggestion,
     Past,
     PastCompletion,
+    PastContinuation,
     PastResult,
     PastSuggestion,
     Source,
@@ -33,6 +34,7 @@ __all__ = [
     "NoSuggestion",
     "Past",
     "PastCompletion",
+    "PastContinuation",
     "PastResult",
     "PastSuggestion",
     "SearchDriver",
@@ -112,6 +114,14 @@ class SearchDriver:
         """A trial has ended for good."""
         self._source.tell(PastCompletion(trial=trial_id, result=result, error=error))
 
+    def on_continue(self, trial_id: str, config: dict[str, Any]) -> None:
+        """A trial that had ended goes on.
+
+        The searcher has heard its end, so it hears nothing more of it but, if it can, of how it did in the end: as of
+        a point that was evaluated elsewhere.
+        """
+        self._source.tell(PastContinuation(trial=trial_id, config=config))
+
     # --- over a restore ---------------------------------------------------------------------------------------------
 
     def replay_suggested(self, count: int, live: Iterable[str] = ()) -> None:
@@ -120,6 +130,13 @@ class SearchDriver:
         All that random and grid search needs after a restore. For a Searcher, use `restore` and `replay`.
         """
         self._source.replay_suggested(count, live)
+
+    def change_space(self) -> bool:
+        """Have the searcher go on in this driver's `param_space`, which is not the one that it began with.
+
+        Call it after `restore` and `replay`. Returns whether it does.
+        """
+        return self._source.change_space()
 
     def save(self, directory: str | os.PathLike[str]) -> bool:
         """Write what the searcher knows into `directory`; return False if it cannot save itself.

@@ -18,6 +18,7 @@ from perdure.searchers.suggestions import (
     NoSuggestion,
     Past,
     PastCompletion,
+    PastContinuation,
     PastResult,
     PastSuggestion,
     Source,
@@ -50,8 +51,10 @@ class SearcherSource(Source):
         self._told = 0
         self._finished = False
         self._strangers: dict[str, dict[str, Any]] = {}
-        """Configurations of unfinished trials that the searcher has forgotten over a restore: it must not hear of
-        these as of its own."""
+        """Configurations of unfinished trials that the searcher has forgotten over a restore, or whose end it has heard
+        already: it must not hear of these as of its own."""
+        self._continued: set[str] = set()
+        """Those of them whose end it has heard: it misses nothing of these."""
         self._lost = 0
         self._hand_over(metric, mode, num_samples)
 
@@ -84,9 +87,14 @@ class SearcherSource(Source):
     def tell(self, past: Past) -> None:
         trial = past.trial
         self._told += 1
-        if trial in self._strangers:
+        if isinstance(past, PastContinuation):
+            self._strangers[trial] = past.config
+            self._continued.add(trial)
+        elif trial in self._strangers:
             if isinstance(past, PastCompletion):
-                self._lost += not self._add_point(self._strangers.pop(trial), past)
+                heard = self._add_point(self._strangers.pop(trial), past) or trial in self._continued
+                self._continued.discard(trial)
+                self._lost += not heard
         elif isinstance(past, PastResult):
             row = past.result
             self._call("on_trial_result", lambda: self._searcher.on_trial_result(trial, row))
@@ -143,6 +151,10 @@ class SearcherSource(Source):
                 "what was reported so far is kept, and the experiment can be restored."
             ) from error
 
+    def change_space(self) -> bool:
+        *_, base = _layers(self._searcher)
+        return bool(self._call("change_search_space", lambda: base.change_search_space(_plain_dict(self._space))))
+
     # --- over a restore ---------------------------------------------------------------------------------------------
 
     def replay_suggested(self, count: int, live: Iterable[str]) -> None:
@@ -165,6 +177,7 @@ class SearcherSource(Source):
             "told": self._told,
             "finished": self._finished,
             "strangers": list(self._strangers),
+            "continued": list(self._continued),
         }
         with open(os.path.join(directory, STATE_FILE), "w", encoding="utf-8") as file:
             json.dump(state, file)
@@ -195,6 +208,7 @@ class SearcherSource(Source):
                 wrapper.set_state(wrapped)
         self._count, self._told, self._finished = state["suggested"], state["told"], state["finished"]
         self._strangers = {trial: {} for trial in state["strangers"]}
+        self._continued = set(state.get("continued", ()))
         return True
 
     def replay(self, past: Iterable[Past]) -> str | None:
@@ -208,9 +222,11 @@ class SearcherSource(Source):
                     self._strangers[one.trial] = one.config
             elif is_known:
                 self._told += 1
+                if isinstance(one, PastContinuation) and one.trial in self._strangers:
+                    self._strangers[one.trial] = one.config
             else:
                 self.tell(one)
-        return self._what_is_lost(self._lost + len(self._strangers))
+        return self._what_is_lost(self._lost + len(self._strangers.keys() - self._continued))
 
     def _remind(self, past: PastSuggestion) -> bool:
         def remind() -> bool:

@@ -57,7 +57,16 @@ class PastCompletion:
     error: bool = False
 
 
-Past = Union[PastSuggestion, PastResult, PastCompletion]
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PastContinuation:
+    """A trial that had ended goes on, because a restore said so."""
+
+    trial: str
+    config: dict[str, Any]
+    """Its whole configuration."""
+
+
+Past = Union[PastSuggestion, PastResult, PastCompletion, PastContinuation]
 
 
 class Source:
@@ -76,7 +85,11 @@ class Source:
         raise NotImplementedError
 
     def tell(self, past: Past) -> None:
-        """A trial has reported, or has ended."""
+        """A trial has reported, has ended, or goes on."""
+        raise NotImplementedError
+
+    def change_space(self) -> bool:
+        """See `SearchDriver.change_space`."""
         raise NotImplementedError
 
     def replay_suggested(self, count: int, live: Iterable[str]) -> None:

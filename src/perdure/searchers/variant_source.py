@@ -12,6 +12,7 @@ from perdure.searchers.suggestions import (
     NoSuggestion,
     Past,
     PastCompletion,
+    PastContinuation,
     PastSuggestion,
     Source,
     Suggestion,
@@ -48,6 +49,11 @@ class VariantSource(Source):
     def tell(self, past: Past) -> None:
         if isinstance(past, PastCompletion):
             self._live.discard(past.trial)
+        elif isinstance(past, PastContinuation) and self._limit:
+            self._live.add(past.trial)
+
+    def change_space(self) -> bool:
+        return True
 
     def replay_suggested(self, count: int, live: Iterable[str]) -> None:
         self._count = count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MISSING = object()
@@ -24,6 +24,18 @@ class Stopper:
 
     def forget(self, trial_id: str) -> None:
         """A trial is over: what was remembered of it alone can go (beyond Ray Tune)."""
+
+    def recall(self, trial_id: str, results: Sequence[dict[str, Any]]) -> bool:
+        """A trial that was over is to go on: remember again what `forget` dropped (beyond Ray Tune).
+
+        Args:
+            trial_id: The trial.
+            results: Its rows, in order; not empty.
+
+        Returns:
+            Whether the rule ends it where it stands, so that it does not go on. By default it does not.
+        """
+        return False
 
     def get_state(self) -> dict[str, Any] | None:
         """Return what the stopper remembers as JSON data, or None if it has to be pickled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from perdure.errors import ConfigurationError
@@ -32,6 +33,11 @@ class CombinedStopper(Stopper):
         """Tell all of them."""
         for stopper in self._stoppers:
             stopper.forget(trial_id)
+
+    def recall(self, trial_id: str, results: Sequence[dict[str, Any]]) -> bool:
+        """Ask all of them."""
+        answers = [stopper.recall(trial_id, results) for stopper in self._stoppers]
+        return any(answers)
 
     def get_state(self) -> dict[str, Any] | None:
         """Return the states of all of them, or None if one has to be pickled."""

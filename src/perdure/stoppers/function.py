@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from perdure.errors import ConfigurationError
@@ -25,6 +25,10 @@ class FunctionStopper(Stopper):
     def stop_all(self) -> bool:
         """Return False: a function stops single trials."""
         return False
+
+    def recall(self, trial_id: str, results: Sequence[dict[str, Any]]) -> bool:
+        """Ask the function about the last row."""
+        return self(trial_id, results[-1])
 
     def get_state(self) -> dict[str, Any] | None:
         """Return the state: what the function itself remembers is its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from perdure.stoppers.base import Stopper
@@ -29,6 +30,11 @@ class MaximumIterationStopper(Stopper):
     def forget(self, trial_id: str) -> None:
         """Drop the count of a trial that is over."""
         self._rows.pop(trial_id, None)
+
+    def recall(self, trial_id: str, results: Sequence[dict[str, Any]]) -> bool:
+        """Take up the count of a trial that is to go on."""
+        self._rows[trial_id] = len(results)
+        return len(results) >= self._max_iter
 
     def get_state(self) -> dict[str, Any] | None:
         """Return the counts."""

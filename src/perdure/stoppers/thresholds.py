@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perdure.errors import ConfigurationError
@@ -55,6 +55,10 @@ class DictStopper(Stopper):
     def stop_all(self) -> bool:
         """Return False: single trials are stopped."""
         return False
+
+    def recall(self, trial_id: str, results: Sequence[dict[str, Any]]) -> bool:
+        """Return whether the last row reaches a threshold."""
+        return self(trial_id, results[-1])
 
     def get_state(self) -> dict[str, Any] | None:
         """Return the state: there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from perdure.config import check_mode
@@ -72,6 +73,11 @@ class TrialPlateauStopper(Stopper):
         """Drop the last values of a trial that is over."""
         self._rows.pop(trial_id, None)
         self._values.pop(trial_id, None)
+
+    def recall(self, trial_id: str, results: Sequence[dict[str, Any]]) -> bool:
+        """Look at the rows of a trial that is to go on again."""
+        self.forget(trial_id)
+        return [self(trial_id, result) for result in results][-1]
 
     def get_state(self) -> dict[str, Any] | None:
         """Return the last values of each trial, as text where JSON has no number for them."""

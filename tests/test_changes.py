@@ -1,0 +1,107 @@
+"""What an experiment is asked for, as data: the same where the same is asked for, and else not."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from perdure import tune
+from perdure.changes import changed_parts, differences, listed
+from perdure.definition import define
+from perdure.trainable.registry import register_trainable
+
+
+def train(config: dict[str, Any]) -> None:
+    tune.report({"x": 1})
+
+
+class Linear:
+    """No data, and its repr has an address in it."""
+
+
+class Patient(tune.Stopper):
+    """A user's own: keeps one argument, and when it was made."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.made_at = time.time()
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return False
+
+
+def describe(**given: Any) -> Any:
+    tune_fields = {name: given.pop(name) for name in list(given) if name in tune.TuneConfig.__dataclass_fields__}
+    space = given.pop("space", {})
+    run = tune.RunConfig(name="e", storage_path="/nowhere", **given)
+    return define(train, space, tune.TuneConfig(**tune_fields), run).description
+
+
+def everything(most: float = 1.0, max_t: int = 9, rows: int = 3) -> Any:
+    """Make everything anew, as a script does that is run again."""
+    return describe(
+        space={
+            "lr": tune.loguniform(1e-4, most),
+            "layers": [tune.choice([Linear(), len, 1.5]), 2],
+            "model": {"units": tune.grid_search([8, 16]), "how": tune.sample_from(lambda spec: spec.config.lr)},
+            "data": Linear(),
+            "many": list(range(5000)),
+        },
+        scheduler=tune.schedulers.ASHAScheduler(max_t=max_t, grace_period=1),
+        search_alg=tune.search.BasicVariantGenerator(max_concurrent=4),
+        metric="x",
+        mode="max",
+        stop=[Patient(rows), tune.stopper.MaximumIterationStopper(7)],
+        failure_config=tune.FailureConfig(max_failures=2),
+    )
+
+
+def test_what_is_made_anew_in_the_same_way_is_the_same() -> None:
+    assert differences(everything(), everything()) == ()
+
+
+def test_what_differs_is_named_part_by_part() -> None:
+    found = differences(everything(), everything(most=0.5, max_t=81, rows=4))
+    assert changed_parts(found) == {"param_space", "scheduler", "stop"}
+    assert any(change.what == "param_space/lr" for change in found)
+    told = listed(found)
+    assert "param_space/lr from <Float (0.0001, 1.0), LogUniform()> to <Float (0.0001, 0.5), LogUniform()>" in told
+    assert "scheduler/AsyncHyperBandScheduler/max_t from 9 to 81" in told
+
+
+def test_a_long_constant_is_described_in_short_and_still_compared() -> None:
+    first, second = (describe(space={"data": [*range(3000), last]}) for last in (0, 1))
+    assert len(str(first["constants"])) < 400
+    assert changed_parts(differences(first, second)) == {"constants"}
+
+
+def test_a_plugin_that_was_used_is_described_as_before() -> None:
+    stopper = tune.stopper.TimeoutStopper(60)
+    scheduler = tune.schedulers.HyperBandScheduler(max_t=9)
+    first = describe(stop=stopper, scheduler=scheduler)
+    stopper.stop_all()
+    stopper.stop_all()
+    scheduler.set_search_properties("x", "max")
+    assert describe(stop=stopper, scheduler=scheduler) == first
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e-300, True, None, b"bytes", {"a": ()}])
+def test_any_constant_can_be_described(value: object) -> None:
+    assert describe(space={"value": value}) == describe(space={"value": value})
+
+
+def test_nobody_knows_what_was_asked_for_before_there_were_such_records() -> None:
+    assert differences({}, describe()) == ()
+
+
+def test_resources_are_those_of_the_trainable() -> None:
+    register_trainable("two-cpus", tune.with_resources(lambda config: None, {"cpu": 2}))
+    run = tune.RunConfig(name="e", storage_path="/nowhere")
+    described = define("two-cpus", None, tune.TuneConfig(), run).description
+    assert described["resources"] == {"CPU": 2.0}
+    assert described["trainable"] == "two-cpus"
