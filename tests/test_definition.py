@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from perdure import tune
 from perdure.cli.verify import examine
 from perdure.history import read_experiment
@@ -56,3 +58,10 @@ def test_files_that_no_record_names_are_removed(tmp_path: Path) -> None:
     (path / "trainable-000009.pkl").write_bytes(b"never journaled")
     tune.Tuner.restore(path, trainable(broken=False)).fit()
     assert not (path / "trainable-000009.pkl").exists()
+
+
+def test_experiments_of_the_same_second_have_their_own_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perdure.definition.time.strftime", lambda *_: "noon")
+    run_config = tune.RunConfig(storage_path=str(tmp_path), verbose=0, executor="inline")
+    paths = [tune.Tuner(trainable(broken=False), run_config=run_config).fit().experiment_path for _ in range(3)]
+    assert [Path(path).name for path in paths] == ["train_noon", "train_noon-2", "train_noon-3"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import itertools
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,7 +68,7 @@ class Definition:
 def define(
     trainable: Any, param_space: Mapping[str, Any] | None, tune_config: TuneConfig, run_config: RunConfig
 ) -> Definition:
-    """Check what was asked for, and say where it will live. Touches no disk.
+    """Check what was asked for, and say where it will live. Changes nothing on the disk.
 
     Raises:
         UserError: a part of it cannot work; the message says which.
@@ -79,7 +80,7 @@ def define(
     check_checkpoint_config(resolved, run_config)
     check_filesystem(run_config.storage_filesystem)
     storage = parse_storage_path(run_config.storage_path)
-    directory = run_config.name or f"{name}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+    directory = run_config.name or _unused_name(storage, f"{name}_{time.strftime('%Y-%m-%d_%H-%M-%S')}")
     return _described(
         Definition(
             trainable=resolved,
@@ -94,6 +95,12 @@ def define(
 
 def _described(definition: Definition) -> Definition:
     return dataclasses.replace(definition, description=describe(definition))
+
+
+def _unused_name(storage: Path, name: str) -> str:
+    """Return `name`, or with a number after it where an experiment of the same second has taken it."""
+    names = itertools.chain([name], (f"{name}-{count}" for count in itertools.count(2)))
+    return next(candidate for candidate in names if not (storage / candidate).exists())
 
 
 def check_filesystem(filesystem: object) -> None:
