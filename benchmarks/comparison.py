@@ -40,6 +40,9 @@ class Part:
 
     measure: Callable[[str, Path], dict[str, float]]
     on_ray: bool = True
+    many_files: bool = False
+    """What it leaves is removed after the last run: ext4 without a journal passes over each file deleted within
+    some minutes whenever it makes a new one, so that the cleaning up of one run would be paid for by the next."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,14 +100,16 @@ def main(script: str, parts: dict[str, Part], goals: list[Goal]) -> None:
     for name, part in chosen.items():
         engines = {"perdure": sys.executable, **({"ray": ray} if ray and part.on_ray else {})}
         samples[name] = {engine: [] for engine in engines}
-        for turn in range(options.rounds):
-            for engine, python in engines.items():
-                sample = _measure_apart(script, name, engine, python)
-                print(
-                    f"{Path(script).stem} {name} {turn + 1}/{options.rounds} {engine}: {_short(sample)}",
-                    file=sys.stderr,
-                )
-                samples[name][engine].append(sample)
+        with contextlib.ExitStack() as leavings:
+            for turn in range(options.rounds):
+                for engine, python in engines.items():
+                    kept = Path(leavings.enter_context(tempfile.TemporaryDirectory())) if part.many_files else None
+                    sample = _measure_apart(script, name, engine, python, kept)
+                    print(
+                        f"{Path(script).stem} {name} {turn + 1}/{options.rounds} {engine}: {_short(sample)}",
+                        file=sys.stderr,
+                    )
+                    samples[name][engine].append(sample)
     print(json.dumps(_summary(script, samples, goals, options.rounds)), flush=True)
 
 
@@ -147,12 +152,16 @@ def _options(script: str, parts: dict[str, Part]) -> argparse.Namespace:
     parser.add_argument("--measure", choices=list(parts), help=argparse.SUPPRESS)
     parser.add_argument("--engine", choices=["perdure", "ray"], default="perdure", help=argparse.SUPPRESS)
     parser.add_argument("--figures", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def _measure_here(part: Part, options: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory(prefix="perdure-bench-", ignore_cleanup_errors=True) as directory:
-        figures = part.measure(options.engine, Path(directory))
+    if options.directory is not None:
+        figures = part.measure(options.engine, options.directory)
+    else:
+        with tempfile.TemporaryDirectory(prefix="perdure-bench-", ignore_cleanup_errors=True) as directory:
+            figures = part.measure(options.engine, Path(directory))
     text = json.dumps(figures)
     if options.figures:
         options.figures.write_text(text)
@@ -160,10 +169,11 @@ def _measure_here(part: Part, options: argparse.Namespace) -> None:
         print(text)
 
 
-def _measure_apart(script: str, part: str, engine: str, python: str) -> dict[str, float]:
+def _measure_apart(script: str, part: str, engine: str, python: str, kept: Path | None) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as directory:
         figures = Path(directory) / "figures.json"
         command = [python, script, "--measure", part, "--engine", engine, "--figures", str(figures)]
+        command += [] if kept is None else ["--directory", str(kept)]
         with (Path(directory) / "output").open("w+b") as output:
             process = subprocess.Popen(
                 command, env=environment(engine), stdout=output, stderr=output, cwd=directory, start_new_session=True

@@ -109,6 +109,7 @@ def test_a_trial_whose_answer_waits_for_the_disk_is_not_taken_for_silent() -> No
         runner.turn()
 
     checkpoints.oldest_s = 61.0
+    runner.turn()
     report(0)
     clock.now = 100.0
     runner.turn()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from perdure.checkpoint import Checkpoint
+from perdure.checkpoint import Checkpoint, checkpoint_at
 from perdure.core.events import (
     Action,
     CheckpointInfo,
@@ -339,7 +339,7 @@ class Judge:
     def saved(self, trial: Trial, info: CheckpointInfo) -> None:
         """A checkpoint was committed."""
         view = self.view(trial)
-        view.checkpoint = Checkpoint(os.path.join(view.path, info.directory))
+        view.checkpoint = checkpoint_at(os.path.join(view.path, info.directory))
         if self.callbacks:
             self.callbacks.on_trial_save(self.iteration, self.trials, view)
             self.callbacks.on_checkpoint(self.iteration, self.trials, view, view.checkpoint)

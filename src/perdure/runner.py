@@ -63,6 +63,7 @@ from perdure.core.transitions import apply
 from perdure.judge import check_resources
 from perdure.recovery import adopt
 from perdure.storage.faults import fault_point
+from perdure.storage.layout import checkpoint_name
 from perdure.trainable.messages import (
     Asked,
     Assignment,
@@ -118,7 +119,8 @@ class Settings:
     seeded: bool = False
     boot_id: str = ""
     chores_s: float = 0.1
-    """Seconds between looks at what nobody announces: deadlines, the time budget."""
+    """Seconds between looks at what nobody announces: deadlines, the time budget. For so long, too, checkpoints that
+    the policy does not keep gather before they are retired, and others before they are handed over to be synced."""
     cleanup_s: float = 600.0
     """A trial that was told to stop has so many seconds to clean up before its process is killed."""
     report_timeout_s: float | None = None
@@ -154,6 +156,7 @@ class Runner:
         self.checkpoints = checkpoints
         self.ledger = ledger
         self.settings = settings
+        self._path = str(settings.path)
         self.observers = observers
         self.snapshots = snapshots
         self.clock = clock
@@ -164,6 +167,10 @@ class Runner:
         self._batch: list[AnyEvent] = []
         self._effects: list[Callable[[], None]] = []
         self._held: list[tuple[AttemptKey, Verdict]] = []
+        self._behind = False
+        """More is on its way to the disk than is good; looked at with the chores."""
+        self._keeps_house = True
+        """Whether this turn retires checkpoints and hands them over to be synced and deleted."""
         self._doomed: deque[tuple[int, tuple[Source, ...]]] = deque()
         self._deleting: set[Source] = set()
         self._heard: dict[str, float] = {}
@@ -253,7 +260,12 @@ class Runner:
     def follow_up(self) -> None:
         """Carry out the plan until it has nothing more to say."""
         self._declined.clear()
-        while commands := plan(self.state, may_suggest=not self._searcher_waits, declined=self._declined):
+        while commands := plan(
+            self.state,
+            may_suggest=not self._searcher_waits,
+            declined=self._declined,
+            tidy=self._keeps_house,
+        ):
             for command in commands:
                 if not self.carry_out(command):
                     return
@@ -402,15 +414,16 @@ class Runner:
 
     def _answer(self, key: AttemptKey, verdict: Verdict, *, backed_up: bool) -> None:
         """Answer once the batch is written; and, where bytes are on their way to the disk, not too far ahead of it."""
-        if backed_up and (self._held or self._behind()):
+        if backed_up and (self._held or self._behind):
             self._held.append((key, verdict))
             self._heard.pop(key.trial, None)  # now it is we who are silent
         else:
             self._effects.append(partial(self.executor.reply, key, verdict))
 
-    def _behind(self) -> bool:
+    def _look_at_backlog(self) -> None:
         backlog = self.checkpoints.backlog
-        return backlog.nbytes > self.settings.backlog_bytes or backlog.oldest_s > self.settings.backlog_s
+        settings = self.settings
+        self._behind = backlog.nbytes > settings.backlog_bytes or backlog.oldest_s > settings.backlog_s
 
     # --- what goes out ----------------------------------------------------------------------------------------------
 
@@ -569,17 +582,19 @@ class Runner:
             self._effects.append(partial(self.executor.stop, key, grace_s=2 * self.settings.cleanup_s + 60))
 
     def _make_durable(self, source: Source) -> Callable[[], None]:
-        trial = self.state.trials[source.trial]
-        info = trial.checkpoints[source.number]
-        directory = self.settings.path / trial.directory / info.directory
+        info = self.state.trials[source.trial].checkpoints[source.number]
         return partial(
             self.checkpoints.make_durable,
             source,
-            directory,
+            self._folder(source, info.directory),
             info.nbytes,
             digested=info.digested,
             trusted=info.boot_id == self.settings.boot_id,
         )
+
+    def _folder(self, source: Source, name: str) -> str:
+        # Not with pathlib: this is done for every checkpoint.
+        return os.path.join(self._path, self.state.trials[source.trial].directory, name)
 
     def _doom(self, items: tuple[Source, ...]) -> None:
         """Note what is to be deleted once a power cut can no longer take back that it was retired.
@@ -593,9 +608,8 @@ class Runner:
         synced = self.journal.synced if self._doomed else 0
         while self._doomed and self._doomed[0][0] <= synced:
             for source in self._doomed.popleft()[1]:
-                directory = self.settings.path / self.state.trials[source.trial].directory
                 self._deleting.add(source)
-                self.checkpoints.delete(source, directory / f"checkpoint_{source.number:06d}")
+                self.checkpoints.delete(source, self._folder(source, checkpoint_name(source.number)))
 
     def _finish(self, command: Finish) -> bool:
         if command.finished and (self._effects or self.checkpoints.backlog.count or self._doomed or self._deleting):
@@ -603,6 +617,7 @@ class Runner:
                 self.executor.wake()  # what this very turn asks for has not begun: look again once it has
             if self._doomed:
                 self._effects.append(self.journal.sync)
+            self.checkpoints.hasten()
             return False  # the last checkpoints are still on their way to the disk, or off it
         self.over = command
         return False
@@ -618,10 +633,12 @@ class Runner:
             self.emit(request)
         now = self.clock()
         self.desk.attend(now)
-        if now < self._chores_at:
+        self._keeps_house = now >= self._chores_at
+        if not self._keeps_house:
             return
         self._chores_at = now + self.settings.chores_s
         self._searcher_waits = False
+        self._look_at_backlog()
         self._release_held()
         self._check_deadlines(now)
         self._check_budget(now)
@@ -653,7 +670,7 @@ class Runner:
             self.emit(CheckpointsDeleted(at=self.wall_clock(), items=tuple(deleted)))
 
     def _release_held(self) -> None:
-        if self._held and not self._behind():
+        if self._held and not self._behind:
             held, self._held = self._held, []
             now = self.clock()
             self._heard.update({key.trial: now for key, _ in held if key.trial in self.state.live})

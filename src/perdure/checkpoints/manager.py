@@ -17,14 +17,14 @@ from typing import Literal, Union
 
 from perdure.checkpoints.durability import complete_digests, sync_checkpoints
 from perdure.checkpoints.manifest import SMALL, Manifest, missing, verify_checkpoint
-from perdure.checkpoints.pace import Pace
+from perdure.checkpoints.pace import REST, Pace
 from perdure.checkpoints.patience import DELAYS_S
 from perdure.checkpoints.recovery import find_committed, sweep
 from perdure.core.events import Source
 from perdure.errors import CheckpointError, StorageError
 from perdure.storage.faults import fault_point
 from perdure.storage.layout import MANIFEST
-from perdure.storage.removal import remove_file, remove_tree
+from perdure.storage.removal import held_open, remove_file, remove_tree
 from perdure.storage.sync import sync_filesystem
 
 __all__ = ["Backlog", "CheckpointManager", "Deleted", "Done", "Durable", "Failed", "find_committed", "sweep"]
@@ -34,6 +34,10 @@ GROUP = 16
 is dearer: it also writes out what is about to be deleted."""
 GATHER_S = 0.1
 """Small checkpoints are synced at most so often, to let them gather."""
+GATHER_AT_MOST_S = 1.0
+"""Longer than `GATHER_S` they gather where syncing takes long, so that it keeps the disk busy a quarter of the time."""
+DELETED_TOGETHER = 100
+"""So many deletions are told of at once."""
 HURRY_S = 5.0
 """Once the oldest has waited for so long, the background no longer rests."""
 
@@ -124,6 +128,8 @@ class CheckpointManager:
         self._unwritten: dict[Source, OSError] = {}
         """Those whose fsync failed: another one would succeed without having written what the kernel dropped."""
         self._threads: dict[str, threading.Thread] = {}
+        self._gather_s = 0.0
+        """What the last group has made necessary."""
         self._pace = Pace(hurry=self._in_a_hurry, rest=self._hurry.wait)
 
     # --- called by the loop -----------------------------------------------------------------------------------------
@@ -189,6 +195,12 @@ class CheckpointManager:
         """Remove what was left unfinished in a trial's directory; see `recovery.sweep`."""
         return sweep(trial_path, keep=keep)
 
+    def hasten(self) -> None:
+        """Rest no more: there is nothing left that the machine would be left to."""
+        with self._changed:
+            self._hurry.set()
+            self._changed.notify_all()
+
     def drain(self, timeout_s: float) -> bool:
         """Work without rest until nothing is left to do, and return True; False when the time is over first."""
         with self._changed:
@@ -232,7 +244,8 @@ class CheckpointManager:
         with self._changed:
             self._changed.wait_for(lambda: self._stop.is_set() or self._to_sync)
             # Not a sleep: a drain or a close ends it.
-            self._changed.wait_for(lambda: self._stop.is_set() or self._draining, GATHER_S)
+            gather_s = max(GATHER_S, min(self._gather_s, GATHER_AT_MOST_S))
+            self._changed.wait_for(self._hurry.is_set, gather_s)
             jobs = list(self._to_sync.values())
         small = [job for job in jobs if job.nbytes <= SMALL]
         return small, next((job for job in jobs if job.nbytes > SMALL), None)
@@ -241,10 +254,12 @@ class CheckpointManager:
         ready = [job for job in jobs if self._prepare(job)]
         if not ready:
             return
+        begun = self._clock()
         if len(ready) >= GROUP and self._flush(ready):
             outcomes: list[tuple[_Job, Done]] = [(job, Durable(job.source)) for job in ready]
         else:
             outcomes = self._sync_each(ready)
+        self._gather_s = REST * (self._clock() - begun)
         fault_point("durable.synced")
         self._finish(outcomes)
 
@@ -339,15 +354,17 @@ class CheckpointManager:
             if self._stop.is_set():
                 return False
             jobs = list(self._to_delete.items())
-        for source, folder in jobs:
-            done = self._delete(source, folder)
-            if done is None:
-                return False
+        for first in range(0, len(jobs), DELETED_TOGETHER):
+            outcomes = [self._delete(source, folder) for source, folder in jobs[first : first + DELETED_TOGETHER]]
             with self._changed:
-                del self._to_delete[source]
-                self._done.append(done)
+                for done in outcomes:
+                    if done is not None:
+                        del self._to_delete[done.source]
+                        self._done.append(done)
                 self._changed.notify_all()
-        self._wake()
+            self._wake()
+            if None in outcomes:
+                return False
         return True
 
     def _delete(self, source: Source, folder: str) -> Done | None:
@@ -381,7 +398,8 @@ def delete_checkpoint(folder: str | os.PathLike[str]) -> None:
         OSError: something of it is still there.
     """
     fault_point("delete.begin")
-    remove_file(os.path.join(folder, MANIFEST))
-    fault_point("delete.manifest")
-    remove_tree(os.fspath(folder))
+    with held_open(os.fspath(folder)):
+        remove_file(os.path.join(folder, MANIFEST))
+        fault_point("delete.manifest")
+        remove_tree(os.fspath(folder))
     fault_point("delete.done")

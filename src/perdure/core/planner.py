@@ -24,17 +24,22 @@ from perdure.core.events import Source
 from perdure.core.state import State, Trial, is_there, key, unneeded
 
 
-def plan(state: State, *, may_suggest: bool = True, declined: Container[Command] = ()) -> list[Command]:
+def plan(
+    state: State, *, may_suggest: bool = True, declined: Container[Command] = (), tidy: bool = True
+) -> list[Command]:
     """Return what is to be done now, and clear the agenda.
 
     `may_suggest` is False when the searcher has just said that it has nothing for now; `declined` are the questions
-    to which the scheduler has just answered that paused trials stay so.
+    to which the scheduler has just answered that paused trials stay so. Without `tidy`, what the life of
+    checkpoints asks for waits for a later look, as long as a trial runs that brings one about: a trial that saves a
+    thousand a second has them retired by the hundred.
     """
     commands: list[Command] = []
     if state.agenda.stop:
         commands += [StopAttempt(trial) for trial in state.agenda.stop if trial in state.live]
         state.agenda.stop.clear()
-    commands += keep_house(state)
+    if tidy or not state.live:
+        commands += keep_house(state)
     if state.stopping is not None:
         if not state.live and not commands:  # what is planned here may have to be followed up
             commands.append(Finish(finished=not state.unfinished))

@@ -597,7 +597,9 @@ def _ask_for_oldest(state: State, trial: Trial) -> None:
 
 
 def _drop_undurable(state: State, trial: Trial, number: int) -> None:
-    trial.undurable = tuple(other for other in trial.undurable if other != number)
+    if number in trial.undurable:  # one of the first, as a rule
+        at = trial.undurable.index(number)
+        trial.undurable = trial.undurable[:at] + trial.undurable[at + 1 :]
     name = f"{trial.id}/{number}"
     state.undurable.pop(name, None)
     state.agenda.durable.pop(name, None)
