@@ -31,14 +31,14 @@ def plan(
 
     `may_suggest` is False when the searcher has just said that it has nothing for now; `declined` are the questions
     to which the scheduler has just answered that paused trials stay so. Without `tidy`, what the life of
-    checkpoints asks for waits for a later look, as long as a trial runs that brings one about: a trial that saves a
-    thousand a second has them retired by the hundred.
+    checkpoints asks for waits for a later look, as long as a trial runs and newer checkpoints alone made others
+    superfluous: a trial that saves a thousand a second has them retired by the hundred.
     """
     commands: list[Command] = []
     if state.agenda.stop:
         commands += [StopAttempt(trial) for trial in state.agenda.stop if trial in state.live]
         state.agenda.stop.clear()
-    if tidy or not state.live:
+    if tidy or state.agenda.released or not state.live:
         commands += keep_house(state)
     if state.stopping is not None:
         if not state.live and not commands:  # what is planned here may have to be followed up
@@ -110,6 +110,7 @@ def keep_house(state: State) -> list[Command]:
             for number in unneeded(state, state.trials[trial_id])
         )
         agenda.retention.clear()
+        agenda.released = False
         if retired:
             commands.append(Retire(retired))
             for source in retired:

@@ -131,6 +131,8 @@ class Agenda(msgspec.Struct):
 
     stop: dict[str, None] = {}
     retention: dict[str, None] = {}
+    released: bool = False
+    """Some of `retention` is there because something let a checkpoint go, not only because newer ones were saved."""
     durable: dict[str, Source] = {}
     delete: dict[str, Source] = {}
     finished: dict[str, None] = {}

@@ -373,6 +373,7 @@ def _arrived(state: State, trial: Trial, source: Source) -> None:
         return
     _drop_undurable(state, trial, source.number)
     state.agenda.retention[trial.id] = None
+    state.agenda.released = True
     _ask_for_oldest(state, trial)
 
 
@@ -400,6 +401,7 @@ def _checkpoint_pinned(state: State, event: CheckpointPinned) -> None:
     others = tuple(number for number in trial.pinned if number != event.item.number)
     trial.pinned = (*others, event.item.number) if event.pinned else others
     state.agenda.retention[trial.id] = None
+    state.agenda.released = True
     if trial.status.finished:
         thin_out(state, trial)
 
@@ -427,6 +429,7 @@ def _move(state: State, trial: Trial, status: Status) -> None:
             _let_loose(state, trial)
             _let_go_of_donor(state, trial)
             state.agenda.retention[trial.id] = None
+            state.agenda.released = True
             state.agenda.finished[trial.id] = None
 
 
@@ -618,6 +621,7 @@ def _release(state: State, source: Source) -> None:
     else:
         state.in_use.pop(name, None)
     state.agenda.retention[source.trial] = None
+    state.agenda.released = True
 
 
 def _stop_reading(state: State, live: Attempt) -> None:
