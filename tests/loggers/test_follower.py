@@ -440,6 +440,8 @@ def test_after_a_restore_a_logger_is_not_told_of_old_rows(written):
     follow(after, [told])
     after.close()
     assert [call for call in told.calls if call[0] == "result"] == [("result", 2, 2.0)]
+    assert told.calls[0] == "setup", "it is a new object: it prepares again"
+    assert told.calls.count("setup") == 1
 
 
 def test_a_logger_that_raises_harms_nobody(written):

@@ -36,7 +36,6 @@ from perdure.core.events import (
     CheckpointInfo,
     Data,
     Decision,
-    ExperimentCreated,
     Outcome,
     Reported,
     StopRequested,
@@ -140,6 +139,7 @@ class Follower:
         self._written = self._watermark
         self._written_at = 0.0
         self._caught_up = False
+        self._is_set_up = False
         self._touched: dict[str, None] = {}
         self._slice_ends = 0.0
 
@@ -223,6 +223,8 @@ class Follower:
         if isinstance(event, TrialRequeued) and event.trial not in self._history.trials:
             self._recall(event.trial)
         trial = self._history.fold(position, event)
+        if not self._is_set_up:
+            self._set_up()
         match event:
             case Reported():
                 if trial is not None:
@@ -239,8 +241,6 @@ class Follower:
                 self._settle_all((action.trial for action in (event.action, *event.more)), files)
             case StopRequested():
                 self._settle_all(list(self._live), files)
-            case ExperimentCreated():
-                self._set_up(event)
             case _:
                 pass
 
@@ -248,9 +248,11 @@ class Follower:
         for trial in trials:
             self._settle(trial, files)
 
-    def _set_up(self, event: ExperimentCreated) -> None:
+    def _set_up(self) -> None:
+        """Have each logger prepare: once a session, whether it begins the experiment or goes on with it."""
+        self._is_set_up = True
+        samples = self._history.state.spec.num_samples
         for logger in self._loggers:
-            samples = event.spec.num_samples
             self._guard(logger, "setup", partial(logger.setup, num_samples=samples, total_num_samples=samples))
 
     def _started(self, trial: TrialHistory, event: AttemptStarted, files: list[FileLogger]) -> None:
