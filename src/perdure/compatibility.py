@@ -75,7 +75,6 @@ def ours(home: str, note: str) -> Row:
 _DISTRIBUTED = "perdure tunes trials that train in one process; start your distributed training inside the trial."
 _SEARCHER = "Until then use random and grid search (leave search_alg out), or subclass perdure.tune.search.Searcher."
 _KERAS = "For Keras 3, with each of its backends. `load()` of perdure.integrations.keras gives model and epoch back."
-_RUN = "Use Tuner(trainable, param_space=..., tune_config=..., run_config=...).fit()."
 _INTERNAL = "It is a part of Ray's own machinery."
 _VIEW = "perdure hands a read-only view with these attribute names to plugins and callbacks."
 
@@ -147,7 +146,12 @@ _WITH_PARAMETERS = same("perdure.trainable.wrappers:with_parameters")
 _REGISTER_TRAINABLE = same("perdure.trainable.registry:register_trainable")
 _REGISTER_ENV = absent("Environments belong to RLlib; create yours inside the trainable.")
 _ANALYSIS = same("perdure.analysis:ExperimentAnalysis")
-_EXPERIMENT = planned(_RUN)
+_EXPERIMENT = same(
+    "perdure.experiments:Experiment",
+    "export_formats and restore are refused: export, or load a checkpoint, in the trainable.",
+    checkpoint_dir="removed in Ray, which raises there; use path.",
+    local_dir="removed in Ray, which raises there; use path.",
+)
 _RESUMED = "A restored experiment goes on with the runs it had."
 _COMET = same("perdure.loggers.comet:CometLoggerCallback", _RESUMED)
 _MLFLOW = same("perdure.loggers.mlflow:MLflowLoggerCallback", _RESUMED)
@@ -217,8 +221,14 @@ SURFACE: dict[str, dict[str, Row]] = {
         "register_env": _REGISTER_ENV,
         "register_trainable": _REGISTER_TRAINABLE,
         "report": same("perdure.trainable.session:report"),
-        "run": planned(_RUN),
-        "run_experiments": planned(_RUN),
+        "run": same(
+            "perdure.experiments:run",
+            "It raises where a name is taken and nobody said resume; export_formats and restore are refused.",
+        ),
+        "run_experiments": same(
+            "perdure.experiments:run_experiments",
+            "One after another, each in a directory and with a scheduler of its own.",
+        ),
         "with_parameters": _WITH_PARAMETERS,
         "with_resources": same("perdure.trainable.wrappers:with_resources"),
     },
@@ -390,9 +400,11 @@ SURFACE: dict[str, dict[str, Row]] = {
         "get_checkpoint": same("perdure.trainable.session:get_checkpoint"),
         "get_context": same("perdure.trainable.session:get_context"),
         "report": same("perdure.trainable.session:report"),
-        "PreemptionError": planned("Until then a preempted trial is retried under FailureConfig(max_failures=...)."),
+        "PreemptionError": absent(
+            "A preemption is no failure of the trial: run the script again with RunConfig(resume='auto')."
+        ),
         **_names(
-            lambda _: planned("Until then a trial learns of its preemption by SIGTERM."),
+            lambda _: absent("Ask perdure.tune.should_stop(): it is true as soon as the trial is to end, so save then."),
             "PreemptionInfo get_preemption_info",
         ),
         "UserCallback": absent("Use perdure.tune.Callback."),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from perdure.checkpoint import Checkpoint
     from perdure.config import CheckpointConfig, FailureConfig, ResumeConfig, RunConfig, SyncConfig, TuneConfig
     from perdure.errors import PerdureError as TuneError
+    from perdure.experiments import Experiment, run, run_experiments
     from perdure.reporting.base import ProgressReporter
     from perdure.reporting.reporters import CLIReporter, JupyterNotebookReporter
     from perdure.result import Result, ResultGrid
@@ -66,6 +67,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "CheckpointConfig",
+    "Experiment",
     "ExperimentAnalysis",
     "FailureConfig",
     "JupyterNotebookReporter",
@@ -100,6 +102,8 @@ __all__ = [
     "randn",
     "register_trainable",
     "report",
+    "run",
+    "run_experiments",
     "sample_from",
     "should_stop",
     "uniform",
