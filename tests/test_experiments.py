@@ -14,7 +14,7 @@ from perdure.errors import ConfigurationError, ExperimentExistsError, TrialFaile
 
 
 def square(config: dict[str, Any]) -> None:
-    cpus = tune.get_context().get_trial_resources().required_resources["CPU"]
+    cpus = tune.get_context().get_trial_resources()["CPU"]
     for step in range(3):
         tune.report({"loss": config.get("x", 0) ** 2 + step, "cpus": cpus})
 

@@ -404,7 +404,7 @@ SURFACE: dict[str, dict[str, Row]] = {
             "A preemption is no failure of the trial: run the script again with RunConfig(resume='auto')."
         ),
         **_names(
-            lambda _: absent("Ask perdure.tune.should_stop(): it is true as soon as the trial is to end, so save then."),
+            lambda _: absent("Ask perdure.tune.should_stop(): true as soon as the trial is to end, so save then."),
             "PreemptionInfo get_preemption_info",
         ),
         "UserCallback": absent("Use perdure.tune.Callback."),
