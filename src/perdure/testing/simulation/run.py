@@ -431,13 +431,13 @@ class World:
     # --- what is checked --------------------------------------------------------------------------------------------
 
     def _check_reopened(self, reader: FileJournalReader, state: State) -> None:
+        seen = START if self._after_power_cut else self._seen
         events = []
-        if self._after_power_cut:
-            self._seen = START
-        for position, event in reader.read(self._seen):
+        for position, event in reader.read(seen):  # which may fail half-way
             events.append(event)
-            self._seen = position
+            seen = position
         self.ledger.reopened(events, state, power_cut=self._after_power_cut)
+        self._seen = seen
         self._after_power_cut = False
 
     def records(self) -> list[tuple[Position, AnyEvent]]:
