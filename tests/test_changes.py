@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,6 +84,36 @@ def test_a_long_constant_is_described_in_short_and_still_compared() -> None:
     assert changed_parts(differences(first, second)) == {"constants"}
 
 
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+def test_a_large_dictionary_is_described_in_short_too() -> None:
+    described = describe(space={"table": {str(number): number for number in range(5000)}, "x": Unspeakable()})
+    assert len(str(described["constants"])) < 400
+    assert described["constants"]["x"] == "<Unspeakable>"
+
+
+def test_a_set_is_the_same_in_every_process() -> None:
+    script = """
+from perdure import tune
+from tests.test_changes import describe
+print(describe(space={"s": tune.choice([{"a", "b", "c"}]), "f": frozenset("xyz")}))
+"""
+    shown = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert shown[0] == shown[1]
+
+
 def test_a_plugin_that_was_used_is_described_as_before() -> None:
     stopper = tune.stopper.TimeoutStopper(60)
     scheduler = tune.schedulers.HyperBandScheduler(max_t=9)
@@ -90,7 +124,7 @@ def test_a_plugin_that_was_used_is_described_as_before() -> None:
     assert describe(stop=stopper, scheduler=scheduler) == first
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e-300, True, None, b"bytes", {"a": ()}])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e-300, True, None, b"bytes", {"a": ()}, {"a", "b"}])
 def test_any_constant_can_be_described(value: object) -> None:
     assert describe(space={"value": value}) == describe(space={"value": value})
 

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _LONGEST = 200
 """Characters of one value that are kept as they are; of a longer one the beginning and a digest."""
+_LARGEST = 10_000
+"""The same of a dictionary, all of it as JSON."""
 _PLUGINS = (Searcher, BasicVariantGenerator, TrialScheduler, Stopper)
 _SET_LATER = ("metric", "mode", "saves", "seed", "asked_at")
 """What plugins take over from TuneConfig, which is a part of its own; and a reading of the clock."""
@@ -159,7 +161,7 @@ def _differences(before: Any, after: Any, path: tuple[str, ...]) -> Iterable[Cha
 def _constants(node: Any) -> Any:
     """Return what is not searched of a space as data."""
     if isinstance(node, dict):
-        return {str(key): _constants(child) for key, child in node.items() if as_domain(child) is None}
+        return {str(key): _described(_constants(child)) for key, child in node.items() if as_domain(child) is None}
     if isinstance(node, (list, tuple)):
         return _described([None if as_domain(child) is not None else _constants(child) for child in node])
     return _described(node)
@@ -174,14 +176,25 @@ def _described(value: Any) -> Any:
     if isinstance(value, Domain):
         return _short(_domain_text(value))
     if isinstance(value, Mapping):
-        return {str(key): _described(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+        entries = {str(key): _described(item) for key, item in value.items()}
+        text = json.dumps(entries)
+        return entries if len(text) <= _LARGEST else _short(text)
+    if isinstance(value, (list, tuple, set, frozenset)):
         items = [_described(item) for item in value]
+        if isinstance(value, (set, frozenset)):  # the order of strings in it is another in each process
+            items.sort(key=json.dumps)
         text = json.dumps(items)
         return items if len(text) <= _LONGEST else [_short(text)]
     if isinstance(value, type) or inspect.isroutine(value):
         return str(value.__qualname__)
-    return _short(_ADDRESS.sub("", repr(value)))
+    return _short(_representation(value))
+
+
+def _representation(value: object) -> str:
+    try:
+        return _ADDRESS.sub("", repr(value))
+    except Exception:  # of a user's own class
+        return f"<{type(value).__qualname__}>"
 
 
 def _scalar(value: Any) -> Any:

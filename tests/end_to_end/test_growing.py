@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import os
 import shutil
@@ -402,6 +403,18 @@ def test_other_resources_hold_for_what_is_unfinished_and_to_come(tuner: Start, s
     document = show(storage / "exp", "0"), show(storage / "exp", "1")
     assert [one["trial"]["resources"] for one in document] == [asked, asked]
     assert changes(storage / "exp")["resources/CPU"] == (1.0, 0.5)
+
+
+def test_what_the_trainable_asks_for_now_is_what_waiting_trials_get(
+    tuner: Start, storage: Path, tmp_path: Path
+) -> None:
+    switch = tmp_path / "switch"
+    tuner(two_steps, {"switch": str(switch)}).fit()
+    switch.touch()
+    asking = tune.with_resources(functools.partial(two_steps), {"cpu": 0.25})
+    assert tune.Tuner.restore(storage / "exp", asking, resume_errored=True).fit().num_errors == 0
+    assert show(storage / "exp", "0")["trial"]["resources"] == {"CPU": 0.25}
+    assert changes(storage / "exp") == {"resources/CPU": (1.0, 0.25)}
 
 
 def show(path: Path, *arguments: str) -> Any:
