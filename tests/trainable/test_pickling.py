@@ -285,3 +285,17 @@ def test_a_class_with_parameters_and_resources_comes_back(tmp_path):
     assert back(config={}).train()["n"] == 41
     assert resources_of(back, {}) == {"CPU": 2.0}
     assert len(list(tmp_path.glob("parameter-start-*"))) == 1
+
+
+def test_what_is_pickled_by_value_still_knows_its_file(tmp_path):
+    """A traceback shows the user's file and line."""
+
+    def local(config):
+        return config
+
+    dump_trainable(local, tmp_path / "trainable.pkl")
+    dump_objects({"f": local}, tmp_path / "params.pkl")
+    for loaded in (load_trainable(tmp_path / "trainable.pkl"), load_objects(tmp_path / "params.pkl")["f"]):
+        assert loaded is not local
+        assert loaded.__code__.co_filename == __file__
+        assert loaded.__code__.co_firstlineno == local.__code__.co_firstlineno

@@ -12,6 +12,7 @@ import io
 import os
 import pickle
 import types
+from collections import ChainMap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,10 @@ def dump_objects(objects: dict[str, object], path: str | os.PathLike[str], *, wh
         TrainableError: one of them cannot be pickled; the message names it.
         OSError: the file cannot be written.
     """
-    import cloudpickle
-
     try:
-        data: bytes = cloudpickle.dumps(objects, protocol=PROTOCOL)
+        stream = io.BytesIO()
+        pickler_class()(stream, protocol=PROTOCOL).dump(objects)
+        data = stream.getvalue()
     except Exception as error:
         named = (explain_unpicklable(value, f"{what}[{place!r}]") for place, value in objects.items())
         reason = next(filter(None, named), str(error))
@@ -140,10 +141,29 @@ class _TrainableUnpickler(pickle.Unpickler):
         return parameters.load(pid, self._directory)
 
 
-def _pickled_with_parameters(trainable: object, directory: Path) -> bytes:
+@functools.cache
+def pickler_class() -> Any:
+    """Return cloudpickle's pickler, made to keep the names of the files that functions come from.
+
+    From 3.1.3 on cloudpickle puts "<dynamic-code>" in their place. A traceback would then show neither the file nor
+    the line of the user's script.
+    """
     import cloudpickle
+    from cloudpickle import cloudpickle as internals
+
+    def reduce_code(code: types.CodeType) -> tuple[Any, tuple[Any, ...]]:
+        make, arguments = internals._code_reduce(code)  # noqa: SLF001 - what its own table calls
+        kept = (code.co_filename if part == "<dynamic-code>" else part for part in arguments)
+        return make, tuple(kept)
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        dispatch_table = ChainMap({types.CodeType: reduce_code}, cloudpickle.Pickler.dispatch_table)  # noqa: RUF012 - as its base has it
+
+    return Pickler
+
+
+def _pickled_with_parameters(trainable: object, directory: Path) -> bytes:
+    class Pickler(pickler_class()):  # type: ignore[misc]
         """Puts each parameter's value into its own file."""
 
         def persistent_id(self, value: object) -> bytes | None:
