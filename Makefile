@@ -15,6 +15,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 LIBRARIES := .venvs/libraries
+NEVERGRAD := .venvs/nevergrad
 QUIET_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 PIP := $(QUIET_PIP) $(BIN)/python -m pip -qqq
 FIND := sh .ci/find-python
@@ -33,8 +34,9 @@ pytest: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 # In an environment of its own, so that every other test shows that perdure needs none of these libraries.
-test-libraries: $(LIBRARIES)/.installed
+test-libraries: $(LIBRARIES)/.installed $(NEVERGRAD)/.installed
 	$(LIBRARIES)/bin/python -m pytest -n $(WORKERS) -m library $(ARGS)
+	$(NEVERGRAD)/bin/python -m pytest -n $(WORKERS) -m nevergrad tests/searchers
 
 run: $(VENV)/.examples
 	$(BIN)/python examples/run_digits.py
@@ -72,7 +74,9 @@ $(VENV)/.examples: pyproject.toml | $(BIN)/python
 	$(PIP) install --editable '.[examples]'
 	@touch $@
 
-$(LIBRARIES)/.installed: pyproject.toml
-	@python="$${PYTHON:-$$($(FIND))}" && test -n "$$python" && rm -rf $(LIBRARIES) && "$$python" -m venv $(LIBRARIES)
-	$(QUIET_PIP) $(LIBRARIES)/bin/python -m pip -qqq install --editable '.[dev,libraries]'
+$(LIBRARIES)/.installed: EXTRAS = dev,libraries
+$(NEVERGRAD)/.installed: EXTRAS = dev,nevergrad,bayesopt
+$(LIBRARIES)/.installed $(NEVERGRAD)/.installed: pyproject.toml
+	@python="$${PYTHON:-$$($(FIND))}" && test -n "$$python" && rm -rf $(@D) && "$$python" -m venv $(@D)
+	$(QUIET_PIP) $(@D)/bin/python -m pip -qqq install --editable '.[$(EXTRAS)]'
 	@touch $@

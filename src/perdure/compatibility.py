@@ -73,7 +73,6 @@ def ours(home: str, note: str) -> Row:
 
 
 _DISTRIBUTED = "perdure tunes trials that train in one process; start your distributed training inside the trial."
-_SEARCHER = "Until then use random and grid search (leave search_alg out), or subclass perdure.tune.search.Searcher."
 _KERAS = "For Keras 3, with each of its backends. `load()` of perdure.integrations.keras gives model and epoch back."
 _INTERNAL = "It is a part of Ray's own machinery."
 _VIEW = "perdure hands a read-only view with these attribute names to plugins and callbacks."
@@ -110,6 +109,10 @@ _RESUME_CONFIG = same("perdure.config:ResumeConfig")
 _RESULT_GRID = Row(
     status=Status.SAME, home="perdure.result:ResultGrid", without={"()": "perdure makes it; scripts read it."}
 )
+_NO_HEBO = (
+    "Its last release needs NumPy below 1.25, which no Python from 3.12 on has. Use "
+    "OptunaSearch(sampler=optuna.samplers.GPSampler()) or AxSearch."
+)
 _SEARCHER_BASE = same("perdure.searchers.base:Searcher")
 _BASIC_VARIANT = Row(
     status=Status.SAME,
@@ -131,6 +134,11 @@ _CONTROLLER = {
 _FIFO = Row(status=Status.SAME, home="perdure.schedulers.fifo:FIFOScheduler", without=_CONTROLLER)
 _TRIAL_SCHEDULER = Row(status=Status.SAME, home="perdure.schedulers.base:TrialScheduler", without=_CONTROLLER)
 
+
+def _searcher(home: str, extra: str, note: str = "", **without: str) -> Row:
+    install = f"Needs pip install 'perdure[{extra}]'. " if extra else ""
+    without = {"convert_search_space": _INTERNAL, "optimizer": _INTERNAL, **without}
+    return Row(status=Status.SAME, home=home, note=(install + note).strip(), without=without)
 
 
 def _scheduler(home: str, note: str = "") -> Row:
@@ -344,21 +352,33 @@ SURFACE: dict[str, dict[str, Row]] = {
             "SearchAlgorithm SearchGenerator UNDEFINED_METRIC_MODE UNDEFINED_SEARCH_SPACE UNRESOLVED_SEARCH_SPACE",
         ),
     },
-    "tune.search.ax": {"AxSearch": planned(_SEARCHER)},
+    "tune.search.ax": {"AxSearch": _searcher("perdure.searchers.ax:AxSearch", "ax")},
     "tune.search.basic_variant": {"BasicVariantGenerator": _BASIC_VARIANT},
-    "tune.search.bayesopt": {"BayesOptSearch": planned(_SEARCHER)},
-    "tune.search.bohb": _names(lambda _: planned(_SEARCHER), "BOHB TuneBOHB"),
+    "tune.search.bayesopt": {
+        "BayesOptSearch": _searcher("perdure.searchers.bayesopt:BayesOptSearch", "bayesopt", "Integers too.")
+    },
+    "tune.search.bohb": {
+        "BOHB": same("perdure.searchers.bohb:TuneBOHB"),
+        "TuneBOHB": _searcher(
+            "perdure.searchers.bohb:TuneBOHB",
+            "",
+            "Needs no library: the model is perdure's own.",
+            to_wrapper=_INTERNAL,
+        ),
+    },
     "tune.search.concurrency_limiter": {"ConcurrencyLimiter": _CONCURRENCY_LIMITER},
-    "tune.search.hebo": {"HEBOSearch": planned(_SEARCHER)},
-    "tune.search.hyperopt": {"HyperOptSearch": planned(_SEARCHER)},
-    "tune.search.nevergrad": {"NevergradSearch": planned(_SEARCHER)},
-    "tune.search.optuna": {"OptunaSearch": planned(_SEARCHER)},
+    "tune.search.hebo": {"HEBOSearch": absent(_NO_HEBO)},
+    "tune.search.hyperopt": {"HyperOptSearch": _searcher("perdure.searchers.hyperopt:HyperOptSearch", "hyperopt")},
+    "tune.search.nevergrad": {"NevergradSearch": _searcher("perdure.searchers.nevergrad:NevergradSearch", "nevergrad")},
+    "tune.search.optuna": {"OptunaSearch": _searcher("perdure.searchers.optuna:OptunaSearch", "optuna")},
     "tune.search.repeater": {"Repeater": _REPEATER},
     "tune.search.sample": _names(
         lambda name: same(f"perdure.search_space:{name}", set_sampler=_INTERNAL), "Categorical Domain Float Integer"
     ),
     "tune.search.searcher": {"Searcher": _SEARCHER_BASE},
-    "tune.search.zoopt": {"ZOOptSearch": planned(_SEARCHER)},
+    "tune.search.zoopt": {
+        "ZOOptSearch": _searcher("perdure.searchers.zoopt:ZOOptSearch", "zoopt", "The budget may be left out.")
+    },
     "tune.stopper": {
         "CombinedStopper": same("perdure.stoppers.combined:CombinedStopper"),
         "ExperimentPlateauStopper": same("perdure.stoppers.experiment_plateau:ExperimentPlateauStopper"),

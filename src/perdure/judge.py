@@ -198,6 +198,8 @@ class Judge:
             row["done"] = True
         else:
             self.search.on_result(trial.id, row)
+        if decision is Decision.PAUSE:
+            self.search.on_pause(trial.id)
         if decision is not Decision.CONTINUE:
             save = (self.saves_at_end if decision is Decision.STOP else self.saves) and not _replaces(actions, trial)
         if self.callbacks:
@@ -319,6 +321,7 @@ class Judge:
 
     def launching(self, trial: Trial) -> None:
         """An attempt is about to be started."""
+        self.search.on_unpause(trial.id)
         view = self.view(trial)
         view.resources = dict(trial.resources or {})
         if self.callbacks:

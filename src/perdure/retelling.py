@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.core.events import (
     AnyEvent,
+    AttemptPlanned,
     CheckpointInfo,
     Data,
     Decision,
@@ -22,7 +23,7 @@ from perdure.core.events import (
 from perdure.core.state import Status
 from perdure.history import ExperimentHistory, RowOrigin, TrialHistory, expand_row
 from perdure.journal.base import START, JournalReader, Position
-from perdure.searchers.driver import Past, PastCompletion, PastContinuation, PastResult, PastSuggestion
+from perdure.searchers.driver import Past, PastCompletion, PastContinuation, PastMove, PastResult, PastSuggestion
 from perdure.trial_view import TrialView
 
 if TYPE_CHECKING:
@@ -76,6 +77,10 @@ class Retelling:
                         self._tell(trial, row, event, scheduler, stopper)
                     if event.decision is not Decision.STOP:
                         yield PastResult(trial=trial.id, result=row)
+                    if event.decision is Decision.PAUSE:
+                        yield PastMove(trial=trial.id, paused=True)
+                case AttemptPlanned():
+                    yield PastMove(trial=event.trial, paused=False)
                 case TrialActed(request="") if scheduler is not None:
                     scheduler.on_actions_retold(self, (event.action, *event.more))
                 case TrialRequeued() if trial is not None:

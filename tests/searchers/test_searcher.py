@@ -418,7 +418,8 @@ def test_finished_trials_can_be_handed_to_a_searcher():
 def test_searchers_have_names():
     assert create_searcher("random", max_concurrent=3).max_concurrent == 3
     assert isinstance(create_searcher("variant_generator"), BasicVariantGenerator)
-    with pytest.raises(ConfigurationError, match="'optuna' is not in this version"):
-        create_searcher("optuna")
+    assert create_searcher("bohb", metric="loss", mode="min").metric == "loss"
+    with pytest.raises(ConfigurationError, match=r"'hebo' is not offered: .*GPSampler"):
+        create_searcher("hebo")
     with pytest.raises(ConfigurationError, match="There is no searcher 'foo'"):
         create_searcher("foo")

@@ -54,16 +54,21 @@ def keyed_random(*key: object) -> random.Random:
 
 @contextlib.contextmanager
 def seeded_globals(seed: int) -> Iterator[None]:
-    """Seed `random`, and NumPy's global generator where it is loaded; put both back as they were afterwards."""
+    """Seed `random`, and the global generators of NumPy and PyTorch where they are loaded; put all back afterwards."""
     state = random.getstate()
-    numpy = sys.modules.get("numpy")
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     numpy_state = numpy.random.get_state() if numpy is not None else None
+    torch_state = torch.random.get_rng_state() if torch is not None else None
     random.seed(seed)
     if numpy is not None:
         numpy.random.seed(seed % 2**32)
+    if torch is not None:
+        torch.random.default_generator.manual_seed(seed)  # the CPU's alone: `torch.manual_seed` would wake the GPUs
     try:
         yield
     finally:
         random.setstate(state)
         if numpy is not None:
             numpy.random.set_state(numpy_state)
+        if torch is not None:
+            torch.random.set_rng_state(torch_state)

@@ -102,7 +102,11 @@ class Searcher:
         raise NotImplementedError
 
     def add_evaluated_trials(self, trials_or_analysis: Any, metric: str) -> None:
-        """Learn from finished trials: one, a list, or anything that has them as `trials`.
+        """Learn from finished trials.
+
+        Args:
+            trials_or_analysis: A trial, a `Result`, a list of them, a `ResultGrid` or an `ExperimentAnalysis`.
+            metric: Which of their metrics; what lacks it is left out.
 
         Raises:
             NotImplementedError: this searcher has no `add_evaluated_point`.
@@ -110,15 +114,13 @@ class Searcher:
         if type(self).add_evaluated_point is Searcher.add_evaluated_point:
             raise NotImplementedError(f"{type(self).__name__} cannot learn from points evaluated elsewhere")
         for trial in _trials(trials_or_analysis):
-            value = (trial.last_result or {}).get(metric)
-            if value is None:
-                continue
-            self.add_evaluated_point(
-                parameters=trial.config,
-                value=value,
-                error=trial.status == "ERROR",
-                pruned=trial.status == "TERMINATED" and not trial.last_result.get("done", False),
-            )
+            if hasattr(trial, "last_result"):
+                row, failed = trial.last_result or {}, trial.status == "ERROR"
+                pruned = trial.status == "TERMINATED" and not row.get("done", False)
+            else:
+                row, failed, pruned = trial.metrics or {}, trial.error is not None, False
+            if row.get(metric) is not None:
+                self.add_evaluated_point(parameters=trial.config, value=row[metric], error=failed, pruned=pruned)
 
     def save(self, checkpoint_path: str) -> None:
         """Write all that the searcher knows to the file `checkpoint_path`."""
@@ -186,6 +188,6 @@ def _check_objective(metric: str | list[str], mode: str | list[str]) -> None:
 
 
 def _trials(trials_or_analysis: Any) -> Iterable[Any]:
-    if hasattr(trials_or_analysis, "last_result"):
+    if hasattr(trials_or_analysis, "last_result") or hasattr(trials_or_analysis, "metrics_dataframe"):
         return [trials_or_analysis]
     return getattr(trials_or_analysis, "trials", trials_or_analysis)  # type: ignore[no-any-return]

@@ -101,12 +101,17 @@ class ConcurrencyLimiter(Searcher):
         self.searcher.add_evaluated_point(parameters, value, error, pruned, intermediate_values)
 
     def on_pause(self, trial_id: str) -> None:
-        """Hand it on (BOHB)."""
-        self.searcher.on_pause(trial_id)  # type: ignore[attr-defined]
+        """Hand it on, if the searcher wants to know (BOHB)."""
+        self._hand_on("on_pause", trial_id)
 
     def on_unpause(self, trial_id: str) -> None:
-        """Hand it on (BOHB)."""
-        self.searcher.on_unpause(trial_id)  # type: ignore[attr-defined]
+        """Hand it on, if the searcher wants to know (BOHB)."""
+        self._hand_on("on_unpause", trial_id)
+
+    def _hand_on(self, method: str, trial_id: str) -> None:
+        call = getattr(self.searcher, method, None)
+        if call is not None:
+            call(trial_id)
 
     def get_state(self) -> dict[str, Any]:
         """Return which trials are unfinished, and the results held back; not the searcher's own state."""

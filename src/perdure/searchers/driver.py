@@ -21,6 +21,7 @@ from perdure.searchers.suggestions import (
     Past,
     PastCompletion,
     PastContinuation,
+    PastMove,
     PastResult,
     PastSuggestion,
     Source,
@@ -35,6 +36,7 @@ __all__ = [
     "Past",
     "PastCompletion",
     "PastContinuation",
+    "PastMove",
     "PastResult",
     "PastSuggestion",
     "SearchDriver",
@@ -51,8 +53,8 @@ class SearchDriver:
         num_samples: How often (for random and grid search: with every combination of the grids); -1 for ever.
         metric: Of TuneConfig.
         mode: Of TuneConfig.
-        seed: Makes random search reproducible, unless the generator was made with a `random_state`. A restore must
-            be given `SearchDriver.seed` of the first run.
+        seed: Makes the search reproducible, unless it was made with a seed of its own; a Searcher finds it in `spec`.
+            A restore must be given the seed of the first run.
 
     Raises:
         ConfigurationError: the space cannot be used, or not with this searcher.
@@ -74,7 +76,7 @@ class SearchDriver:
         if isinstance(source, BasicVariantGenerator):
             self._source = VariantSource(source, space, num_samples, seed)
         elif isinstance(source, Searcher):
-            self._source = SearcherSource(source, space, num_samples, metric, mode)
+            self._source = SearcherSource(source, space, num_samples, metric, mode, seed)
         else:
             raise ConfigurationError(
                 f"search_alg must be a Searcher or a BasicVariantGenerator, not {source!r}. "
@@ -121,6 +123,14 @@ class SearchDriver:
         a point that was evaluated elsewhere.
         """
         self._source.tell(PastContinuation(trial=trial_id, config=config))
+
+    def on_pause(self, trial_id: str) -> None:
+        """A trial was paused."""
+        self._source.tell(PastMove(trial=trial_id, paused=True))
+
+    def on_unpause(self, trial_id: str) -> None:
+        """A trial is about to run, for the first time or again."""
+        self._source.tell(PastMove(trial=trial_id, paused=False))
 
     # --- over a restore ---------------------------------------------------------------------------------------------
 

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from perdure.errors import ConfigurationError
 from perdure.searchers.base import Searcher
 from perdure.searchers.basic_variant import BasicVariantGenerator
 
-NAMES = ("variant_generator", "random")
-PLANNED = ("ax", "hyperopt", "bayesopt", "bohb", "nevergrad", "optuna", "zoopt", "hebo")
+SEARCHERS = {
+    "variant_generator": "perdure.searchers.basic_variant:BasicVariantGenerator",
+    "random": "perdure.searchers.basic_variant:BasicVariantGenerator",
+    "ax": "perdure.searchers.ax:AxSearch",
+    "bayesopt": "perdure.searchers.bayesopt:BayesOptSearch",
+    "bohb": "perdure.searchers.bohb:TuneBOHB",
+    "hyperopt": "perdure.searchers.hyperopt:HyperOptSearch",
+    "nevergrad": "perdure.searchers.nevergrad:NevergradSearch",
+    "optuna": "perdure.searchers.optuna:OptunaSearch",
+    "zoopt": "perdure.searchers.zoopt:ZOOptSearch",
+}
+"""Where each is; a library is imported when its searcher is asked."""
+NO_HEBO = (
+    "HEBO's last release (0.3.6) asks for NumPy below 1.25, which no Python from 3.12 on has, and for pymoo 0.6.0. Use "
+    "OptunaSearch(sampler=optuna.samplers.GPSampler()) or AxSearch for Gaussian processes; or subclass "
+    "perdure.tune.search.Searcher: `suggest` and `on_trial_complete` are enough."
+)
 
 
 def create_searcher(search_alg: str, **kwargs: Any) -> Searcher | BasicVariantGenerator:
@@ -17,14 +33,13 @@ def create_searcher(search_alg: str, **kwargs: Any) -> Searcher | BasicVariantGe
 
     Raises:
         ConfigurationError: there is no searcher of this name.
+        ModuleNotFoundError: its library is not installed; the message says how to get it.
     """
     name = str(search_alg).lower()
-    if name in NAMES:
-        return BasicVariantGenerator(**kwargs)
-    known = ", ".join(NAMES)
-    if name in PLANNED:
-        raise ConfigurationError(
-            f"The searcher {search_alg!r} is not in this version of perdure. There are: {known}. To use the library "
-            "itself, subclass perdure.tune.search.Searcher: `suggest` and `on_trial_complete` are enough."
-        )
+    if name in SEARCHERS:
+        module, _, searcher = SEARCHERS[name].partition(":")
+        return getattr(importlib.import_module(module), searcher)(**kwargs)  # type: ignore[no-any-return]
+    known = ", ".join(SEARCHERS)
+    if name == "hebo":
+        raise ConfigurationError(f"The searcher 'hebo' is not offered: {NO_HEBO} There are: {known}.")
     raise ConfigurationError(f"There is no searcher {search_alg!r}. There are: {known}.")

@@ -73,6 +73,21 @@ class Repeater(Searcher):
             self._open, self._config = None, {}
         return config
 
+    def replay_suggestion(self, trial_id: str, config: dict[str, Any]) -> bool:
+        """Count the trial to its group; the searcher is reminded of the first of each."""
+        if self._open is None:
+            alone = {key: value for key, value in config.items() if key != TRIAL_INDEX or not self.set_index}
+            if not self.searcher.replay_suggestion(trial_id, alone):
+                return False
+            self._open, self._config = trial_id, alone
+            self._groups[trial_id] = {}
+        group = self._groups[self._open]
+        group[trial_id] = None
+        self._group_of[trial_id] = self._open
+        if len(group) == self.repeat:
+            self._open, self._config = None, {}
+        return True
+
     def on_trial_complete(self, trial_id: str, result: Result | None = None, error: bool = False) -> None:
         """Take note of the score; with the last of its group, tell the searcher their mean."""
         first = self._group_of.get(trial_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -19,11 +20,14 @@ from perdure.searchers.suggestions import (
     Past,
     PastCompletion,
     PastContinuation,
+    PastMove,
     PastResult,
     PastSuggestion,
     Source,
     Suggestion,
 )
+
+log = logging.getLogger(__name__)
 
 STATE_FILE = "search.json"
 WRAPPERS_FILE = "search-wrappers.pkl"
@@ -40,6 +44,7 @@ class SearcherSource(Source):
         num_samples: int,
         metric: str | None,
         mode: str | None,
+        seed: int | None = None,
     ) -> None:
         if not isinstance(space, Mapping):
             raise ConfigurationError(f"param_space must be a dict, not a {type(space).__name__}: {space!r}.")
@@ -56,7 +61,7 @@ class SearcherSource(Source):
         self._continued: set[str] = set()
         """Those of them whose end it has heard: it misses nothing of these."""
         self._lost = 0
-        self._hand_over(metric, mode, num_samples)
+        self._hand_over(metric, mode, num_samples=num_samples, seed=seed)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -86,6 +91,9 @@ class SearcherSource(Source):
 
     def tell(self, past: Past) -> None:
         trial = past.trial
+        if isinstance(past, PastMove):  # not counted: no state of the searcher's is lost or taken twice by it
+            self._tell_of_move(past)
+            return
         self._told += 1
         if isinstance(past, PastContinuation):
             self._strangers[trial] = past.config
@@ -102,16 +110,19 @@ class SearcherSource(Source):
             last, error = past.result, past.error
             self._call("on_trial_complete", lambda: self._searcher.on_trial_complete(trial, result=last, error=error))
 
+    def _tell_of_move(self, past: PastMove) -> None:
+        method = "on_pause" if past.paused else "on_unpause"
+        call = getattr(self._searcher, method, None)
+        if call is not None and past.trial not in self._strangers:
+            self._call(method, lambda: call(past.trial))
+
     # --- suggestions ------------------------------------------------------------------------------------------------
 
-    def _hand_over(self, metric: str | None, mode: str | None, num_samples: int) -> None:
-        taken = False
-        if self._space or self._searcher.metric is None:
-            taken = self._call(
-                "set_search_properties",
-                lambda: set_properties(self._searcher, metric, mode, _plain_dict(self._space), num_samples=num_samples),
-            )
-        if taken:
+    def _hand_over(self, metric: str | None, mode: str | None, **spec: Any) -> None:
+        if self._call(
+            "set_search_properties",
+            lambda: set_properties(self._searcher, metric, mode, _plain_dict(self._space), **spec),
+        ):
             return
         searched = [path_text(path) for path, _ in unresolved(self._space)]
         if searched:
@@ -198,7 +209,13 @@ class SearcherSource(Source):
         except FileNotFoundError:
             return False
         *wrappers, base = _layers(self._searcher)
-        self._call("restore_from_dir", lambda: base.restore_from_dir(directory))
+        try:
+            self._call("restore_from_dir", lambda: base.restore_from_dir(directory))
+        except PluginError as error:
+            if not isinstance(error.__cause__, NotImplementedError):
+                raise
+            log.warning("%s is told all trials again: %s.", type(base).__name__, error.__cause__)
+            return False
         if wrappers:
             import pickle
 
@@ -215,6 +232,8 @@ class SearcherSource(Source):
         known, self._told, self._count = self._told, 0, 0
         for one in past:
             is_known = self._told < known
+            if isinstance(one, PastMove) and is_known:
+                continue
             if isinstance(one, PastSuggestion):
                 self._count += 1
                 self._told += 1

@@ -66,7 +66,15 @@ class PastContinuation:
     """Its whole configuration."""
 
 
-Past = Union[PastSuggestion, PastResult, PastCompletion, PastContinuation]
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PastMove:
+    """A trial was paused, or runs (again)."""
+
+    trial: str
+    paused: bool
+
+
+Past = Union[PastSuggestion, PastResult, PastCompletion, PastContinuation, PastMove]
 
 
 class Source:

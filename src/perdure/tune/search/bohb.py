@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 from perdure.compatibility import lazy_names
 
-if not TYPE_CHECKING:
+if TYPE_CHECKING:
+    from perdure.searchers.bohb import TuneBOHB
+    from perdure.searchers.bohb import TuneBOHB as BOHB  # noqa: N814 - a class with two names
+else:
     __getattr__, __dir__ = lazy_names(__name__)
 
-__all__: list[str] = []
+__all__ = ["BOHB", "TuneBOHB"]

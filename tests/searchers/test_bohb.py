@@ -1,0 +1,89 @@
+"""The model of BOHB: the suite of all searchers, and what it learns from."""
+
+from __future__ import annotations
+
+import pytest
+
+from perdure.errors import ConfigurationError
+from perdure.search_space.functions import choice, uniform
+from perdure.searchers.bohb import TuneBOHB
+from perdure.searchers.concurrency import ConcurrencyLimiter
+from perdure.searchers.driver import WAIT, SearchDriver
+from perdure.testing.searcher import SearcherTests
+
+
+class TestBOHB(SearcherTests):
+    samples = 18
+
+    def make(self, **arguments):
+        return TuneBOHB(bohb_config={"min_points_in_model": 4}, **arguments)
+
+
+def driver(searcher, space=None, **settings):
+    space = {"x": uniform(0, 1), "y": choice(["a", "b"])} if space is None else space
+    return SearchDriver(searcher, param_space=space, metric="loss", mode="min", num_samples=500, **settings)
+
+
+def milestone(loss, budget):
+    return {"loss": loss, "training_iteration": budget, "hyperband_info": {"budget": budget}}
+
+
+def test_what_is_good_is_suggested_again():
+    search = driver(TuneBOHB(seed=0))
+    found = []
+    for number in range(80):
+        config = search.next(f"t{number}").config
+        found.append(config)
+        row = milestone(abs(config["x"] - 0.7) + (config["y"] == "a"), 3)
+        search.on_result(f"t{number}", row)
+        search.on_complete(f"t{number}", row)
+    near = [abs(config["x"] - 0.7) < 0.15 and config["y"] == "b" for config in found]
+    assert sum(near[40:]) > 2 * 0.15 * 40  # at random it would be 0.15 of them
+    assert sum(near[40:]) > sum(near[:20])
+
+
+def test_the_largest_budget_with_enough_results_counts():
+    searcher = TuneBOHB(seed=0, bohb_config={"random_fraction": 0, "min_points_in_model": 3})
+    search = driver(searcher, {"x": uniform(0, 1)})
+    for number in range(20):
+        config = search.next(f"t{number}").config
+        search.on_result(f"t{number}", milestone(config["x"], 1))  # after one step, small ones look good
+        if number >= 10:
+            search.on_result(f"t{number}", milestone(-config["x"], 9))
+    assert {budget: len(results) for budget, results in searcher._memory.results.items()} == {1.0: 20, 9.0: 10}
+    late = [search.next(f"u{number}").config["x"] for number in range(10)]
+    best = max(point[0] for point, _ in searcher._memory.results[9.0])
+    assert sum(late) / 10 > best - 0.35
+
+
+def test_rows_between_milestones_and_failures_are_not_learnt_from():
+    searcher = TuneBOHB(seed=0)
+    search = driver(searcher)
+    for number in range(3):
+        search.next(f"t{number}")
+    search.on_result("t0", {"loss": 1.0, "training_iteration": 2, "hyperband_info": {}})
+    search.on_complete("t0", None, error=True)
+    search.on_result("t1", milestone(float("nan"), 3))
+    search.on_complete("t1", milestone(float("nan"), 3))
+    assert searcher._memory.results == {}
+    search.on_complete("t2", {"loss": 2.0, "training_iteration": 5})  # judged by another scheduler
+    assert [(budget, len(results)) for budget, results in searcher._memory.results.items()] == [(5.0, 1)]
+
+
+@pytest.mark.parametrize("limited", [lambda s: s, lambda s: ConcurrencyLimiter(s, max_concurrent=2)])
+def test_paused_trials_do_not_count(limited):
+    search = driver(limited(TuneBOHB(seed=0, max_concurrent=2)))
+    search.next("t0")
+    search.next("t1")
+    assert search.next("t2") is WAIT
+    search.on_pause("t0")
+    assert search.next("t2").config
+    assert search.next("t3") is WAIT
+    search.on_complete("t1", {"loss": 1})
+    search.on_unpause("t0")
+    assert search.next("t3") is WAIT
+
+
+def test_settings_that_do_not_exist_are_refused():
+    with pytest.raises(ConfigurationError, match="bohb_config has foo"):
+        TuneBOHB(bohb_config={"foo": 1})
