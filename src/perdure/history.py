@@ -52,7 +52,7 @@ from perdure.core.transitions import apply
 from perdure.errors import ExperimentNotFoundError, JournalCorruptError
 from perdure.journal.base import START, Batch, JournalReader, Position
 from perdure.journal.values import from_data
-from perdure.rows import AUTO_FILLED, RowOrigin, date_of, expand_row, flatten
+from perdure.rows import AUTO_FILLED, RowOrigin, date_of, expand_row, flatten, leaf
 from perdure.trial_view import TrialView
 
 __all__ = [
@@ -248,8 +248,14 @@ class TrialHistory:
 
     @property
     def searched(self) -> Data:
-        """The searched parameters, flattened."""
+        """The searched parameters, flattened, as they were when the trial was created."""
         return self._core.searched or {}
+
+    @property
+    def searched_now(self) -> Data:
+        """The searched parameters with the values they have now: a scheduler such as PBT changes them on the way."""
+        config = self.config
+        return {name: leaf(config, name, before) for name, before in self.searched.items()}
 
     @property
     def tag(self) -> str:

@@ -143,3 +143,15 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
+
+
+def leaf(tree: Mapping[str, Any], name: str, default: Any = None) -> Any:
+    """Return what a nested mapping holds under a name that `flatten` gives, or `default`."""
+    if name in tree:
+        return tree[name]
+    node: Any = tree
+    for part in name.split("/"):
+        if not isinstance(node, Mapping) or part not in node:
+            return default
+        node = node[part]
+    return node

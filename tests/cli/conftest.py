@@ -82,7 +82,7 @@ class Experiment:
             AttemptStarted(at=AT + n, trial=trial, attempt=1, host="node", pid=100 + n, process_start=0),
         )
 
-    def report(self, n, iteration, *, save=False, **metrics):
+    def report(self, n, iteration, *, save=False, attempt=1, segment=0, **metrics):
         trial = f"ab12c_{n:05d}"
         checkpoint = None
         if save:
@@ -97,7 +97,8 @@ class Experiment:
             Reported(
                 at=AT + 10 * n + iteration,
                 trial=trial,
-                attempt=1,
+                attempt=attempt,
+                segment=segment,
                 iteration=iteration,
                 metrics=metrics,
                 time_total_s=0.5 * iteration,

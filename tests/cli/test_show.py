@@ -1,5 +1,18 @@
 """`perdure show`."""
 
+from tests.cli.conftest import AT
+
+from perdure.core.events import (
+    Action,
+    AttemptEnded,
+    AttemptPlanned,
+    AttemptStarted,
+    Decision,
+    Outcome,
+    Source,
+    TrialActed,
+)
+
 
 def test_a_finished_experiment(perdure, finished):
     ran = perdure("show", finished)
@@ -19,6 +32,41 @@ def test_a_finished_experiment(perdure, finished):
     assert ran.lines[-1] == (
         f'To run the failed ones again: Tuner.restore("{finished}", trainable, resume_errored=True).fit()'
     )
+
+
+def test_a_configuration_that_a_scheduler_changed_is_shown_as_it_is_now(perdure, new_experiment):
+    """In every command: `show`, `ls`, `best`, of the trial in the headline, too."""
+    experiment = new_experiment()
+    experiment.start(0, lr=0.5, **{"optimiser/momentum": 0.25})
+    experiment.start(1, lr=0.125)
+    experiment.report(1, 1, save=True, accuracy=0.75)
+    now = {"lr": 0.0625, "optimiser": {"momentum": 0.375}, "epochs": 3}
+    clone = Action(
+        trial="ab12c_00000", decision=Decision.PAUSE, config=now, donor=Source(trial="ab12c_00001", number=0)
+    )
+    experiment.tell(TrialActed(at=AT, action=clone))
+    experiment.tell(AttemptEnded(at=AT, trial="ab12c_00000", attempt=1, outcome=Outcome.PAUSED))
+    go_on = Action(trial="ab12c_00000", decision=Decision.CONTINUE, resume=True)
+    experiment.tell(TrialActed(at=AT, action=go_on))
+    experiment.tell(AttemptPlanned(at=AT, trial="ab12c_00000", attempt=2, segment=1, start=clone.donor, iteration=1))
+    experiment.tell(
+        AttemptStarted(at=AT, trial="ab12c_00000", attempt=2, host="node", pid=1, process_start=0, iteration=1)
+    )
+    experiment.report(0, 2, attempt=2, segment=1, accuracy=0.875)
+    experiment.journal.close()
+    shown = perdure("show", experiment.path)
+    assert "(lr=0.0625, optimiser/momentum=0.375)" in shown.out
+    table = perdure("ls", experiment.path)
+    row = next(line for line in table.lines if line.startswith("train_ab12c_00000"))
+    assert "0.0625" in row
+    assert row in shown.lines
+    assert "0.5" not in row.split()
+    document = perdure("show", experiment.path, "--json").json
+    searched = {"lr": 0.0625, "optimiser/momentum": 0.375}
+    assert document["experiment"]["best"]["searched"] == searched
+    assert document["trials"][0]["searched"] == searched
+    assert perdure("ls", experiment.path, "--json").json["trials"][0]["searched"] == searched
+    assert perdure("best", experiment.path, "--json").json["trial"]["searched"] == searched
 
 
 def test_failures_of_one_kind_are_shown_once(perdure, new_experiment):

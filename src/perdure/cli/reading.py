@@ -91,7 +91,7 @@ class Experiment:
             id=trial.id,
             number=trial.number,
             name=trial.name,
-            searched=trial.searched,
+            searched=trial.searched_now,
             status=trial.status,
             failures=trial.failures,
         )
@@ -216,7 +216,7 @@ def trial_json(experiment: Experiment, trial: TrialHistory) -> Data:
         "iteration": line.iteration,
         "time_total_s": line.time_s,
         "metrics": line.metrics,
-        "searched": trial.searched,
+        "searched": trial.searched_now,
         "failures": trial.failures,
         "checkpoints": len(trial.checkpoints),
         "error": None if trial.status is not Status.ERROR else error_json(trial.error),

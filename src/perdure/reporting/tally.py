@@ -39,6 +39,7 @@ from perdure.core.events import (
     TrialRequeued,
 )
 from perdure.core.state import State, Status
+from perdure.rows import leaf
 
 KEPT = 50
 """Trials a table can show: so many finished ones are remembered by rank, and again by time of ending."""
@@ -410,7 +411,7 @@ class Tally:
         if line is None:
             return
         if action.config is not None and line.searched:
-            line.searched = {key: _leaf(action.config, key, old) for key, old in line.searched.items()}
+            line.searched = {key: leaf(action.config, key, old) for key, old in line.searched.items()}
         if line.status is not Status.RUNNING:  # a running one is told of by the end of its attempt
             self._look_again(line)
 
@@ -507,7 +508,7 @@ def metric_of(line: TrialLine, metric: str) -> object:
     if metric in metrics:
         return metrics[metric]
     if "/" in metric:
-        return _leaf(metrics, metric, None)
+        return leaf(metrics, metric)
     if metric == "training_iteration":
         return line.iteration
     if metric == "time_total_s":
@@ -521,15 +522,6 @@ def failure_key(error: ErrorInfo) -> object:
     if frames:
         return (error.kind, frames)
     return (error.kind, error.exit_code, error.signal, re.sub(r"\d+", "#", error.message))
-
-
-def _leaf(tree: Mapping[str, object], path: str, default: object) -> object:
-    node: object = tree
-    for part in path.split("/"):
-        if not isinstance(node, Mapping) or part not in node:
-            return default
-        node = node[part]
-    return node
 
 
 def _distinct(lines: Iterable[TrialLine]) -> list[TrialLine]:
