@@ -48,6 +48,7 @@ from perdure.loggers.replay import DEFAULT_LOGGERS
 from perdure.naming import Namer
 from perdure.recovery import adopt, requeue
 from perdure.reporting.base import RunInfo
+from perdure.reporting.standing import standing_of
 from perdure.retelling import Retelling
 from perdure.runner import Runner, Settings
 from perdure.schedulers.base import DEFAULT_METRIC, configure
@@ -136,7 +137,8 @@ class Session:
         recovered = recover(self.path, self.reader, self.journal.position, whole=whole)
         self.state = recovered.state
         fault_point("session.folded")
-        new = not self.state.name
+        self.goes_on = bool(self.state.name)
+        new = not self.goes_on
         if not new:
             self._check_same_experiment(resume)
         pickles = self._store()
@@ -492,6 +494,7 @@ class Session:
             ran_before_s=state.ran_before_s,
             capacity=state.capacity,
             how_to_resume=f"Tuner.restore({str(self.path)!r}, {definition.name}).fit()",
+            standing=standing_of(state, self.search.total) if self.goes_on else None,
         )
         self.display.start(info, _events_before(self.path, self.journal.epoch), state)
         self.stack.push(self._close_display)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from perdure.core.events import AnyEvent
     from perdure.core.state import State
+    from perdure.reporting.standing import Standing
     from perdure.trial_view import TrialView
 
 
@@ -30,6 +31,7 @@ class RunInfo:
         capacity: Amounts of each resource there are to share.
         began_s_ago: How long this session had been running when the display was started, beside it: in another process.
         how_to_resume: One line of code or shell that goes on with the experiment if it ends early.
+        standing: How things stood when this session began, if it goes on with an experiment.
     """
 
     name: str
@@ -42,6 +44,7 @@ class RunInfo:
     capacity: Mapping[str, float] = dataclasses.field(default_factory=dict)
     how_to_resume: str = ""
     began_s_ago: float = 0.0
+    standing: Standing | None = None
 
 
 class ProgressDisplay(Protocol):

@@ -36,8 +36,13 @@ class LiveDisplay(TallyDisplay):
         """Print what is new above the table, and redraw the table."""
         from perdure.reporting import console as drawn
 
-        live = self._live or self._open()
-        above: list[RenderableType] = [drawn.printed_line(trial, line) for trial, line in printed[-_SHOWN_AT_ONCE:]]
+        above: list[RenderableType] = []
+        live = self._live
+        if live is None:
+            live = self._open()
+            if self.info.standing is not None:
+                above.append(drawn.paragraph(sentences.started(self.info, self.options)))
+        above += [drawn.printed_line(trial, line) for trial, line in printed[-_SHOWN_AT_ONCE:]]
         hidden = max(len(printed) - _SHOWN_AT_ONCE, 0)
         told = [(item, lines) for item in news if (lines := self._lines_about(item))]
         recent = len(told) - _SHOWN_AT_ONCE

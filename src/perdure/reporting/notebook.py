@@ -27,6 +27,7 @@ class NotebookDisplay(TallyDisplay):
         super().__init__(**kwargs)  # type: ignore[arg-type]  # they are TallyDisplay's own
         self._show = show
         self._notes: deque[str] = deque(maxlen=_NOTES_KEPT)
+        self._introduced = False
         if self.options.interval_s is not None:
             self.interval_s = self.options.interval_s
 
@@ -34,6 +35,9 @@ class NotebookDisplay(TallyDisplay):
         """Replace the table."""
         if self._show is None:
             self._show = cell(overwrite=self.options.overwrite)
+        if not self._introduced and self.info.standing is not None:
+            self._notes.append(text_of(sentences.started(self.info, self.options)))
+        self._introduced = True
         for trial, line in printed:
             print(f"({trial}) {line}")  # noqa: T201  # a cell's output is where a trial's lines belong
         for item in news:

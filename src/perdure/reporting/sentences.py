@@ -7,13 +7,16 @@ from perdure.core.state import Status
 from perdure.reporting.base import RunInfo, TableOptions
 from perdure.reporting.formats import duration, number, one_line, plural, value_text
 from perdure.reporting.frame import STATUS_STYLES, Line, Span, best_line, exception_line, status_word
+from perdure.reporting.standing import Standing
 from perdure.reporting.tally import Ended, Failed, Row, Said, Snapshot, metric_of
 
 _BRIEF_METRICS = 6
 
 
 def started(info: RunInfo, options: TableOptions) -> Line:
-    """Return "Experiment digits in /path: 20 trials, maximising accuracy"."""
+    """Return "Experiment digits in /path: 20 trials, maximising accuracy", or how things stand where it goes on."""
+    if info.standing is not None:
+        return [Span("Going on with "), Span(info.name, "bold"), Span(f" in {info.path}: {stands(info.standing)}")]
     parts = []
     if info.total is not None:
         parts.append(plural(info.total, "trial"))
@@ -22,6 +25,27 @@ def started(info: RunInfo, options: TableOptions) -> Line:
         parts.append(f"{'minimising' if (options.mode or info.mode) == 'min' else 'maximising'} {metric}")
     tail = ": " + ", ".join(parts) if parts else ""
     return [Span("Experiment "), Span(info.name, "bold"), Span(f" in {info.path}{tail}")]
+
+
+def stands(standing: Standing) -> str:
+    """Return "3 of 6 trials finished, 1 goes on at iteration 18, 2 not yet started"."""
+    of = "" if standing.total is None else f" of {standing.total}"
+    noun = "trial" if (standing.finished if standing.total is None else standing.total) == 1 else "trials"
+    errors = f" ({plural(standing.errors, 'error')})" if standing.errors else ""
+    parts = [f"{standing.finished}{of} {noun} finished{errors}"]
+    if iterations := standing.goes_on_at:
+        first, last = min(iterations), max(iterations)
+        at = f"iteration {first}" if first == last else f"iterations {first} to {last}"
+        parts.append(f"{len(iterations)} {'goes' if len(iterations) == 1 else 'go'} on at {at}")
+    if standing.again:
+        parts.append(f"{standing.again} {'starts' if standing.again == 1 else 'start'} again without a checkpoint")
+    if standing.paused:
+        parts.append(f"{standing.paused} paused")
+    if standing.unstarted:
+        parts.append(f"{standing.unstarted} not yet started")
+    if standing.total is not None and len(parts) == 1:
+        parts.append("nothing is left to run")
+    return ", ".join(parts)
 
 
 def ended(news: Ended, metric: str | None) -> Line:
