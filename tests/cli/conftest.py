@@ -63,9 +63,9 @@ class Experiment:
     def tell(self, *events):
         self.journal.append(events)
 
-    def start(self, n, **searched):
+    def start(self, n, *, prefix="ab12c", **searched):
         searched = searched or {"lr": 0.1 / (n + 1)}
-        trial, directory = f"ab12c_{n:05d}", f"train_ab12c_{n:05d}"
+        trial, directory = f"{prefix}_{n:05d}", f"train_{prefix}_{n:05d}"
         (self.path / directory).mkdir()
         self.tell(
             TrialCreated(
@@ -82,8 +82,8 @@ class Experiment:
             AttemptStarted(at=AT + n, trial=trial, attempt=1, host="node", pid=100 + n, process_start=0),
         )
 
-    def report(self, n, iteration, *, save=False, attempt=1, segment=0, **metrics):
-        trial = f"ab12c_{n:05d}"
+    def report(self, n, iteration, *, save=False, attempt=1, segment=0, prefix="ab12c", **metrics):
+        trial = f"{prefix}_{n:05d}"
         checkpoint = None
         if save:
             source = self.path.parent / "weights"

@@ -169,17 +169,45 @@ def test_a_failed_trial_shows_its_traceback(perdure, finished):
 
 
 def test_trials_are_found_by_any_name_they_have(perdure, finished):
-    for name in ("0", "ab12c_00000", "train_ab12c_00000", "00000"):
+    for name in ("0", "00000", "ab12c_00000", "train_ab12c_00000"):
         assert perdure("show", finished, name).lines[0].startswith("train_ab12c_00000")
+
+
+def test_the_beginning_of_an_id_is_enough_where_no_other_begins_so(perdure, new_experiment):
+    experiment = new_experiment()
+    for n in (0, 1):
+        experiment.start(n, prefix=f"{n}a7d{n}")
+    assert perdure("show", experiment.path, "0a7").lines[0].startswith("train_0a7d0_00000")
+    assert perdure("show", experiment.path, "1a7d1_0").lines[0].startswith("train_1a7d1_00001")
+    for no_beginning in ("0a", "a7d", "d0_00000", "train", "train_0a7", "d", "_", "", "00001x"):
+        ran = perdure("show", experiment.path, no_beginning)
+        assert (ran.code, ran.out) == (2, ""), no_beginning
+        assert "train_0a7d0_00000 (number 0), train_1a7d1_00001 (number 1)" in ran.err
+
+
+def test_a_bare_integer_is_a_number_and_no_part_of_an_id(perdure, new_experiment):
+    experiment = new_experiment()
+    experiment.start(0, prefix="71234")
+    experiment.report(0, 1, save=True, prefix="71234", accuracy=0.5)
+    experiment.journal.close()
+    for command in ("show", "stop", "pause", "resume-trial", "pin", "unpin"):
+        for number in ("7", "712"):
+            ran = perdure(command, experiment.path, number)
+            assert (ran.code, ran.out) == (2, ""), command
+            assert f"has the number {number}. There is train_71234_00000 (number 0)." in ran.err
+    assert not perdure("show", experiment.path, "0", "--json").json["trial"]["checkpoints"][0]["pinned"]
+    assert perdure("pin", experiment.path, "0").code == 0
+    assert perdure("show", experiment.path, "0", "--json").json["trial"]["checkpoints"][0]["pinned"]
 
 
 def test_names_that_fit_none_or_several(perdure, finished):
     ran = perdure("show", finished, "nobody")
     assert (ran.code, ran.out) == (2, "")
-    assert "called 'nobody'" in ran.err
+    assert "is called 'nobody'. There are train_ab12c_00000 (number 0), " in ran.err
     ran = perdure("show", finished, "ab12c")
     assert ran.code == 2
-    assert "3 trials are called like 'ab12c'" in ran.err
+    assert "3 trials of " in ran.err
+    assert "fit 'ab12c': train_ab12c_00000 (number 0), " in ran.err
 
 
 def test_a_moved_experiment_is_shown_where_it_is_now(perdure, finished, tmp_path):

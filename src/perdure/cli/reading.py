@@ -19,6 +19,10 @@ from perdure.reporting.tally import Best, TrialLine, best_of, leaves, metric_of
 
 INTERRUPTED = "INTERRUPTED"
 """What a RUNNING trial is called when no driver is alive to run it."""
+_SHORTEST_PREFIX = 3
+"""Characters of an id that stand for all of it."""
+_NAMED = 10
+"""Trials that a message names at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,21 +157,41 @@ def find_experiments(directory: Path) -> list[Path]:
 
 
 def find_trial(experiment: Experiment, text: str) -> TrialHistory:
-    """Return the trial that `text` names: by id, name, directory or number, or by a part of its name.
+    """Return the trial that `text` names.
+
+    A bare integer is the trial's number and nothing else: ids are random hexadecimal digits, and which of them happen
+    to be decimal must not choose the trial that is stopped. Anything else is an id, a name, a directory, or the first
+    three characters or more of one id only.
 
     Raises:
-        UserError: no trial is called so, or several are.
+        UserError: no trial is called so, or several are; the message names those there are.
     """
     trials = list(experiment.history.trials.values())
-    exact = [trial for trial in trials if text in (trial.id, trial.name, trial.directory, str(trial.number))]
-    found = exact or [trial for trial in trials if text in trial.name or text in trial.directory]
+    if text.isdecimal():
+        found = [trial for trial in trials if trial.number == int(text)]
+    else:
+        exact = [trial for trial in trials if text in (trial.id, trial.name, trial.directory)]
+        found = exact or [trial for trial in trials if len(text) >= _SHORTEST_PREFIX and trial.id.startswith(text)]
     if len(found) == 1:
         return found[0]
-    if not found:
-        some = ", ".join(trial.name for trial in trials[:3])
-        raise UserError(f"No trial of {experiment.path} is called {text!r}. There are {len(trials)}: {some}, ...")
-    some = ", ".join(trial.name for trial in found[:3])
-    raise UserError(f"{len(found)} trials are called like {text!r}: {some}, ... Name one.")
+    if found:
+        raise UserError(f"{len(found)} trials of {experiment.path} fit {text!r}: {_named(found)}. Name one.")
+    wrong = f"No trial of {experiment.path} " + ("has the number " if text.isdecimal() else "is called ")
+    raise UserError(f"{wrong}{text if text.isdecimal() else repr(text)}. {_there_are(trials)}")
+
+
+def _there_are(trials: list[TrialHistory]) -> str:
+    if not trials:
+        return "It has no trials yet."
+    return (
+        f"There {'is' if len(trials) == 1 else 'are'} {_named(trials)}. "
+        f"Give a number, an id, a name, or the beginning of an id ({_SHORTEST_PREFIX} characters or more)."
+    )
+
+
+def _named(trials: list[TrialHistory]) -> str:
+    more = f" and {len(trials) - _NAMED} more" if len(trials) > _NAMED else ""
+    return ", ".join(f"{trial.name} (number {trial.number})" for trial in trials[:_NAMED]) + more
 
 
 # --- JSON -----------------------------------------------------------------------------------------------------------

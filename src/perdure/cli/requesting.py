@@ -20,7 +20,10 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
 def add_trials(parser: argparse.ArgumentParser, *, many: str = "+") -> None:
     """Add the argument that names trials; `many` is argparse's `nargs`."""
     parser.add_argument(
-        "trials", nargs=many, help="a trial's id, name, directory or number, or a part of its name", metavar="TRIAL"
+        "trials",
+        nargs=many,
+        help="a trial's number, id, name, directory, or the beginning of its id",
+        metavar="TRIAL",
     )
 
 

@@ -16,7 +16,12 @@ _ROWS = 30
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("experiment", help="the experiment's directory", metavar="EXPERIMENT")
-    parser.add_argument("trial", nargs="?", help="a trial's id, name, number, or a part of its name", metavar="TRIAL")
+    parser.add_argument(
+        "trial",
+        nargs="?",
+        help="a trial's number, id, name, directory, or the beginning of its id",
+        metavar="TRIAL",
+    )
     parser.add_argument(
         "--lineage", action="store_true", help="show from which checkpoints trials went on, with which configurations"
     )
