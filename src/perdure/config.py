@@ -219,7 +219,8 @@ class RunConfig:
             variable PERDURE_STORAGE_PATH.
         storage_filesystem: A pyarrow file system for `storage_path`.
         failure_config, checkpoint_config, sync_config: see these classes.
-        verbose: 0 prints nothing, 1 the table, 2 and 3 also each result.
+        verbose: 0 (or False) prints nothing, 1 (or True, or None) the table, 2 also each result with its first six
+            metrics, 3 with all of them.
         stop: dict of metric thresholds, function(trial_id, result) -> bool, or Stopper.
         callbacks: Callback and LoggerCallback objects.
         progress_reporter: What prints the progress; None chooses by where the output goes.
@@ -267,7 +268,8 @@ class RunConfig:
         _require(_names_a_directory(self.name), self, "name", "use a name that is one directory, without '/'")
         path = self.storage_path
         _require(path is None or isinstance(path, (str, os.PathLike)), self, "storage_path", "use a path")
-        _require(self.verbose is None or isinstance(self.verbose, int), self, "verbose", "use 0, 1, 2 or 3")
+        known = self.verbose is None or (isinstance(self.verbose, int) and 0 <= self.verbose <= 3)
+        _require(known, self, "verbose", "use 0, 1, 2 or 3")
         _require(_are_callbacks(self.callbacks), self, "callbacks", "use a list of Callback objects")
         _require(_names_files(self.log_to_file), self, "log_to_file", "use True, a file name, or a pair of them")
 

@@ -430,6 +430,8 @@ def test_a_stop_rule_that_is_none(tuner: Start, storage: Path, stop: Any) -> Non
         (lambda: tune.RunConfig(callbacks="MyCallback"), "callbacks"),
         (lambda: tune.RunConfig(callbacks=[print]), "callbacks"),
         (lambda: tune.RunConfig(verbose="loud"), "verbose"),
+        (lambda: tune.RunConfig(verbose=7), "verbose"),
+        (lambda: tune.RunConfig(verbose=-1), "verbose"),
         (lambda: tune.RunConfig(log_to_file=3), "log_to_file"),
         (lambda: tune.RunConfig(log_to_file=("a", "b", "c")), "log_to_file"),
         (lambda: tune.RunConfig(durability="very"), "durability"),

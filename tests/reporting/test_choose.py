@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from perdure import tune
 from perdure.reporting import choose_display
 from perdure.reporting.base import ProgressReporter
 from perdure.reporting.live import LiveDisplay
@@ -76,3 +77,9 @@ def test_rich_is_loaded_only_where_a_table_is_drawn():
         "assert not [name for name in sys.modules if name.split('.')[0] == 'rich'], 'rich was imported'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})
+
+
+@pytest.mark.parametrize(("verbose", "told"), [(None, 1), (True, 1), (False, 0), (0, 0), (3, 3)])
+def test_how_much_may_be_asked_for_as_a_truth_value(verbose, told, screen):
+    asked = tune.RunConfig(verbose=verbose).verbose
+    assert getattr(choose_display(asked, None, screen()), "verbose", 0) == told
