@@ -110,3 +110,34 @@ def test_a_restore_says_that_it_goes_on(tmp_path, capsys):
     again = told(tune.Tuner.restore(str(tmp_path / "kd"), train).fit)
     assert ": 2 of 2 trials finished (1 error), nothing is left to run\n" in again
     assert again.startswith("[00:0") and "] Going on with kd in " in again.splitlines()[0]
+
+
+def test_failures_of_earlier_sessions_are_no_news(story, info, screen, clock):
+    for n in range(3):
+        story.start(n)
+        story.fail(n)
+    history = list(story.events)
+    stream = screen()
+    display = PlainDisplay(stream=stream, monotonic=clock, threaded=False)
+    display.start(info, history, story.state)
+    story.display = display
+    for n in range(3, 5):
+        story.start(n)
+        story.fail(n)
+    display.close()
+    text = stream.getvalue()
+    assert text.count("Traceback") == 1, "a log of this session alone has it"
+    assert "1 more failure came the same way as that of train_t3" in text
+    assert "5 trials failed:" in text
+
+
+def test_a_session_that_runs_nothing_tells_of_no_failure(story, info, screen, clock):
+    for n in range(3):
+        story.start(n)
+        story.fail(n)
+    stream = screen()
+    display = PlainDisplay(stream=stream, monotonic=clock, threaded=False)
+    display.start(info, list(story.events), story.state)
+    display.close()
+    assert "the same way" not in stream.getvalue()
+    assert stream.getvalue().count("3 trials failed:") == 1

@@ -11,9 +11,9 @@ from perdure.reporting.plain import PlainDisplay
 def plain(info, story, screen, clock):
     def make(**kwargs):
         stream = kwargs.pop("stream", None) or screen()
-        history = kwargs.pop("history", ())
+        history, about = kwargs.pop("history", ()), kwargs.pop("info", info)
         display = PlainDisplay(stream=stream, monotonic=clock, threaded=False, **kwargs)
-        display.start(kwargs.pop("info", info), history, story.state if history else None)
+        display.start(about, history, story.state if history else None)
         story.display = display
         if not history:
             display.observe(story.events)
@@ -60,7 +60,18 @@ def test_trials_that_end_within_a_second_share_a_line(plain, story):
         story.whole(n, n / 100)
         display.lines(0.05)
     lines = display.lines(1.0)
-    assert lines[2:] == ["[00:01] 12 trials finished; best accuracy so far 0.12 (train_t12)"]
+    assert lines[2:] == ["[00:01] 13 of 20 trials finished; best accuracy so far 0.12 (train_t12)"]
+
+
+def test_a_line_about_trials_that_ended_gives_the_total_as_far_as_it_is_known(plain, story):
+    display = plain(info=RunInfo(name="digits", path="/p"))
+    story.whole(0, 0.1)
+    display.lines()
+    story.whole(1, 0.1)
+    story.start(2)
+    story.fail(2)
+    story.whole(3, 0.1)
+    assert display.lines(1.0)[-1] == "[00:01] 4 trials finished"
 
 
 def test_ten_thousand_trials_make_a_line_a_second(plain, story):

@@ -158,6 +158,14 @@ def counts_line(snapshot: Snapshot) -> Line:
     return line
 
 
+def finished_text(snapshot: Snapshot) -> str:
+    """Return "6 of 8 trials finished", or "6 trials finished" where the number of trials is not known."""
+    total, ended = snapshot.total, snapshot.ended
+    if total is not None and total >= snapshot.created:
+        return f"{ended} of {plural(total, 'trial')} finished"
+    return f"{plural(ended, 'trial')} finished"
+
+
 def status_word(status: Status, count: int = 1) -> str:
     """Return a status as it stands in a sentence."""
     if status is Status.ERROR:

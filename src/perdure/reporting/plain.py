@@ -9,7 +9,7 @@ from typing import TextIO
 from perdure.reporting import sentences
 from perdure.reporting.display import TallyDisplay
 from perdure.reporting.formats import clock, number, one_line, plural, resources_text
-from perdure.reporting.frame import Line, Span, build, counts_line, grid_lines, text_of
+from perdure.reporting.frame import Line, Span, build, counts_line, finished_text, grid_lines, text_of
 from perdure.reporting.stream import SafeStream
 from perdure.reporting.tally import Ended, Failed, News, Row, Said
 
@@ -90,16 +90,17 @@ class PlainDisplay(TallyDisplay):
         if len(self._ended) == 1:
             self._write(sentences.ended(self._ended[0], self._metric))
         elif self._ended:
-            self._write([Span(f"{len(self._ended)} trials finished{self._best_text()}")])
+            self._write([Span(self._finished_text())])
         if len(self._repeated) == 1:
             self._write(sentences.failed(self._repeated[0]))
         elif self._repeated:
             self._write([Span(f"{len(self._repeated)} more failures of kinds shown above")])
         self._ended, self._repeated = [], []
 
-    def _best_text(self) -> str:
-        best = self.snapshot().best
-        return "" if best is None else f"; best {self._metric} so far {number(best.value)} ({best.name})"
+    def _finished_text(self) -> str:
+        snapshot = self.snapshot()
+        text, best = finished_text(snapshot), snapshot.best
+        return text if best is None else f"{text}; best {self._metric} so far {number(best.value)} ({best.name})"
 
     @property
     def _metric(self) -> str | None:

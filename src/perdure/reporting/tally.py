@@ -82,7 +82,7 @@ class Best:
 
 @dataclasses.dataclass(slots=True)
 class FailureGroup:
-    """Failures that came by the same way: the same lines of code, or the same death."""
+    """Failures of this session that came by the same way: the same lines of code, or the same death."""
 
     error: ErrorInfo
     first: str
@@ -225,7 +225,10 @@ class Tally:
                 handle(self, event)
 
     def adopt(self, earlier: Tally) -> None:
-        """Take over what a tally of the earlier sessions counted, as far as it still holds."""
+        """Take over what a tally of the earlier sessions counted, as far as it still holds.
+
+        Their failures are no news, and who reads about this session may not have seen them: each way to fail is new.
+        """
         for trial, line in earlier._lines.items():  # another of our own
             self._adopt_unfinished(trial, line)
         for entry in earlier._ranked:
@@ -234,11 +237,6 @@ class Tally:
         self._recent.extendleft(line for line in reversed(earlier._recent) if self._still_ended(line))
         failed = {trial: known for trial, known in earlier._failed.items() if self._still_ended(known[0])}
         self._failed = {**failed, **self._failed}
-        for key, group in earlier._groups.items():
-            mine = self._groups.get(key)
-            if mine is not None:
-                group.count += mine.count
-            self._groups[key] = group
         self._ended += earlier._ended
         self._ended_s += earlier._ended_s
         self._metric_names = {**earlier._metric_names, **self._metric_names}
