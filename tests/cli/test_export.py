@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import sys
+
+import pytest
 
 
 def test_to_stdout(perdure, finished):
@@ -28,3 +31,19 @@ def test_what_cannot_be_done(perdure, finished, tmp_path):
     assert "-o FILE" in ran.err
     assert perdure("export", finished, "-o", tmp_path / "rows.xlsx").code == 2
     assert perdure("export", tmp_path / "nowhere").code == 2
+
+
+def test_a_library_that_is_not_installed_is_said_in_one_line(perdure, finished, tmp_path, monkeypatch):
+    for name in ("pyarrow", "polars"):
+        monkeypatch.setitem(sys.modules, name, None)
+    ran = perdure("export", finished, "-o", tmp_path / "rows.parquet")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("perdure: Nothing was exported: Parquet needs pyarrow or polars")
+    assert ran.err.count("\n") == 1
+    assert list(tmp_path.glob("rows.parquet*")) == []
+
+
+def test_a_missing_part_of_perdure_itself_is_no_library_to_install(perdure, finished, monkeypatch):
+    monkeypatch.setitem(sys.modules, "perdure.result", None)
+    with pytest.raises(ModuleNotFoundError):
+        perdure("export", finished)

@@ -92,6 +92,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"perdure: {error}", file=sys.stderr)
         return PROBLEMS
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] == "perdure":
+            raise  # nothing that could be installed
+        print(f"perdure: {error}", file=sys.stderr)
+        return PROBLEMS
     return code
 
 
