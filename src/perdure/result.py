@@ -37,7 +37,7 @@ from perdure.history import AttemptHistory, ExperimentHistory, LineageStep, Tria
 from perdure.journal.claim import read_claim
 from perdure.journal.values import decode_config, from_data, has_objects
 from perdure.rows import AUTO_FILLED, RowOrigin, expand_row, flatten
-from perdure.scores import SCOPES, better, number_at, value_in
+from perdure.scores import SCOPES, better, number_at, reported_names, reported_sentence, value_in
 from perdure.storage.layout import MANIFEST
 from perdure.storage.processes import boot_id
 
@@ -421,7 +421,7 @@ class ResultGrid:
             if best is None or better(score, best[0], mode):
                 best = (score, result)
         if best is None:
-            raise NoBestTrialError(self._why_none(metric, filter_nan_and_inf))
+            raise NoBestTrialError(self._why_none(metric, scope=scope if filter_nan_and_inf else None))
         return best[1]
 
     def get_dataframe(
@@ -525,18 +525,25 @@ class ResultGrid:
         made.replace("logdir", [os.path.join(self._path, trials[row.trial].directory) for row in rows])
         return made
 
-    def resolve(self, metric: str | None, mode: str | None, *, what: str) -> tuple[str, str]:
-        """Return metric and mode, those of TuneConfig where they are None."""
+    def resolve(
+        self,
+        metric: str | None,
+        mode: str | None,
+        *,
+        what: str,
+        options: tuple[str, str] = ('metric="NAME"', 'mode="min" or mode="max"'),
+    ) -> tuple[str, str]:
+        """Return metric and mode, those of TuneConfig where they are None; `options` is how `what` is told them."""
         check_mode(mode)
         chosen = metric or self._history.metric
         if chosen is None:
             raise ConfigurationError(
-                f"{what} needs a metric, and TuneConfig has none: pass metric=... . Reported: {self._reported()}."
+                f"{what} needs a metric, and TuneConfig has none: pass {options[0]}. {reported_sentence(self._history)}"
             )
         order = mode or (self._history.mode if metric is None or metric == self._history.metric else None)
         order = order or self._history.mode
         if order is None:
-            raise ConfigurationError(f'{what} needs a mode, and TuneConfig has none: pass mode="min" or mode="max".')
+            raise ConfigurationError(f"{what} needs a mode, and TuneConfig has none: pass {options[1]}.")
         return chosen, order
 
     def _scores(self, metric: str, mode: str, scope: str) -> Iterator[tuple[Result, float]]:
@@ -575,7 +582,7 @@ class ResultGrid:
             if known is None or better(value, known[0], mode):
                 best[row.trial] = (value, row)
         if not best:
-            raise NoBestTrialError(self._why_none(metric, filtered=False))
+            raise NoBestTrialError(self._why_none(metric))
         return [best[trial][1] for trial in self._history.trials if trial in best]
 
     def _config_of(self, trial: TrialHistory, attempt: AttemptHistory) -> Mapping[str, Any]:
@@ -583,25 +590,19 @@ class ResultGrid:
             return decode_config(attempt.config, self._load_objects(trial.directory))
         return trial.decoded_config(attempt)
 
-    def _reported(self) -> str:
-        names: dict[str, None] = {}
-        for trial in self._history.trials.values():
-            row = trial.last_row()
-            if row is not None:
-                names.update(dict.fromkeys(flatten(row.metrics)))
-        return ", ".join(sorted(names)) or "nothing"
-
-    def _why_none(self, metric: str, filtered: bool) -> str:
+    def _why_none(self, metric: str, *, scope: str | None = None) -> str:
+        """Return why no trial is the best; `scope` says that NaN and infinities were not considered, and how."""
+        what = f"There is no best trial by {metric!r}"
         if not self._history.trials:
-            return f"There is no best trial by {metric!r}: the experiment at {self._path} has no trials."
-        reported = self._reported()
-        useful = filtered and metric in reported.split(", ")
-        hint = " Pass filter_nan_and_inf=False to also consider NaN and infinities." if useful else ""
-        finite = "a finite number" if filtered else "a number"
-        return (
-            f"There is no best trial by {metric!r}: none of the {len(self)} trials reported {finite} under that name. "
-            f"Reported: {reported}.{hint}"
-        )
+            return f"{what}: the experiment at {self._path} has no trials."
+        if scope is not None and metric in reported_names(self._history):
+            number = "last value" if scope == "last" else f"value (scope={scope!r})"
+            return (
+                f"{what}: it was reported, but no trial's {number} of it is a finite number. "
+                "(get_best_result(filter_nan_and_inf=False) considers NaN and infinities, too.)"
+            )
+        sentence = reported_sentence(self._history)
+        return f"{what}: none of the {len(self)} trials reported a number under that name. {sentence}"
 
     def __repr__(self) -> str:
         shown = ",\n".join(repr(result) for result in self._results[:20])

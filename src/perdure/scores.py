@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from perdure.core.events import Reported
-from perdure.history import TrialHistory
+from perdure.core.state import Status
+from perdure.history import ExperimentHistory, TrialHistory
 from perdure.journal.values import from_data
+from perdure.rows import flatten
 
 SCOPES = ("last", "all", "avg", "last-5-avg", "last-10-avg")
 """Which of a trial's rows `get_best_result` compares: its last, its best, or an average."""
@@ -57,3 +59,26 @@ def value_in(trial: TrialHistory, row: Reported, metric: str) -> float | None:
     metrics = from_data(row.metrics)
     assert isinstance(metrics, dict)
     return number_at(metrics, metric)
+
+
+def reported_names(history: ExperimentHistory) -> list[str]:
+    """Return the names of the metrics in the trials' last rows, those of nested ones joined by "/", sorted."""
+    names: dict[str, None] = {}
+    for trial in history.trials.values():
+        row = trial.last_row()
+        if row is not None:
+            metrics = from_data(row.metrics)
+            assert isinstance(metrics, dict)
+            names.update(dict.fromkeys(flatten(metrics)))
+    return sorted(names)
+
+
+def reported_sentence(history: ExperimentHistory) -> str:
+    """Return what a message about a metric that is missing says of those there are; of failed trials, if of none."""
+    names = reported_names(history)
+    if names:
+        return f"Reported: {', '.join(names)}."
+    trials = history.trials.values()
+    failed = sum(trial.status is Status.ERROR for trial in trials)
+    how = "" if not failed else "; all failed" if failed == len(trials) else f"; {failed} of {len(trials)} failed"
+    return f"No trial has reported anything{how}."

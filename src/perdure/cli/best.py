@@ -30,7 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     experiment = open_experiment(arguments.experiment)
     grid = ResultGrid(experiment.history, path=experiment.path)
-    metric, mode = grid.resolve(arguments.metric, arguments.mode, what="perdure best")
+    metric, mode = grid.resolve(
+        arguments.metric, arguments.mode, what="perdure best", options=("--metric NAME", "--mode min or --mode max")
+    )
     best = grid.get_best_result(metric, mode, arguments.scope)
     trial = experiment.history.trials[best.trial_id]
     if arguments.json:

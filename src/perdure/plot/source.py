@@ -13,7 +13,7 @@ from perdure.config import check_mode
 from perdure.errors import ConfigurationError, NoBestTrialError
 from perdure.history import ExperimentHistory, TrialHistory, read_experiment
 from perdure.rows import flatten
-from perdure.scores import better, value_in
+from perdure.scores import better, reported_sentence, value_in
 
 
 class HasHistory(Protocol):
@@ -48,7 +48,7 @@ def objective(history: ExperimentHistory, metric: str | None, mode: str | None) 
     check_mode(mode)
     chosen = metric or history.metric
     if chosen is None:
-        raise ConfigurationError("A plot needs a metric, and TuneConfig has none: pass metric=... .")
+        raise ConfigurationError('A plot needs a metric, and TuneConfig has none: pass metric="NAME".')
     return chosen, mode or history.mode or "max"
 
 
@@ -91,7 +91,7 @@ def curves(history: ExperimentHistory, metric: str, x: str = "training_iteration
     if not found:
         raise NoBestTrialError(
             f"There is nothing to plot: no trial of {history.path} reported a number {metric!r}. "
-            f"Reported: {', '.join(reported(history)) or 'nothing'}."
+            f"{reported_sentence(history)}"
         )
     return [found[trial] for trial in trials if trial in found]
 
@@ -99,16 +99,6 @@ def curves(history: ExperimentHistory, metric: str, x: str = "training_iteration
 def label_of(x: str) -> str:
     """Return what an axis of this quantity is called."""
     return _X.get(x, x)
-
-
-def reported(history: ExperimentHistory) -> list[str]:
-    """Return the names of the metrics in the trials' last rows."""
-    names: dict[str, None] = {}
-    for trial in history.trials.values():
-        row = trial.last_row()
-        if row is not None:
-            names.update(dict.fromkeys(flatten(row.metrics)))
-    return sorted(names)
 
 
 def ranked(found: list[Curve], mode: str) -> list[Curve]:
