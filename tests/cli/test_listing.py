@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from perdure.cli.listing import TRIAL_COLUMNS
+
 
 @pytest.mark.parametrize("command", ["ls", "list-trials"])
 def test_columns_filter_sort_and_limit(perdure, finished, command):
@@ -24,6 +26,40 @@ def test_columns_filter_sort_and_limit(perdure, finished, command):
     assert [row["config/lr"] for row in rows] == [pytest.approx(0.1 / 3)]
     ran = perdure(command, finished, "--filter", "status == ERROR", "--json")
     assert [row["name"] for row in ran.json["rows"]] == ["train_ab12c_00002"]
+
+
+@pytest.mark.parametrize(
+    "argv", [["--sort", "loss"], ["--filter", "loss < 1"], ["--filter", "loss<1"], ["--filter", "loss <1 "]]
+)
+def test_what_is_sorted_or_filtered_by_is_shown(perdure, finished, argv):
+    document = perdure("ls", finished, *argv, "--json").json
+    assert document["columns"][:7] == [*TRIAL_COLUMNS, "loss", "config/lr"]
+    assert document["rows"][0]["loss"] == 0.5
+    assert len(document["rows"]) == (3 if argv[0] == "--sort" else 1)
+    assert perdure("ls", finished, *argv, "--columns", "name", "--json").json["columns"] == ["name"]
+
+
+def test_every_operator_needs_no_spaces(perdure, finished):
+    found = {
+        sign: [row["loss"] for row in perdure("ls", finished, "--filter", f"loss{sign}0.5", "--json").json["rows"]]
+        for sign in ("<", "<=", "==", "!=", ">=", ">")
+    }
+    assert found == {"<": [], "<=": [0.5], "==": [0.5], "!=": [1.5], ">=": [1.5, 0.5], ">": [1.5]}
+
+
+def test_nan_is_a_value_of_its_column_and_is_sorted_last(perdure, new_experiment):
+    experiment = new_experiment()
+    for n, loss in enumerate([{"$float": "nan"}, 2.5, {"$float": "-inf"}, 1.5]):
+        experiment.start(n)
+        experiment.report(n, 1, loss=loss)
+    experiment.journal.close()
+    for order, expected in (([], ["-inf", "1.5", "2.5", "nan"]), (["--desc"], ["2.5", "1.5", "-inf", "nan"])):
+        ran = perdure("ls", experiment.path, "--sort", "loss", *order, "--columns", "loss")
+        assert [line.strip() for line in ran.lines] == ["loss", "----", *expected]
+    rows = perdure("ls", experiment.path, "--filter", "loss<0", "--json").json["rows"]
+    assert [row["loss"] for row in rows] == [{"$float": "-inf"}]
+    perdure("ls", experiment.path, "--columns", "loss", "-o", experiment.path / "rows.csv")
+    assert (experiment.path / "rows.csv").read_text().split() == ["loss", "nan", "2.5", "-inf", "1.5"]
 
 
 def test_experiments(perdure, finished, interrupted):

@@ -7,8 +7,8 @@ import csv
 import json
 import operator
 import os
+import re
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
     ">": operator.gt,
 }
+_FILTER = re.compile(r"(.+?)(<=|>=|==|!=|<|>)(.+)", re.DOTALL)
 TRIAL_COLUMNS = ("name", "status", "training_iteration", "time_total_s", "last_update_time")
 EXPERIMENT_COLUMNS = ("name", "condition", "total_trials", "terminated_trials", "error_trials", "last_updated")
 
@@ -55,12 +56,10 @@ def is_wanted(arguments: argparse.Namespace) -> bool:
 
 def trial_rows(experiment: Experiment) -> list[Row]:
     """Return each trial as a row, under the names of Ray Tune."""
-    from perdure.history import flatten
-
     rows = []
     for trial in experiment.history.trials.values():
         last = trial.last_row()
-        metrics = {} if last is None else flatten(last.metrics)
+        metrics = {} if last is None else _flat(last.metrics)
         rows.append(
             {
                 "name": trial.name,
@@ -73,10 +72,18 @@ def trial_rows(experiment: Experiment) -> list[Row]:
                 "training_iteration": 0 if last is None else last.iteration,
                 "time_total_s": 0.0 if last is None else last.time_total_s,
                 **metrics,
-                **flatten(trial.config, "config/"),
+                **_flat(trial.config, "config/"),
             }
         )
     return rows
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> Row:
+    """Return nested data as one level; what the journal has a tag for, such as NaN, is one value."""
+    from perdure.reporting.tally import leaves
+    from perdure.rows import leaf
+
+    return {prefix + name: leaf(data, name) for name in leaves(data)}
 
 
 def experiment_row(experiment: Experiment) -> Row:
@@ -119,23 +126,32 @@ def _choose(
     rows: list[Row], defaults: tuple[str, ...], arguments: argparse.Namespace
 ) -> tuple[list[str], list[Row]]:
     known = list(dict.fromkeys(name for row in rows for name in row))
-    results = getattr(arguments, "result_columns", None) or []
-    columns = list(dict.fromkeys([*(arguments.columns or _with_config(defaults, known)), *results]))
+    condition = None if arguments.filter is None else _parse_filter(arguments.filter)
+    sort = arguments.sort or []
+    columns = arguments.columns
+    if columns is None:
+        asked_about = [*sort, *([] if condition is None else [condition[0]])]
+        columns = [*defaults, *asked_about, *(name for name in known if name.startswith("config/"))]
+    columns = list(dict.fromkeys([*columns, *(getattr(arguments, "result_columns", None) or [])]))
     if rows:
-        for name in (*columns, *(arguments.sort or ())):
+        for name in (*columns, *sort):
             _must_be_known(name, known)
-        if arguments.filter is not None:
-            keeps = _filter(arguments.filter, known)
-            rows = [row for row in rows if keeps(row)]
-    for name in reversed(arguments.sort or ()):
-        has = [row for row in rows if row.get(name) is not None]
-        has.sort(key=partial(_order, name=name), reverse=arguments.desc)
-        rows = [*has, *(row for row in rows if row.get(name) is None)]  # what has no value comes last
+        if condition is not None:
+            _must_be_known(condition[0], known)
+            rows = [row for row in rows if _holds(row, *condition)]
+    for name in reversed(sort):
+        keys = [(_order(_value(row, name)), row) for row in rows]
+        has = sorted((each for each in keys if each[0] is not None), key=_first, reverse=arguments.desc)
+        rows = [row for _, row in has] + [row for key, row in keys if key is None]  # what has no value comes last
     return columns, rows[: arguments.limit]
 
 
-def _with_config(defaults: tuple[str, ...], known: list[str]) -> list[str]:
-    return [*defaults, *(name for name in known if name.startswith("config/"))]
+def _value(row: Mapping[str, Any], name: str) -> Any:
+    """Return a value as it was reported; a row's own is as in the journal."""
+    from perdure.journal.values import from_data
+
+    value = row.get(name)
+    return from_data(value) if isinstance(value, dict) else value
 
 
 def _show(page: Page, columns: list[str], rows: list[Row]) -> None:
@@ -155,7 +171,7 @@ def _show(page: Page, columns: list[str], rows: list[Row]) -> None:
             column(
                 name,
                 [text(name, row.get(name)) for row in rows],
-                right=all(isinstance(row.get(name), (int, float, type(None))) for row in rows),
+                right=all(isinstance(_value(row, name), (int, float, type(None))) for row in rows),
             )
             for name in columns
         ]
@@ -172,7 +188,7 @@ def _write(path: str, columns: list[str], rows: list[Row]) -> None:
         with target.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows({name: _value(row, name) for name in columns} for row in rows)
     else:
         raise UserError(f"Nothing was written: {os.fspath(path)!r} ends neither in .csv nor in .json.")
 
@@ -187,11 +203,17 @@ def _truth(text: str) -> bool:
     return text.lower() in ("true", "1", "yes")
 
 
-def _order(row: Row, name: str) -> tuple[str, Any]:
-    value = row[name]
+def _order(value: Any) -> tuple[str, Any] | None:
+    """Return what a value is sorted by; None for no value, and for NaN, which is neither less nor more than any."""
+    if value is None or value != value:  # noqa: PLR0124 - NaN
+        return None
     if isinstance(value, (bool, int, float)):
         return ("", float(value))
     return (type(value).__name__, str(value))
+
+
+def _first(keyed: tuple[Any, Row]) -> Any:
+    return keyed[0]
 
 
 def _must_be_known(name: str, known: list[str]) -> None:
@@ -201,29 +223,28 @@ def _must_be_known(name: str, known: list[str]) -> None:
         raise UserError(f"There is no column {name!r}. There are: {', '.join(known) or 'none'}.")
 
 
-def _filter(text: str, known: list[str]) -> Callable[[Mapping[str, Any]], bool]:
+def _parse_filter(text: str) -> tuple[str, str, str]:
+    """Return column, operator and value; there need be no space between them."""
     from perdure.errors import UserError
 
-    parts = text.split(maxsplit=2)
-    if len(parts) != 3 or parts[1] not in _OPERATORS:
+    match = _FILTER.fullmatch(text)
+    name, sign, given = ("", "", "") if match is None else (part.strip() for part in match.groups())
+    if not name or not given:
         raise UserError(
             f'{text!r} is no filter. Write "COLUMN OPERATOR VALUE" with one of {" ".join(_OPERATORS)}, '
             'as in --filter "loss < 0.1".'
         )
-    name, sign, given = parts
-    _must_be_known(name, known)
+    return name, sign, given
+
+
+def _holds(row: Mapping[str, Any], name: str, sign: str, given: str) -> bool:
+    value = _value(row, name)
+    if value is None:
+        return False
     compare = _OPERATORS[sign]
-    try:
-        number: float | None = float(given)
-    except ValueError:
-        number = None
-
-    def keeps(row: Mapping[str, Any]) -> bool:
-        value = row.get(name)
-        if value is None:
-            return False
-        if isinstance(value, (bool, int, float)) and number is not None:
-            return compare(float(value), number)
-        return compare(str(value), given)
-
-    return keeps
+    if isinstance(value, (bool, int, float)):
+        try:
+            return compare(float(value), float(given))
+        except ValueError:
+            pass  # compared as text
+    return compare(str(value), given)
