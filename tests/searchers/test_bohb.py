@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from perdure.errors import ConfigurationError
+from perdure.schedulers.hb_bohb import HyperBandForBOHB
 from perdure.search_space.functions import choice, uniform
 from perdure.searchers.bohb import TuneBOHB
 from perdure.searchers.concurrency import ConcurrencyLimiter
 from perdure.searchers.driver import WAIT, SearchDriver
+from perdure.testing.scheduling import Laboratory, transcript
 from perdure.testing.searcher import SearcherTests
 
 
@@ -87,3 +91,42 @@ def test_paused_trials_do_not_count(limited):
 def test_settings_that_do_not_exist_are_refused():
     with pytest.raises(ConfigurationError, match="bohb_config has foo"):
         TuneBOHB(bohb_config={"foo": 1})
+
+
+# --- with its scheduler, on a simulated machine -----------------------------------------------------------------------
+
+
+class BOHBLaboratory(Laboratory):
+    """A laboratory whose configurations BOHB suggests."""
+
+    def make_search(self):
+        searcher = TuneBOHB(bohb_config={"min_points_in_model": 3, "random_fraction": 0.1})
+        space = {"x": uniform(0, 1), "y": uniform(0, 1)}
+        return SearchDriver(
+            searcher, param_space=space, num_samples=self.workload.samples, metric="loss", mode="min", seed=self.seed
+        )
+
+
+def bohb_run(slots, crash_after=()):
+    laboratory = BOHBLaboratory(
+        lambda: HyperBandForBOHB(metric="loss", mode="min", max_t=9, reduction_factor=3),
+        lambda config, iteration, before: {"loss": abs(config["x"] - 0.3) + abs(config["y"] - 0.6) + 1 / iteration},
+        samples=24,
+        max_t=9,
+        slots=slots,
+        seed=4,
+        crash_after=crash_after,
+    )
+    laboratory.run()
+    return laboratory.history()
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_kills_at_any_moment_change_no_trial_and_no_decision(slots):
+    undisturbed = transcript(bohb_run(slots))
+    assert any(len(rows) == 9 for *_, rows in undisturbed)  # some went the whole way, and others were stopped
+    assert any(len(rows) < 9 for *_, rows in undisturbed)
+    rng = random.Random(slots)
+    for _ in range(4):
+        kills = [rng.randint(1, 250) for _ in range(rng.randint(1, 5))]
+        assert transcript(bohb_run(slots, kills)) == undisturbed, kills

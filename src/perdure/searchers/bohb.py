@@ -48,9 +48,9 @@ class _Settings:
 class TuneBOHB(LibrarySearcher):
     """Suggests as BOHB does; together with `HyperBandForBOHB`.
 
-    A row is learnt from when that scheduler says it is at a milestone, with the milestone as its budget. With another
-    scheduler, the last row of a trial is, with its `training_iteration` as the budget. Trials that fail are left out;
-    paused ones do not count against `max_concurrent`.
+    A row is learnt from when that scheduler says it is at a milestone, with the milestone as its budget; and the last
+    row of a trial is, with its `training_iteration` as the budget. Trials that fail are left out; paused ones do not
+    count against `max_concurrent`.
 
     Args:
         space: A space of perdure's domains, or a ConfigSpace of floats, integers and categories without conditions;
@@ -121,31 +121,31 @@ class TuneBOHB(LibrarySearcher):
 
     def _report(self, asked: Asked, result: Result) -> None:
         budget = (result.get("hyperband_info") or {}).get("budget")
-        values = self._values(result)
-        if budget is not None and values is not None:
-            self._learn_from(asked, float(budget), self.loss(values))
+        if budget is not None:
+            self._learn_from(asked, result, float(budget))
 
     def on_trial_complete(self, trial_id: str, result: Result | None = None, error: bool = False) -> None:
-        """Learn from the last row, if it is at a milestone or no row has been learnt from."""
+        """Learn from the last row, unless it was at a milestone and is known."""
         asked = self._live.pop(trial_id, None)
         if asked is None:
             return
         self._memory.paused.discard(trial_id)
         if error or not result:
             return
-        if "hyperband_info" in result:
-            self._report(asked, result)
-        values = self._values(result)
-        if asked.handle is None and values is not None:
-            self._learn_from(asked, float(result.get("training_iteration", 0)), self.loss(values))
+        iteration = result.get("training_iteration", 0)
+        if asked.handle is None or asked.handle != iteration:
+            milestone = result.get("hyperband_info") or {}
+            self._learn_from(asked, result, float(milestone.get("budget") or iteration))
 
     def _tell(self, asked: Asked, objectives: Objectives | None) -> None:
         if objectives is not None:
-            self._learn_from(asked, 0.0, self.loss(objectives))
+            self._memory.learn(0.0, self._point(asked.raws), self.loss(objectives))
 
-    def _learn_from(self, asked: Asked, budget: float, loss: float) -> None:
-        asked.handle = budget
-        self._memory.results.setdefault(budget, []).append((self._point(asked.raws), loss))
+    def _learn_from(self, asked: Asked, result: Result, budget: float) -> None:
+        values = self._values(result)
+        if values is not None:
+            asked.handle = result.get("training_iteration", 0)
+            self._memory.learn(budget, self._point(asked.raws), self.loss(values))
 
     def on_pause(self, trial_id: str) -> None:
         """A trial was paused: another may run in its place."""
@@ -204,6 +204,10 @@ class _Memory:
         self.results: dict[float, list[tuple[Point, float]]] = {}
         """Points and losses by budget."""
         self.paused: set[str] = set()
+
+    def learn(self, budget: float, point: Point, loss: float) -> None:
+        """Add a result."""
+        self.results.setdefault(budget, []).append((point, loss))
 
 
 class _Density:

@@ -182,7 +182,9 @@ class World:
         checkpoints = ScheduledManager(PATH, clock=executor.clock, slow_s=self.faults.slow_disk_s)
         stack.callback(checkpoints.close)
         search = self.make_search()
-        search.replay_suggested(state.created)
+        plain_search = search.seed is not None
+        if plain_search:
+            search.replay_suggested(state.created)
         scheduler = self.make_scheduler()
         configure(scheduler, workload.spec.metric, workload.spec.mode, seed=self.seed, saves=workload.saves)
         judge = Judge(
@@ -218,9 +220,14 @@ class World:
         )
         if not state.name:
             runner.emit(ExperimentCreated(at=0.0, name="simulated", trainable="t", spec=workload.spec, version="0"))
-        if scheduler.get_state() != {}:
-            for _ in Retelling(reader, path=PATH, scheduler=scheduler, stopper=None).run():
-                pass
+        retold = None if scheduler.get_state() == {} else scheduler
+        if retold is not None or not plain_search:
+            past = Retelling(reader, path=PATH, scheduler=retold, stopper=None).run()
+            if plain_search:
+                for _ in past:
+                    pass
+            elif lost := search.replay(past):
+                raise BrokenPromiseError(lost)
         runner.emit(
             DriverStarted(
                 at=executor.time(),
