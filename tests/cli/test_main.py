@@ -28,6 +28,51 @@ def test_a_wrong_command_line(perdure, argv):
     assert ran.err.startswith("usage: perdure")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ls"],
+        ["show"],
+        ["best"],
+        ["tail"],
+        ["export"],
+        ["verify"],
+        ["repair"],
+        ["replay-loggers"],
+        ["add-note", "--text", "seen"],
+        ["stop"],
+        ["gc", "--keep-latest", "1"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_name_that_is_not_here_is_looked_up_in_the_default_storage_path(
+    perdure, finished, tmp_path, monkeypatch, command
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PERDURE_STORAGE_PATH", str(finished.parent))
+    assert perdure(*command, finished.name).code == 0
+    ran = perdure(*command, "./digits")
+    assert ran.code == 2
+    assert str(tmp_path / "digits") in ran.err
+    ran = perdure(*command, "nowhere")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"perdure: There is neither {tmp_path / 'nowhere'} nor {finished.parent / 'nowhere'}.\n"
+
+
+def test_what_is_here_goes_before_what_is_in_the_default_storage_path(perdure, finished, interrupted, monkeypatch):
+    monkeypatch.chdir(finished.parent)
+    monkeypatch.setenv("PERDURE_STORAGE_PATH", str(interrupted))
+    (interrupted / "digits").mkdir()
+    assert perdure("show", "digits").lines[0] == f"digits  {finished}"
+
+
+def test_the_default_storage_path_is_in_the_home_directory(perdure, finished, tmp_path, monkeypatch):
+    monkeypatch.delenv("PERDURE_STORAGE_PATH", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    finished.parent.rename(tmp_path / "perdure_results")
+    assert perdure("show", "digits").code == 0
+
+
 def test_python_dash_m(perdure_process, finished):
     ran = perdure_process("show", finished, "--json")
     assert ran.returncode == 0

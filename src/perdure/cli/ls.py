@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,10 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """List."""
-    from perdure.cli.reading import find_experiments, is_experiment, open_experiment
+    from perdure.cli.reading import find_experiments, is_experiment, locate, open_experiment
 
-    given = arguments.path or os.environ.get("PERDURE_STORAGE_PATH") or "~/perdure_results"
-    path = Path(given).expanduser().absolute()
+    path = locate(arguments.path)
     if is_experiment(path):
         experiment = open_experiment(path)
         _list_trials(experiment, arguments)

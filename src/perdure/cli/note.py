@@ -21,10 +21,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Add it."""
+    from perdure.cli.reading import locate
     from perdure.cli.writing import Page, write_json
     from perdure.errors import ExperimentNotFoundError, UserError
 
-    directory = Path(arguments.path).expanduser().absolute()
+    directory = locate(arguments.path)
     if not directory.is_dir():
         raise ExperimentNotFoundError(f"There is no directory {directory}.")
     if Path(arguments.filename).name != arguments.filename:

@@ -16,6 +16,7 @@ from perdure.journal.claim import ClaimInfo, read_claim
 from perdure.journal.file import FileJournalReader
 from perdure.reporting.frame import STATUS_STYLES
 from perdure.reporting.tally import Best, TrialLine, best_of, leaves, metric_of
+from perdure.storage.uri import parse_storage_path
 
 INTERRUPTED = "INTERRUPTED"
 """What a RUNNING trial is called when no driver is alive to run it."""
@@ -130,7 +131,7 @@ def open_experiment(path: str | os.PathLike[str], *, salvage: bool = True) -> Ex
         ExperimentNotFoundError: there is none; the message says what is there instead.
         JournalCorruptError, JournalVersionError: as `read_experiment`.
     """
-    directory = Path(path).expanduser().absolute()
+    directory = locate(path)
     if directory.is_dir() and not is_experiment(directory):
         inside = find_experiments(directory)
         if inside:
@@ -140,6 +141,27 @@ def open_experiment(path: str | os.PathLike[str], *, salvage: bool = True) -> Ex
     if history.damage is not None:
         print(f"perdure: {history.damage} What follows was made from the records before it.", file=sys.stderr)
     return Experiment(directory, history, read_claim(directory))
+
+
+def locate(path: str | os.PathLike[str] | None) -> Path:
+    """Return the absolute path that a command line names.
+
+    A relative one that is not in the working directory is looked up in the default storage path, which is what None
+    stands for; one that begins with "./" or "../" is not.
+
+    Raises:
+        ExperimentNotFoundError: it is in neither.
+    """
+    if path is None:
+        return parse_storage_path(None)
+    given = Path(path).expanduser()
+    here = given.absolute()
+    if given.is_absolute() or here.exists() or os.fspath(path).startswith(("./", "../")):
+        return here
+    stored = parse_storage_path(None) / given
+    if not stored.exists():
+        raise ExperimentNotFoundError(f"There is neither {here} nor {stored}.")
+    return stored
 
 
 def is_experiment(directory: Path) -> bool:

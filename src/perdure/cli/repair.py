@@ -18,12 +18,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Say what is damaged and, with --cut, give it up."""
-    from perdure.cli.reading import is_experiment
+    from perdure.cli.reading import is_experiment, locate
     from perdure.cli.writing import Page, write_json
     from perdure.errors import ExperimentNotFoundError
     from perdure.journal.file import repair_journal
 
-    path = Path(arguments.experiment).expanduser().absolute()
+    path = locate(arguments.experiment)
     if not is_experiment(path):
         raise ExperimentNotFoundError(f"There is no experiment at {path}.")
     damages = repair_journal(path, cut=arguments.cut)

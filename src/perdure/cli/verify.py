@@ -62,9 +62,10 @@ class Findings:
 
 def run(arguments: argparse.Namespace) -> int:
     """Verify."""
+    from perdure.cli.reading import locate
     from perdure.cli.writing import write_json
 
-    findings = examine(Path(arguments.experiment), deep=not arguments.quick)
+    findings = examine(locate(arguments.experiment), deep=not arguments.quick)
     if arguments.json:
         write_json(
             {
