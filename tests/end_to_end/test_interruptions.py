@@ -103,6 +103,9 @@ def test_a_first_signal_stops_in_good_order(tmp_path: Path, programs: list[Progr
     assert all(trial.live is None for trial in history.state.trials.values())
     assert "Tuner.restore" in output_of(tmp_path)
     assert "Traceback" not in output_of(tmp_path)
+    stopping = f"Stopping ({signal.Signals(number).name}) at the next report of 2 trials."
+    assert stopping in output_of(tmp_path)
+    assert "Going on with" not in output_of(tmp_path)
     told = finish(programs, tmp_path)
     assert_whole(tmp_path)
     assert set(told["rows"].values()) == {STEPS}
@@ -110,7 +113,7 @@ def test_a_first_signal_stops_in_good_order(tmp_path: Path, programs: list[Progr
 
 
 def test_a_second_signal_stops_at_once(tmp_path: Path, programs: list[Program]) -> None:
-    program = start(programs, tmp_path, "pause=1", "trials=2")
+    program = start(programs, tmp_path, "pause=1", "trials=2", "verbose=1")
     wait_until(lambda: (tmp_path / "exp").is_dir() and history_of_started(tmp_path), timeout_s=60)
     workers = family(program)
     program.send_signal(signal.SIGINT)
@@ -119,6 +122,8 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, programs: list[Program]) 
     program.send_signal(signal.SIGINT)
     assert program.wait(timeout=10) != 0
     assert "KeyboardInterrupt" in output_of(tmp_path)
+    assert "interrupted" in output_of(tmp_path)
+    assert "running\n" not in output_of(tmp_path)
     assert_gone(workers)
     finish(programs, tmp_path, "trials=2")
     assert_whole(tmp_path, trials=2)

@@ -127,7 +127,7 @@ def test_budget_and_stopping_are_told(story):
     info = RunInfo(name="digits", path="/p", time_budget_s=600)
     text = frame_text(frame(story, info, width=100))
     assert "01:12 elapsed of a budget of 10:00   CPU 1/8" in text
-    assert "Stopping (time_budget): waiting for running trials to end." in text
+    assert "Stopping (time_budget) at the next report of 1 trial." in text
 
 
 def test_an_unknown_total_is_not_made_up(story):

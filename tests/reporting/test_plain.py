@@ -128,8 +128,32 @@ def test_what_is_left_and_how_to_go_on(plain, story):
     story.tell(StopRequested(at=0, reason="interrupt", resumable=True))
     display.close("interrupt")
     text = display.stream.getvalue()
-    assert "Stopped after 0.0 s (interrupt): 2 trials, 1 running, 1 pending" in text
+    assert "Stopped after 0.0 s (interrupt): 2 trials, 1 interrupted, 1 pending" in text
     assert 'To go on with the 20 trials left: Tuner.restore("/results/digits", trainable).fit()' in text
+
+
+@pytest.mark.parametrize(
+    ("reason", "ends"),
+    [("SIGINT", " Ctrl-C again ends at once."), ("SIGTERM", " A second one ends at once."), ("request", "")],
+)
+def test_a_stop_says_what_it_waits_for(plain, story, reason, ends):
+    display = plain()
+    story.start(0)
+    story.start(1)
+    story.tell(StopRequested(at=0, reason=reason, resumable=True))
+    assert display.lines()[1:] == [f"[00:00] Stopping ({reason}) at the next report of 2 trials.{ends}"]
+    story.end(0, Outcome.PAUSED)
+    display.close("SIGINT")  # a second one: what runs is killed
+    text = display.stream.getvalue()
+    assert "2 trials, 1 interrupted, 1 pending" in text
+    assert "train_t1  INTERRUPTED" in text
+    assert "running," not in text
+
+
+def test_a_stop_of_nothing_that_runs_waits_for_nothing(plain, story):
+    display = plain()
+    story.tell(StopRequested(at=0, reason="stopper"))
+    assert display.lines()[1:] == ["[00:00] Stopping (stopper)."]
 
 
 def test_a_stop_for_good_offers_nothing_to_go_on_with(plain, story):

@@ -57,6 +57,7 @@ class TallyDisplay(abc.ABC):
         self._painter: Painter | None = None
         self._broken = False
         self._closed = False
+        self._over = False
         self._due = 0.0
         self._began = 0.0
         self._news_seen = 0
@@ -107,7 +108,7 @@ class TallyDisplay(abc.ABC):
         """Show the outcome. A second call does nothing."""
         if self._closed:
             return
-        self._closed = True
+        self._closed = self._over = True
         self.reason = reason
         if self._painter is not None:
             self._painter.close()
@@ -155,7 +156,7 @@ class TallyDisplay(abc.ABC):
     def snapshot(self) -> Snapshot:
         """Return how things stand."""
         with self._lock:
-            return self._tally.snapshot()
+            return self._tally.snapshot(over=self._over)
 
     @property
     def elapsed_s(self) -> float:

@@ -137,7 +137,8 @@ def header_lines(
     if snapshot.best is not None:
         lines.append(best_line(snapshot.best, options.metric or info.metric or ""))
     if snapshot.stopping is not None:
-        lines.append([Span(f"Stopping ({snapshot.stopping}): waiting for running trials to end.", "yellow")])
+        text = stopping_text(snapshot.stopping, snapshot.count(Status.RUNNING))
+        lines.append([Span(text, "yellow")])
     return lines
 
 
@@ -158,6 +159,16 @@ def counts_line(snapshot: Snapshot) -> Line:
     return line
 
 
+def stopping_text(reason: str, running: int) -> str:
+    """Return "Stopping (SIGINT) at the next report of 2 trials. Ctrl-C again ends at once.", for narrow screens too."""
+    if not running:
+        return f"Stopping ({reason})."
+    text = f"Stopping ({reason}) at the next report of {plural(running, 'trial')}."
+    if reason == "SIGINT":
+        return f"{text} Ctrl-C again ends at once."
+    return f"{text} A second one ends at once." if reason.startswith("SIG") else text
+
+
 def finished_text(snapshot: Snapshot) -> str:
     """Return "6 of 8 trials finished", or "6 trials finished" where the number of trials is not known."""
     total, ended = snapshot.total, snapshot.ended
@@ -171,6 +182,15 @@ def status_word(status: Status, count: int = 1) -> str:
     if status is Status.ERROR:
         return "error" if count == 1 else "errors"
     return str(status.value).lower()
+
+
+def fate_word(status: Status, count: int, snapshot: Snapshot) -> str:
+    """Return a status as it stands in a sentence about `snapshot`: what ran when all was over was interrupted."""
+    return "interrupted" if _was_cut_short(status, snapshot) else status_word(status, count)
+
+
+def _was_cut_short(status: Status, snapshot: Snapshot) -> bool:
+    return snapshot.over and status is Status.RUNNING
 
 
 def time_text(snapshot: Snapshot, info: RunInfo, elapsed_s: float) -> str:
@@ -234,7 +254,7 @@ def trial_columns(snapshot: Snapshot, info: RunInfo, options: TableOptions, show
 
     statuses = Column(
         heading="status",
-        cells=[line.status.value for line in shown],
+        cells=["INTERRUPTED" if _was_cut_short(line.status, snapshot) else line.status.value for line in shown],
         styles=[STATUS_STYLES[line.status] for line in shown],
         worth=ALWAYS,
     )
@@ -322,7 +342,7 @@ def folded_line(snapshot: Snapshot, shown: Sequence[TrialLine], dropped: int) ->
     if hidden > 0:
         of_shown = {status: sum(line.status is status for line in shown) for status in Status}
         rest = ", ".join(
-            f"{count} {status_word(status, count)}"
+            f"{count} {fate_word(status, count, snapshot)}"
             for status in Status
             if (count := snapshot.count(status) - of_shown[status]) > 0
         )

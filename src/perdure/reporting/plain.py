@@ -11,7 +11,7 @@ from perdure.reporting.display import TallyDisplay
 from perdure.reporting.formats import clock, number, one_line, plural, resources_text
 from perdure.reporting.frame import Line, Span, build, counts_line, finished_text, grid_lines, text_of
 from perdure.reporting.stream import SafeStream
-from perdure.reporting.tally import Ended, Failed, News, Row, Said
+from perdure.reporting.tally import Ended, Failed, News, Row, Said, Stopping
 
 _LEAST_S = 1.0
 """Between two lines about trials that ended."""
@@ -74,6 +74,8 @@ class PlainDisplay(TallyDisplay):
                 self._repeated.append(item)
             case Said():
                 self._write(sentences.said(item))
+            case Stopping():
+                self._write(sentences.stopping(item))
             case Row():
                 self._write(sentences.row(item, full=self.verbose >= 3))
 

@@ -6,9 +6,18 @@ from perdure.core.events import ErrorInfo
 from perdure.core.state import Status
 from perdure.reporting.base import RunInfo, TableOptions
 from perdure.reporting.formats import duration, number, one_line, plural, value_text
-from perdure.reporting.frame import STATUS_STYLES, Line, Span, best_line, exception_line, status_word
+from perdure.reporting.frame import (
+    STATUS_STYLES,
+    Line,
+    Span,
+    best_line,
+    exception_line,
+    fate_word,
+    status_word,
+    stopping_text,
+)
 from perdure.reporting.standing import Standing
-from perdure.reporting.tally import Ended, Failed, Row, Said, Snapshot, metric_of
+from perdure.reporting.tally import Ended, Failed, Row, Said, Snapshot, Stopping, metric_of
 
 _BRIEF_METRICS = 6
 
@@ -84,6 +93,11 @@ def said(news: Said) -> Line:
     return [Span("note: ", "yellow"), Span(about + one_line(news.text))]
 
 
+def stopping(news: Stopping) -> Line:
+    """Return what is waited for before it is over."""
+    return [Span(stopping_text(news.reason, news.running), "yellow")]
+
+
 def row(news: Row, *, full: bool) -> Line:
     """Return "digits_3 iteration 4: accuracy 0.97, loss 0.1"; a few metrics, or all of them if `full`."""
     metrics = list(news.report.metrics.items())
@@ -109,7 +123,7 @@ def outcome(snapshot: Snapshot, info: RunInfo, options: TableOptions, *, session
     """Return what there is to say when it is over: how it ended, what is best, where it lies, how to go on."""
     lines: list[Line] = []
     words = [
-        f"{snapshot.count(status)} {status_word(status, snapshot.count(status))}"
+        f"{snapshot.count(status)} {fate_word(status, snapshot.count(status), snapshot)}"
         for status in (Status.TERMINATED, Status.ERROR, Status.RUNNING, Status.PAUSED, Status.PENDING)
         if snapshot.count(status)
     ]

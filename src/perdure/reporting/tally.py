@@ -125,7 +125,16 @@ class Row:
     report: Reported
 
 
-News = Union[Ended, Failed, Said, Row]
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stopping:
+    """News: the experiment is to stop."""
+
+    reason: str
+    running: int
+    """How many trials run."""
+
+
+News = Union[Ended, Failed, Said, Row, Stopping]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -155,6 +164,8 @@ class Snapshot:
     """The driver ended and left nothing to do."""
     left_s: float | None
     """Seconds until the last trial ends, guessed from the ended ones."""
+    over: bool = False
+    """Whoever ran it has ended: trials that still ran are interrupted."""
 
     def count(self, status: Status) -> int:
         """Return how many trials have that status."""
@@ -254,8 +265,11 @@ class Tally:
         known = self._state.trials.get(line.id)
         return known is not None and known.status.finished and line.id not in self._lines
 
-    def snapshot(self) -> Snapshot:
-        """Return what there is to show. Looks at each running or paused trial once, copies what a table can hold."""
+    def snapshot(self, *, over: bool = False) -> Snapshot:
+        """Return what there is to show; `over`: nobody runs it any more.
+
+        Looks at each running or paused trial once, copies what a table can hold.
+        """
         running: list[TrialLine] = []
         waiting: list[TrialLine] = []
         for line in self._lines.values():
@@ -280,6 +294,7 @@ class Tally:
             resumable=state.resumable,
             finished=state.finished,
             left_s=self._left_s(running),
+            over=over,
         )
 
     def _worth_showing(self, lines: list[TrialLine]) -> list[TrialLine]:
@@ -432,6 +447,8 @@ class Tally:
             self._look_again(line)
 
     def _stop_requested(self, event: StopRequested) -> None:
+        if event.reason == self._state.stopping:
+            self._tell(Stopping(event.reason, len(self._state.live)))
         if event.resumable:
             return
         for line in list(self._lines.values()):
