@@ -28,6 +28,15 @@ def test_a_wrong_command_line(perdure, argv):
     assert ran.err.startswith("usage: perdure")
 
 
+def test_an_argument_too_many_is_answered_with_the_usage_of_the_command(perdure, finished):
+    ran = perdure("add-note", finished, "hello", "--bold")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("usage: perdure add-note ")
+    assert "[--text TEXT]" in ran.err
+    assert ran.err.splitlines()[-1] == "perdure add-note: error: unrecognized arguments: hello --bold"
+    assert not (finished / "note.txt").exists()
+
+
 @pytest.mark.parametrize(
     "command",
     [

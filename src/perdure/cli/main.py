@@ -76,7 +76,9 @@ _ALIASES = {"ls": ["list-trials", "list-experiments", "lsx"]}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's own) and return its exit code."""
-    arguments = make_parser().parse_args(argv)
+    arguments, unknown = make_parser().parse_known_args(argv)
+    if unknown:  # said with the usage of the command; argparse by itself shows that of all commands
+        arguments.refuse(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         code: int = arguments.run(arguments)
         sys.stdout.flush()
@@ -116,7 +118,7 @@ def make_parser() -> argparse.ArgumentParser:
         )
         module.configure(command)
         command.add_argument("--json", action="store_true", help="print one JSON document instead of text")
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, refuse=command.error)
     return parser
 
 
