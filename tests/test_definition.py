@@ -10,6 +10,7 @@ import pytest
 
 from perdure import tune
 from perdure.cli.verify import examine
+from perdure.errors import ResourceError
 from perdure.history import read_experiment
 
 
@@ -63,5 +64,15 @@ def test_files_that_no_record_names_are_removed(tmp_path: Path) -> None:
 def test_experiments_of_the_same_second_have_their_own_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("perdure.definition.time.strftime", lambda *_: "noon")
     run_config = tune.RunConfig(storage_path=str(tmp_path), verbose=0, executor="inline")
-    paths = [tune.Tuner(trainable(broken=False), run_config=run_config).fit().experiment_path for _ in range(3)]
+    tuners = [tune.Tuner(trainable(broken=False), run_config=run_config) for _ in range(3)]
+    paths = [tuner.fit().experiment_path for tuner in tuners]
     assert [Path(path).name for path in paths] == ["train_noon", "train_noon-2", "train_noon-3"]
+    assert [tuner.experiment_path for tuner in tuners] == paths
+
+
+def test_an_experiment_without_a_name_that_cannot_start_leaves_nothing(tmp_path: Path) -> None:
+    run_config = tune.RunConfig(storage_path=str(tmp_path), verbose=0)
+    tuner = tune.Tuner(tune.with_resources(trainable(broken=False), {"cpu": 10**6}), run_config=run_config)
+    with pytest.raises(ResourceError):
+        tuner.fit()
+    assert list(tmp_path.iterdir()) == []

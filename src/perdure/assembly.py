@@ -92,8 +92,8 @@ def run_session(definition: Definition, resume: ResumeConfig | None) -> Experime
             session.open(resume)
             session.run()
     except BaseException:
-        if fresh and session is not None:
-            _remove_unused(definition.path, claimed=session.claimed)
+        if fresh:
+            _remove_unused(definition.path, claimed=session is not None and session.claimed)
         raise
     history = read_experiment(definition.path)
     if definition.run_config.failure_config.fail_fast == "raise":

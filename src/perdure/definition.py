@@ -21,7 +21,7 @@ from perdure.core.events import Data, Spec
 from perdure.errors import ConfigurationError, ExperimentNotFoundError, StorageError, TrainableError
 from perdure.stoppers.resolve import resolve_stopper
 from perdure.storage.faults import fault_point
-from perdure.storage.uri import parse_storage_path
+from perdure.storage.uri import check_writable, parse_storage_path
 from perdure.trainable.base import check_trainable, kind, trainable_name
 from perdure.trainable.pickling import dump_objects, dump_trainable, load_objects, load_trainable
 from perdure.trainable.registry import resolve_trainable
@@ -80,7 +80,7 @@ def define(
     check_checkpoint_config(resolved, run_config)
     check_filesystem(run_config.storage_filesystem)
     storage = parse_storage_path(run_config.storage_path)
-    directory = run_config.name or _unused_name(storage, f"{name}_{time.strftime('%Y-%m-%d_%H-%M-%S')}")
+    directory = run_config.name or f"{name}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
     return _described(
         Definition(
             trainable=resolved,
@@ -97,10 +97,24 @@ def _described(definition: Definition) -> Definition:
     return dataclasses.replace(definition, description=describe(definition))
 
 
-def _unused_name(storage: Path, name: str) -> str:
-    """Return `name`, or with a number after it where an experiment of the same second has taken it."""
-    names = itertools.chain([name], (f"{name}-{count}" for count in itertools.count(2)))
-    return next(candidate for candidate in names if not (storage / candidate).exists())
+def with_own_directory(definition: Definition) -> Definition:
+    """Return an experiment that has no name with a directory that is there and nobody else's.
+
+    Its name is made from the time, in seconds; of several that begin in the same one, each gets a number.
+
+    Raises:
+        ConfigurationError, StorageError: the storage cannot be used.
+    """
+    storage, name = definition.path.parent, definition.path.name
+    check_writable(storage)
+    for count in itertools.count(1):
+        path = storage / (name if count == 1 else f"{name}-{count}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return dataclasses.replace(definition, path=path)
+    raise AssertionError("unreachable")
 
 
 def check_filesystem(filesystem: object) -> None:

@@ -651,15 +651,17 @@ class Runner:
         deleted: list[Source] = []
         unsafe: list[Source] = []
         for done in self.checkpoints.poll():
-            self._deleting.discard(done.source)
             match done:
                 case Durable():
                     durable.append(done.source)
                 case Deleted():
+                    self._deleting.discard(done.source)
                     deleted.append(done.source)
                 case Failed():
                     if done.what == "made durable":
                         unsafe.append(done.source)
+                    else:
+                        self._deleting.discard(done.source)
                     text = f"Checkpoint {done.source.number} could not be {done.what}: {done.error}"
                     self.emit(Noticed(at=self.wall_clock(), trial=done.source.trial, text=text))
         if durable:

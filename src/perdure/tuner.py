@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from perdure.assembly import exists, objects_in, run_session
 from perdure.config import ResumeConfig, ResumeType, RunConfig, TuneConfig
-from perdure.definition import UNCHANGED, Definition, check_filesystem, define, load, replaced
+from perdure.definition import UNCHANGED, Definition, check_filesystem, define, load, replaced, with_own_directory
 from perdure.errors import ConfigurationError, ExperimentExistsError, ExperimentNotFoundError
 from perdure.history import ExperimentHistory, read_experiment
 from perdure.result import ResultGrid
@@ -63,7 +63,9 @@ class Tuner:
             StorageError: the storage failed; the experiment can be restored.
         """
         definition, resume = self._definition, self._resume
-        if resume is None and exists(definition.path):
+        if resume is None and not definition.run_config.name:
+            definition = self._definition = with_own_directory(definition)
+        elif resume is None and exists(definition.path):
             if not definition.run_config.resume:
                 raise ExperimentExistsError(
                     f"There is an experiment at {definition.path} already. Nothing was changed. To go on with it: "

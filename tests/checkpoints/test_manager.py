@@ -376,3 +376,26 @@ def test_reading_rests_between_chunks_until_there_is_a_hurry() -> None:
             pace(file.fileno(), 0, 1)
             hurry[0] = True
     assert rests == [1.5]
+
+
+@pytest.mark.parametrize("files", [{"small": b"1"}, LARGE])
+def test_whatever_goes_wrong_the_next_checkpoint_becomes_durable(
+    managed: CheckpointManager,
+    trial: Path,
+    committed: Callable[[Files], CheckpointInfo],
+    monkeypatch: pytest.MonkeyPatch,
+    files: Files,
+) -> None:
+    def stumble(folders: object) -> dict[str, OSError]:
+        raise RuntimeError("nobody thought of this")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(manager, "sync_checkpoints", stumble)
+        info = committed(files)
+        managed.make_durable(source(0), trial / info.directory, info.nbytes)
+        (failed,) = outcomes(managed)
+    assert isinstance(failed, manager.Failed)
+    assert "nobody thought of this" in str(failed.error)
+    info = committed(files)
+    managed.make_durable(source(1), trial / info.directory, info.nbytes)
+    assert outcomes(managed) == [manager.Durable(source(1))]

@@ -234,9 +234,12 @@ class CheckpointManager:
         small, large = self._next_batch()
         if self._stop.is_set():
             return False
-        self._make_group_durable(small)
-        if large is not None:
-            self._make_group_durable([large])
+        for jobs in (small, [] if large is None else [large]):
+            try:
+                self._make_group_durable(jobs)
+            except Exception as error:
+                # Whatever went wrong: what waits for the disk must not wait for ever, nor the thread be gone.
+                self._finish([(job, Failed(job.source, "made durable", error)) for job in jobs])
         return True
 
     def _next_batch(self) -> tuple[list[_Job], _Job | None]:
@@ -339,7 +342,8 @@ class CheckpointManager:
         return 0.0 if oldest is None else self._clock() - oldest.since
 
     def _in_a_hurry(self) -> bool:
-        return self._hurry.is_set() or self._oldest_s() > HURRY_S
+        with self._changed:
+            return self._hurry.is_set() or self._oldest_s() > HURRY_S
 
     # --- removing ---------------------------------------------------------------------------------------------------
 
