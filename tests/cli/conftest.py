@@ -43,7 +43,7 @@ TRACEBACK = (
 class Experiment:
     """Writes one."""
 
-    def __init__(self, path, *, metric="accuracy", mode="max"):
+    def __init__(self, path, *, metric="accuracy", mode="max", num_samples=1, definition=None):
         self.path = path
         path.mkdir(parents=True)
         (path / "trainable.pkl").write_bytes(b"a pickle that nobody may load")
@@ -53,7 +53,8 @@ class Experiment:
                 at=AT,
                 name=path.name,
                 trainable="train",
-                spec=Spec(metric=metric, mode=mode),
+                spec=Spec(metric=metric, mode=mode, num_samples=num_samples),
+                definition=definition or {},
                 version="0.1.0",
                 pickles={"trainable.pkl": digest_file(str(path / "trainable.pkl"))},
             ),

@@ -35,6 +35,44 @@ def test_experiments_in_json(perdure, finished, interrupted):
     }
 
 
+GRIDS = [["lr", [0.1, 0.01]], ["model/units", [8, 16, 32]]]
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "definition", "total"),
+    [
+        (12, {"grids": [], "search_alg": None}, 12),
+        (2, {"grids": GRIDS, "search_alg": None}, 12),
+        (2, {"grids": GRIDS, "search_alg": {"BasicVariantGenerator": {"constant_grid_search": True}}}, 12),
+        (12, {"grids": [], "search_alg": {"OptunaSearch": {"points_to_evaluate": [{"lr": 0.1}]}}}, 12),
+        (12, {"grids": GRIDS, "search_alg": {"OptunaSearch": {}}}, None),
+        (2, {"grids": GRIDS, "search_alg": {"BasicVariantGenerator": {"points_to_evaluate": [{"lr": 0.1}]}}}, None),
+        (2, {"grids": [["lr", [{"grid_search": [1, 2]}, 3]]], "search_alg": None}, None),
+        (-1, {"grids": [], "search_alg": None}, None),
+        (12, {}, None),
+    ],
+)
+def test_of_how_many_trials_is_said_where_it_is_known(perdure, new_experiment, num_samples, definition, total):
+    experiment = new_experiment(num_samples=num_samples, definition=definition)
+    experiment.start(0)
+    experiment.start(1)
+    experiment.journal.close()
+    said = "2" if total is None else f"2 of {total}"
+    assert perdure("ls", experiment.path.parent).lines[-1].split()[1:-2] == ["interrupted", *said.split()]
+    shown = perdure("show", experiment.path)
+    assert shown.lines[1] == f"interrupted, {said} trials: 2 INTERRUPTED"
+    assert perdure("show", experiment.path, "--json").json["experiment"]["total"] == total
+
+
+def test_a_search_that_has_ended_has_no_more_trials_to_come(perdure, new_experiment):
+    experiment = new_experiment(num_samples=12, definition={"grids": [], "search_alg": None})
+    experiment.start(0)
+    experiment.end(0)
+    experiment.finish()
+    assert perdure("show", experiment.path).lines[1] == "finished, 1 trial: 1 TERMINATED"
+    assert perdure("show", experiment.path, "--json").json["experiment"]["total"] == 1
+
+
 def test_trials_of_an_experiment(perdure, finished):
     ran = perdure("ls", finished)
     assert ran.code == 0

@@ -83,7 +83,7 @@ def _experiment_table(page: Page, experiments: list[Experiment]) -> None:
         [
             column("experiment", [experiment.path.name for experiment in experiments]),
             column("condition", [experiment.condition for experiment in experiments]),
-            column("trials", [str(len(experiment.history.trials)) for experiment in experiments], right=True),
+            column("trials", [experiment.trials_text for experiment in experiments], right=True),
             column("ended", [_number(count["TERMINATED"]) for count in counts], right=True, worth=5),
             column("errors", [_number(count["ERROR"]) for count in counts], right=True, worth=6),
             column("best", best, worth=7),

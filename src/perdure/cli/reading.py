@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 import sys
@@ -56,6 +57,18 @@ class Experiment:
         """When its first record was written, in Unix seconds."""
         first = next(iter(FileJournalReader(self.path).read()), None)
         return None if first is None else first[1].at
+
+    @property
+    def total(self) -> int | None:
+        """How many trials there will be, if nothing ends it before; None where the journal does not simply say so."""
+        state = self.history.state
+        return len(self.history.trials) if state.search_ended else total_of(state.definition, state.spec.num_samples)
+
+    @property
+    def trials_text(self) -> str:
+        """How many trials there are, and of how many where more were to come: "3", "3 of 12"."""
+        created, total = len(self.history.trials), self.total
+        return str(created) if total is None or total <= created else f"{created} of {total}"
 
     @property
     def resumable(self) -> bool:
@@ -216,6 +229,22 @@ def _named(trials: list[TrialHistory]) -> str:
     return ", ".join(f"{trial.name} (number {trial.number})" for trial in trials[:_NAMED]) + more
 
 
+def total_of(definition: Data, num_samples: int) -> int | None:
+    """Return how many trials a definition asks for, as it is journaled; None for no end, and where it is not known.
+
+    A journal of before there were definitions has none. Grids within grids, and points to evaluate, which may fix a
+    grid's value, make another number than the product of the grids.
+    """
+    grids, searcher = definition.get("grids"), definition.get("search_alg")
+    if num_samples < 0 or not isinstance(grids, list) or "grid_search" in json.dumps(grids):
+        return None
+    if isinstance(searcher, dict):
+        generator = searcher.get("BasicVariantGenerator")
+        if ("points_to_evaluate" in generator) if isinstance(generator, dict) else grids:
+            return None
+    return num_samples * math.prod(len(values) for _, values in grids)
+
+
 # --- JSON -----------------------------------------------------------------------------------------------------------
 
 
@@ -235,6 +264,7 @@ def experiment_json(experiment: Experiment) -> Data:
         "updated_at": history.updated_at,
         "ran_s": history.state.ran_before_s + history.state.ran_s,
         "trials": len(history.trials),
+        "total": experiment.total,
         "counts": experiment.counts,
         "best": None if best is None else dataclasses.asdict(best),
         "resume": experiment.how_to_resume if experiment.resumable else None,

@@ -99,7 +99,8 @@ def _show_condition(page: Page, experiment: Experiment) -> None:
     from perdure.reporting.frame import Span
 
     history, claim = experiment.history, experiment.claim
-    words: list[Span | str] = [Span(experiment.condition, "bold"), f", {plural(len(history.trials), 'trial')}"]
+    trials = "trial" if experiment.trials_text == "1" else "trials"
+    words: list[Span | str] = [Span(experiment.condition, "bold"), f", {experiment.trials_text} {trials}"]
     separator = ": "
     for status in Status:
         count = history.state.counts.get(status.value, 0)

@@ -51,7 +51,7 @@ def _show_once(experiment: Experiment) -> None:
     from perdure.reporting.tally import Tally
 
     history = experiment.history
-    tally = Tally(metric=history.metric, mode=history.mode, total=_total(experiment))
+    tally = Tally(metric=history.metric, mode=history.mode, total=experiment.total)
     tally.fold(_earlier(experiment))
     info = _info(experiment)
     page = Page()
@@ -128,18 +128,13 @@ def _info(experiment: Experiment) -> RunInfo:
         path=str(experiment.path),
         metric=history.metric,
         mode=history.mode,
-        total=_total(experiment),
+        total=experiment.total,
         time_budget_s=state.spec.time_budget_s,
         ran_before_s=state.ran_before_s,
         capacity=dict(state.capacity),
         how_to_resume=experiment.how_to_resume,
         began_s_ago=running_s,
     )
-
-
-def _total(experiment: Experiment) -> int | None:
-    samples = experiment.history.state.spec.num_samples
-    return samples if samples is not None and samples >= len(experiment.history.trials) else None
 
 
 def _tell_json(experiment: Experiment, *, follow: bool) -> None:
