@@ -220,7 +220,7 @@ class RunConfig:
         storage_filesystem: A pyarrow file system for `storage_path`.
         failure_config, checkpoint_config, sync_config: see these classes.
         verbose: 0 (or False) prints nothing, 1 (or True, or None) the table, 2 also each result with its first six
-            metrics, 3 with all of them.
+            metrics and each end, pause and going on of a trial, 3 the results with all of their metrics.
         stop: dict of metric thresholds, function(trial_id, result) -> bool, or Stopper.
         callbacks: Callback and LoggerCallback objects.
         progress_reporter: What prints the progress; None chooses by where the output goes.

@@ -26,7 +26,7 @@ class TallyDisplay(abc.ABC):
     """A display that folds events into a tally and paints the tally now and then.
 
     Args:
-        verbose: 1 shows the state of things, 2 and more also every result and every trial's end.
+        verbose: 1 shows the state of things, 2 and more also every result, end, pause and going on of a trial.
         options: How tables are cut to size.
         monotonic: The clock, in seconds.
         threaded: Paint on a thread of its own; otherwise painting is done in `tick`.

@@ -12,7 +12,7 @@ from perdure.reporting import sentences
 from perdure.reporting.display import TallyDisplay
 from perdure.reporting.frame import Frame, Line, Span, build
 from perdure.reporting.stream import SafeStream
-from perdure.reporting.tally import Ended, Failed, News, Row, Said
+from perdure.reporting.tally import Asked, Ended, Failed, News, Paused, Row, Said, WentOn
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -104,6 +104,8 @@ class LiveDisplay(TallyDisplay):
                 return [sentences.ended(item, self.options.metric or self.info.metric)]
             case Said():
                 return [sentences.said(item)]
+            case WentOn() | Paused() | Asked():
+                return [sentences.turn(item)]
             case Row():
                 return [sentences.row(item, full=self.verbose >= 3)]
         return []

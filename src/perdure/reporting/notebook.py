@@ -12,7 +12,7 @@ from typing import Any
 from perdure.reporting import sentences
 from perdure.reporting.display import TallyDisplay
 from perdure.reporting.frame import Frame, Grid, Line, build, text_of
-from perdure.reporting.tally import Ended, Failed, News, Row, Said
+from perdure.reporting.tally import Asked, Ended, Failed, News, Paused, Row, Said, WentOn
 
 _COLOURS = {"red": "#c0392b", "green": "#1e8449", "cyan": "#117a8b", "yellow": "#b7950b"}
 _NOTES_KEPT = 40  # lines
@@ -57,6 +57,8 @@ class NotebookDisplay(TallyDisplay):
                 self._notes.append(text_of(sentences.said(item)))
             case Ended() if self.verbose >= 2:
                 self._notes.append(text_of(sentences.ended(item, self.options.metric or self.info.metric)))
+            case WentOn() | Paused() | Asked():
+                self._notes.append(text_of(sentences.turn(item)))
             case Row():
                 self._notes.append(text_of(sentences.row(item, full=self.verbose >= 3)))
 

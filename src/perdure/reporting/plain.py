@@ -11,7 +11,7 @@ from perdure.reporting.display import TallyDisplay
 from perdure.reporting.formats import clock, number, one_line, plural, resources_text
 from perdure.reporting.frame import Line, Span, build, counts_line, finished_text, grid_lines, text_of
 from perdure.reporting.stream import SafeStream
-from perdure.reporting.tally import Ended, Failed, News, Row, Said, Stopping
+from perdure.reporting.tally import Asked, Ended, Failed, News, Paused, Row, Said, Stopping, WentOn
 
 _LEAST_S = 1.0
 """Between two lines about trials that ended."""
@@ -74,6 +74,8 @@ class PlainDisplay(TallyDisplay):
                 self._repeated.append(item)
             case Said():
                 self._write(sentences.said(item))
+            case WentOn() | Paused() | Asked():
+                self._write(sentences.turn(item))
             case Stopping():
                 self._write(sentences.stopping(item))
             case Row():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perdure.core.events import ErrorInfo
+from perdure.core.events import Decision, ErrorInfo
 from perdure.core.state import Status
 from perdure.reporting.base import RunInfo, TableOptions
 from perdure.reporting.formats import duration, number, one_line, plural, value_text
@@ -13,13 +13,16 @@ from perdure.reporting.frame import (
     best_line,
     exception_line,
     fate_word,
+    searched_text,
     status_word,
     stopping_text,
 )
 from perdure.reporting.standing import Standing
-from perdure.reporting.tally import Ended, Failed, Row, Said, Snapshot, Stopping, metric_of
+from perdure.reporting.tally import Asked, Ended, Failed, Paused, Row, Said, Snapshot, Stopping, WentOn, metric_of
 
 _BRIEF_METRICS = 6
+_NAMED = 5
+"""Trials named in one line."""
 
 
 def started(info: RunInfo, options: TableOptions) -> Line:
@@ -96,6 +99,45 @@ def said(news: Said) -> Line:
 def stopping(news: Stopping) -> Line:
     """Return what is waited for before it is over."""
     return [Span(stopping_text(news.reason, news.running), "yellow")]
+
+
+def turn(news: WentOn | Paused | Asked) -> Line:
+    """Return what befell a trial between its start and its end."""
+    match news:
+        case WentOn():
+            return _went_on(news)
+        case Paused():
+            return _paused(news)
+        case Asked():
+            return _asked(news)
+
+
+def _went_on(news: WentOn) -> Line:
+    """Return "digits_3 goes on from checkpoint 5, iteration 6", or "... from digits_1's checkpoint 3 with lr=0.07"."""
+    name = Span(news.line.name)
+    if news.checkpoint is None:
+        return [name, Span(" starts again without a checkpoint")]
+    if news.donor is None:
+        return [name, Span(f" goes on from checkpoint {news.checkpoint}, iteration {news.iteration}")]
+    with_what = f" with {searched_text(news.line.searched)}" if news.line.searched else ""
+    whence = f" goes on from {news.donor}'s checkpoint {news.checkpoint}, iteration {news.iteration}"
+    return [name, Span(whence + with_what)]
+
+
+def _paused(news: Paused) -> Line:
+    """Return "digits_3 paused after 4 iterations"."""
+    return [Span(news.line.name), Span(f" paused after {plural(news.line.iteration, 'iteration')}")]
+
+
+def _asked(news: Asked) -> Line:
+    """Return "request: digits_3, digits_4 are to pause"."""
+    names, more = news.trials[:_NAMED], len(news.trials) - _NAMED
+    shown = ", ".join(names) + (f" and {more} more" if more > 0 else "")
+    be = "is" if len(news.trials) == 1 else "are"
+    return [Span("request: ", "yellow"), Span(f"{shown} {be} to {_ASKED[news.what]}")]
+
+
+_ASKED = {Decision.PAUSE: "pause", Decision.STOP: "end", Decision.CONTINUE: "go on"}
 
 
 def row(news: Row, *, full: bool) -> Line:

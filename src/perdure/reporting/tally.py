@@ -27,6 +27,7 @@ from perdure.core.events import (
     AttemptStarted,
     CheckpointCommitted,
     Data,
+    Decision,
     DriverStarted,
     ErrorInfo,
     Noticed,
@@ -134,7 +135,36 @@ class Stopping:
     """How many trials run."""
 
 
-News = Union[Ended, Failed, Said, Row, Stopping]
+@dataclasses.dataclass(frozen=True, slots=True)
+class WentOn:
+    """News: a trial that had run before runs again."""
+
+    line: TrialLine
+    checkpoint: int | None
+    """The number of the one it goes on from; None is from scratch."""
+    donor: str | None
+    """Name of the trial whose checkpoint that is, if not its own: the trial is its clone."""
+    iteration: int
+    """The first it reports."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Paused:
+    """News: a trial gave its resources back before its end."""
+
+    line: TrialLine
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Asked:
+    """News: a person, or another process, asked something of trials, and it is done."""
+
+    trials: tuple[str, ...]
+    """Their names."""
+    what: Decision
+
+
+News = Union[Ended, Failed, Said, Row, Stopping, WentOn, Paused, Asked]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -219,6 +249,8 @@ class Tally:
         self._ended = 0
         self._ended_s = 0.0
         self._serial = itertools.count()
+        self._rejected: set[str] = set()
+        """Trials whose checkpoint turned out to be damaged and which have not gone on yet."""
         self._searched: dict[str, Data] = {}
         """Of trials that have not started yet."""
         self.news: deque[News] = deque(maxlen=_NEWS_KEPT)
@@ -349,7 +381,20 @@ class Tally:
         self._searched[event.trial] = event.searched
 
     def _planned(self, event: AttemptPlanned) -> None:
-        self._line(event.trial).status = Status.RUNNING
+        line = self._line(event.trial)
+        line.status = Status.RUNNING
+        if event.attempt > 1:
+            self._goes_on(line, event)
+
+    def _goes_on(self, line: TrialLine, event: AttemptPlanned) -> None:
+        """Tell where it goes on: always after a checkpoint turned out to be damaged, and else in detail."""
+        fell_back = event.trial in self._rejected
+        self._rejected.discard(event.trial)
+        if fell_back or self._tell_rows:
+            start = event.start
+            donor = None if start is None or start.trial == event.trial else self.name_of(start.trial)
+            number = None if start is None else start.number
+            self._tell(WentOn(line.copy(), number, donor, event.iteration + 1))
 
     def _started(self, event: AttemptStarted) -> None:
         self._line(event.trial).iteration = event.iteration
@@ -379,8 +424,13 @@ class Tally:
         line = self._line(event.trial)
         known = self._state.trials[event.trial]
         line.status, line.failures = known.status, known.failures
-        if event.error is not None and event.outcome in (Outcome.FAILED, Outcome.LOST, Outcome.REJECTED):
+        fell_back = event.outcome is Outcome.REJECTED and line.status is not Status.ERROR
+        if fell_back:  # no failure: a notice says what is damaged, and what comes next where it goes on
+            self._rejected.add(event.trial)
+        elif event.error is not None and event.outcome in (Outcome.FAILED, Outcome.LOST, Outcome.REJECTED):
             self._fail(line, event.error)
+        elif event.outcome is Outcome.PAUSED and self._tell_rows and not line.status.finished:
+            self._tell(Paused(line.copy()))
         if line.status.finished:
             self._finish(line)
 
@@ -429,8 +479,11 @@ class Tally:
             self._look_again(line)
 
     def _trial_acted(self, event: TrialActed) -> None:
-        for action in (event.action, *event.more):
+        actions = (event.action, *event.more)
+        for action in actions:
             self._acted(action)
+        if (event.request or event.action.hold is not None) and event.request != transitions.SKIPPED:
+            self._tell(Asked(tuple(self.name_of(action.trial) for action in actions), event.action.decision))
 
     def _look_again(self, line: TrialLine) -> None:
         line.status = self._state.trials[line.id].status
