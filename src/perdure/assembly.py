@@ -364,6 +364,7 @@ class Session:
             saves=self.definition.saves,
             durability=run.durability,
             log_to_file=_log_files(run.log_to_file),
+            label_output=self.display.wants_labels and not getattr(self.executor, "in_process", False),
             chdir=os.environ.get("RAY_CHDIR_TO_TRIAL_DIR", "1") != "0",
             seeded=self.definition.tune_config.seed is not None,
             boot_id=boot_id(),

@@ -115,6 +115,7 @@ class Settings:
     directories: bool = True
     """Trials have directories; simulated ones have none."""
     log_to_file: tuple[str, str] | None = None
+    label_output: bool = False
     chdir: bool = True
     seeded: bool = False
     boot_id: str = ""
@@ -518,6 +519,7 @@ class Runner:
             score_attribute=self.state.spec.score_attribute,
             durability=settings.durability,
             log_to_file=settings.log_to_file,
+            label_output=settings.label_output,
             chdir=settings.chdir,
             seed=trial.seed if settings.seeded else None,
             boot_id=settings.boot_id,

@@ -57,6 +57,11 @@ class ProgressDisplay(Protocol):
         """
         ...
 
+    @property
+    def wants_labels(self) -> bool:
+        """Whether lines that trials print straight on the stream are to begin with the trial's name."""
+        ...
+
     def start(self, info: RunInfo, history: Iterable[AnyEvent] = (), state: State | None = None) -> None:
         """Begin.
 

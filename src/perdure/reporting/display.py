@@ -34,6 +34,7 @@ class TallyDisplay(abc.ABC):
 
     interval_s = 0.25
     wants_output = True
+    wants_labels = False
 
     def __init__(
         self,

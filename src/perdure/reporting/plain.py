@@ -25,6 +25,7 @@ class PlainDisplay(TallyDisplay):
     """
 
     wants_output = False
+    wants_labels = True
 
     def __init__(self, *, stream: TextIO | None = None, status_s: float | None = None, **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]  # they are TallyDisplay's own

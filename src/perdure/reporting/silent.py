@@ -15,6 +15,7 @@ class SilentDisplay:
     """Shows nothing."""
 
     wants_output = False
+    wants_labels = False
 
     def start(self, info: RunInfo, history: Iterable[AnyEvent] = (), state: State | None = None) -> None:
         """Do nothing."""

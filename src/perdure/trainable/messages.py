@@ -76,6 +76,8 @@ class Assignment(Message, frozen=True, kw_only=True, tag="assignment"):
     score_attribute: str | None = None
     durability: str = "default"
     log_to_file: tuple[str, str] | None = None
+    label_output: bool = False
+    """Without `log_to_file`: what the trial prints has its name before each line."""
     chdir: bool = True
     seed: int | None = None
     """Seeds `random`, and NumPy where it is loaded; None leaves them alone."""

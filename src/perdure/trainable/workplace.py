@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from typing import TextIO
 
+from perdure.trainable.labels import labelled
 from perdure.trainable.messages import Assignment
 from perdure.trainable.session import TrialStopped
 
@@ -23,6 +24,8 @@ def workplace(assignment: Assignment) -> Iterator[None]:
             stack.enter_context(_directory(assignment.path))
         if assignment.log_to_file is not None:
             stack.enter_context(_output_files(assignment.path, assignment.log_to_file))
+        elif assignment.label_output:
+            stack.enter_context(labelled(assignment.name))
         stack.enter_context(_quiet_stops())
         seed_libraries(assignment.seed)
         yield
