@@ -31,6 +31,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class InlineExecutor:
     """Runs attempts here, one after the other. For debugging: a trial that kills its process kills the driver."""
 
+    in_process = True
+    """What trials print and ask goes straight to the driver's own terminal, which no live table may take."""
+
     def __init__(self) -> None:
         self._program: Program | None = None
         self._turn: Callable[[], None] | None = None
