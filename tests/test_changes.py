@@ -139,3 +139,35 @@ def test_resources_are_those_of_the_trainable() -> None:
     described = define("two-cpus", None, tune.TuneConfig(), run).description
     assert described["resources"] == {"CPU": 2.0}
     assert described["trainable"] == "two-cpus"
+
+
+class Renamed(tune.Stopper):
+    """A user's own, which keeps its argument under a name of its own."""
+
+    def __init__(self, limit: int) -> None:
+        self._n_max = limit
+        self.shown = 0
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        self.shown += 1
+        return self.shown >= self._n_max
+
+    def stop_all(self) -> bool:
+        return False
+
+
+def test_what_a_users_plugin_was_made_with_is_told_whatever_it_calls_it() -> None:
+    (change,) = differences(describe(stop=Renamed(2)), describe(stop=Renamed(6)))
+    assert (change.what, change.before, change.after) == ("stop/Renamed/n_max", 2, 6)
+
+
+def test_a_users_plugin_that_was_used_is_described_as_it_was_made() -> None:
+    stopper = Renamed(2)
+    before = describe(stop=stopper)
+    stopper("a", {})
+    assert differences(before, describe(stop=stopper)) == ()
+
+
+def test_of_other_grids_alone_it_is_told_that_they_are_others() -> None:
+    told = listed(differences({"grids": [["a", [1]]]}, {"grids": [["a", [1, 2]]]}))
+    assert told == 'grids from [["a", [1]]] to [["a", [1, 2]]]'

@@ -22,6 +22,7 @@ from perdure.checkpoints.manager import CheckpointManager
 from perdure.config import ResumeConfig
 from perdure.core.events import (
     AnyEvent,
+    Data,
     DefinitionChanged,
     DefinitionStored,
     DriverStarted,
@@ -69,7 +70,8 @@ if TYPE_CHECKING:
     from perdure.reporting.base import ProgressDisplay
 
 
-_SCHEDULER = frozenset({"scheduler", "metric", "mode", "resources", "seed"})
+_SEARCHER = frozenset({"search_alg"})
+_SCHEDULER = frozenset({"scheduler", "metric", "mode", "seed"})
 """With these changed, what a scheduler remembered is no longer what it would have made of the rows."""
 _STOPPER = frozenset({"stop"})
 
@@ -170,7 +172,7 @@ class Session:
             total_num_samples=self.search.total,
         )
         self._restore_plugins(recovered)
-        check(self.changes, self.before, created=self.state.created, search=self.search)
+        check(self.changes, self.changed, self.before, created=self.state.created, search=self.search)
         runner.emit(self._driver_started())
         notes = [*map(str, filter(None, [self.journal.cut])), *self.journal.notes, *recovered.notes, *self.notes]
         for text in notes:
@@ -191,7 +193,14 @@ class Session:
             asked = {name: value for name, value in self.description.items() if name in given}
             self.description = {**self.before, **asked}
         self.changes = differences(self.before, self.description)
-        self.changed = changed_parts(self.changes)
+        self.changed = self._changed_since(self.before)
+
+    def _changed_since(self, then: Data) -> frozenset[str]:
+        """Return the parts that are others than they were `then`; if nobody knows that, all that were given anew."""
+        if then:
+            return changed_parts(differences(then, self.description))
+        given = self.definition.given
+        return frozenset(self.description) if given is None else given
 
     def _journal_changes(self, pickles: dict[str, str]) -> None:
         """Have the journal say what is asked for otherwise: in one record, so that all of it holds or nothing."""
@@ -223,7 +232,7 @@ class Session:
 
         Otherwise they keep what a scheduler, or a retry after running out of memory, has given them.
         """
-        return not self.before or "resources" in self.changed or self.description["resources"] == FUNCTION_OF_CONFIG
+        return "resources" in self.changed or self.description["resources"] == FUNCTION_OF_CONFIG
 
     def _rows_of_trials(self) -> Callable[[str], Sequence[dict[str, Any]]]:
         """Return what gives the rows of a trial, from a history that is read when it is first asked for."""
@@ -410,7 +419,11 @@ class Session:
         self.search.save(directory)
         stopper = self.stopper.get_state()
         scheduler = self.scheduler.get_state()
-        remembered = {"stopper": stopper, "scheduler": to_data(scheduler, "scheduler")}
+        remembered = {
+            "stopper": stopper,
+            "scheduler": to_data(scheduler, "scheduler"),
+            "definition": self.description,
+        }
         (directory / "plugins.json").write_bytes(msgspec.json.encode(remembered))
         if callbacks := self.callbacks.get_state():
             dump_objects({"callbacks": callbacks}, directory / "callbacks.pkl", what="callbacks' state")
@@ -421,10 +434,9 @@ class Session:
 
     def _restore_plugins(self, recovered: Recovered) -> None:
         """Bring searcher, scheduler, stopper and callbacks to where they were."""
-        if recovered.snapshot is not None:
-            self._load_plugins(recovered.snapshot)
+        others = frozenset() if recovered.snapshot is None else self._load_plugins(recovered.snapshot)
         known, stopper_known = (
-            START if recovered.snapshot is None or parts & self.changed else recovered.position
+            START if recovered.snapshot is None or parts & others else recovered.position
             for parts in (_SCHEDULER, _STOPPER)
         )
         unfinished = [trial.id for trial in self.state.trials.values() if not trial.status.finished]
@@ -450,12 +462,16 @@ class Session:
             assert self.runner is not None
             self.runner.emit(Noticed(at=time.time(), text=text))
 
-    def _load_plugins(self, snapshot: Path) -> None:
-        """Take up what they remembered, but for those that are others now: these are told all of it again."""
-        if "search_alg" not in self.changed:
-            self.search.restore(snapshot)
+    def _load_plugins(self, snapshot: Path) -> frozenset[str]:
+        """Take up what they remembered, but for those that are others now than when the snapshot was taken.
+
+        These are told all of it again. Returns the parts of the definition that are others now.
+        """
         remembered = msgspec.json.decode((snapshot / "plugins.json").read_bytes())
-        if _STOPPER & self.changed:
+        others = self._changed_since(remembered.get("definition") or {})
+        if not _SEARCHER & others:
+            self.search.restore(snapshot)
+        if _STOPPER & others:
             pass
         elif remembered["stopper"]:
             self.stopper.set_state(remembered["stopper"])
@@ -466,12 +482,13 @@ class Session:
             assert isinstance(callbacks, dict)
             self.callbacks.set_state(callbacks)
         scheduler = from_data(remembered.get("scheduler"))
-        if _SCHEDULER & self.changed:
-            return
-        if isinstance(scheduler, dict):
+        if _SCHEDULER & others:
+            pass
+        elif isinstance(scheduler, dict):
             self.scheduler.set_state(scheduler)
         elif (snapshot / "scheduler.pkl").is_file():
             self.scheduler.restore(str(snapshot / "scheduler.pkl"))
+        return others
 
     # --- running ----------------------------------------------------------------------------------------------------
 

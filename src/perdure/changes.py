@@ -16,6 +16,8 @@ import inspect
 import json
 import math
 import re
+import time
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +47,10 @@ _LARGEST = 10_000
 _PLUGINS = (Searcher, BasicVariantGenerator, TrialScheduler, Stopper)
 _SET_LATER = ("metric", "mode", "saves", "seed", "asked_at")
 """What plugins take over from TuneConfig, which is a part of its own; and a reading of the clock."""
+_OURS = "perdure."
+_AS_MADE: dict[int, Data] = {}
+"""What users' plugins that are alive looked like when they were first described, by `id`."""
+_DAY_S = 86_400
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 FUNCTION_OF_CONFIG = "a function of the config"
 
@@ -95,22 +101,20 @@ def changed_parts(changes: Iterable[Change]) -> frozenset[str]:
 
 def listed(changes: Iterable[Change]) -> str:
     """Return "num_samples from 4 to 8; stop/training_iteration from 10 to 20"."""
-    told = [
-        f"{change.what} from {_text(change.before)} to {_text(change.after)}"
-        for change in changes
-        if change.what.partition("/")[0] != "grids"  # param_space tells of them
-    ]
-    return "; ".join(told)
+    changes = tuple(changes)
+    told = [change for change in changes if change.what != "grids"] or changes  # param_space tells of them
+    return "; ".join(f"{change.what} from {_text(change.before)} to {_text(change.after)}" for change in told)
 
 
-def check(changes: tuple[Change, ...], before: Data, *, created: int, search: SearchDriver) -> None:
+def check(changes: tuple[Change, ...], parts: frozenset[str], before: Data, *, created: int, search: SearchDriver) -> None:
     """Refuse what the `created` trials of an experiment leave no room for.
+
+    `parts` are those of the definition that are, or may be, others than `before`.
 
     Raises:
         ConfigurationError: fewer trials are asked for than there are, or grids change other than by further values of
             the slowest one, or the searcher cannot take other bounds. Nothing was changed.
     """
-    parts = changed_parts(changes)
     if parts & {"num_samples", "grids", "search_alg"} and search.total is not None and search.total < created:
         raise ConfigurationError(
             f"num_samples asks for {search.total} trials in all, and {created} were created already: num_samples is "
@@ -118,10 +122,10 @@ def check(changes: tuple[Change, ...], before: Data, *, created: int, search: Se
             "or more."
         )
     if isinstance(search.searcher, BasicVariantGenerator):
-        if "grids" in parts and created:
+        if "grids" in parts and before and created:
             _check_grids(before, changes, search.searcher, created)
     elif "param_space" in parts and "search_alg" not in parts and not search.change_space():
-        changed = ", ".join(change.what for change in changes if change.what.startswith("param_space/"))
+        changed = ", ".join(change.what for change in changes if change.what.startswith("param_space/")) or "all of it"
         raise ConfigurationError(
             f"{type(search.searcher).__name__} cannot take another search space in the middle of an experiment, and "
             f"it was changed ({changed}). Nothing was changed. Leave the space as it was, or start a new "
@@ -226,6 +230,8 @@ def _plugin(plugin: Any) -> Any:
         return f"function {plugin.__qualname__}"
     if not isinstance(plugin, _PLUGINS):
         return _described(plugin)
+    if not type(plugin).__module__.startswith(_OURS):
+        return _as_made(plugin)
     made_with = {}
     for name in _made_with(plugin):
         value = getattr(plugin, name)
@@ -234,14 +240,34 @@ def _plugin(plugin: Any) -> Any:
     return {type(plugin).__name__: made_with}
 
 
+def _as_made(plugin: Any) -> Data:
+    """Return a user's own plugin as data: all that its constructor left in it, under whatever names.
+
+    What it keeps of an argument and what it remembers of rows look alike, so it is looked at once, before it is used.
+    """
+    known = _AS_MADE.get(id(plugin))
+    if known is None:
+        made_with: Data = {}
+        known = _AS_MADE[id(plugin)] = {type(plugin).__name__: made_with}  # also where it is a part of itself
+        weakref.finalize(plugin, _AS_MADE.pop, id(plugin), None)
+        for name, value in vars(plugin).items():
+            if name.lstrip("_") not in _SET_LATER and not _is_clock_reading(value):
+                made_with[name.lstrip("_")] = _plugin(value)
+    return known
+
+
+def _is_clock_reading(value: object) -> bool:
+    return isinstance(value, float) and 0 <= time.time() - value < _DAY_S
+
+
 def _made_with(plugin: Any) -> Iterable[str]:
     """Return the attributes in which an object keeps what it was made with.
 
-    Of ours, that is what it has but for what it remembers; of a user's, what goes by the name of an argument. So it
-    makes no difference whether the object has been used since.
+    Of our schedulers and stop rules, that is what it has but for what it remembers; of our searchers, what goes by the
+    name of an argument. So it makes no difference whether the object has been used since.
     """
     kept = vars(plugin)
-    if isinstance(plugin, (TrialScheduler, Stopper)) and type(plugin).__module__.startswith("perdure."):
+    if isinstance(plugin, (TrialScheduler, Stopper)):
         remembered = {*(plugin.get_state() or ()), *_SET_LATER}
         return [name for name in kept if name.lstrip("_") not in remembered]
     arguments = inspect.signature(type(plugin)).parameters

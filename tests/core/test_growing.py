@@ -107,3 +107,14 @@ def test_a_definition_that_was_only_not_known_before_changes_nothing() -> None:
     )
     assert experiment.state.round_open
     assert experiment.state.search_ended
+
+
+def test_other_limits_count_though_nobody_knows_what_was_asked_for_before() -> None:
+    experiment = finished_experiment()
+    again(experiment, cut_short=True)
+    experiment.apply(
+        DefinitionChanged(
+            at=3.0, changes=(), definition={"num_samples": 9}, trainable="f", spec=Spec(num_samples=9), pickles={}
+        )
+    )
+    assert not experiment.state.search_ended

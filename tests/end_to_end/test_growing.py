@@ -220,6 +220,46 @@ def test_asha_judges_an_extended_trial_at_the_rungs_before_it_alone(tuner: Start
     assert [what for what in changes(storage / "exp") if what.startswith("scheduler")]
 
 
+class EndsAt(tune.Stopper):
+    """Keeps its argument under a name of its own, and counts the rows of each trial."""
+
+    def __init__(self, limit: int) -> None:
+        self._n_max = limit
+        self.shown: dict[str, int] = {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        self.shown[trial_id] = self.shown.get(trial_id, 0) + 1
+        return self.shown[trial_id] >= self._n_max
+
+    def stop_all(self) -> bool:
+        return False
+
+
+def test_another_stop_rule_of_the_users_own_is_the_one_that_holds(tuner: Start, storage: Path) -> None:
+    tuner(count_up, {"lr": tune.uniform(0, 1)}, seed=1, stop=EndsAt(2)).fit()
+    grid = tune.Tuner.restore(storage / "exp", count_up, stop=EndsAt(6), resume_finished=True).fit()
+    assert steps(grid[0]) == [1, 2, 3, 4, 5, 6]
+    assert changes(storage / "exp") == {"stop/EndsAt/n_max": (2, 6)}
+
+
+def test_it_holds_too_where_the_session_that_was_given_it_died_before_its_first_snapshot(
+    tuner: Start, storage: Path, tmp_path: Path
+) -> None:
+    """What is in the snapshot is of the rule before it, and the definition in the journal is of the new one."""
+    tuner(count_up, {"lr": tune.uniform(0, 1)}, seed=1, stop=EndsAt(2)).fit()
+    script = f"""
+from perdure import tune
+from tests.end_to_end.test_growing import EndsAt, count_up
+tune.Tuner.restore({str(storage / "exp")!r}, count_up, stop=EndsAt(6), resume_finished=True).fit()
+"""
+    environment = {**os.environ, "PERDURE_FAULT": "turn.committed:1"}
+    killed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert changes(storage / "exp") == {"stop/EndsAt/n_max": (2, 6)}
+    grid = tune.Tuner.restore(storage / "exp", count_up).fit()
+    assert steps(grid[0]) == [1, 2, 3, 4, 5, 6]
+
+
 # --- a kill in the middle of it ---------------------------------------------------------------------------------------
 
 

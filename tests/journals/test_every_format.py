@@ -13,6 +13,7 @@ from perdure.cli.verify import examine
 from perdure.config import ResumeConfig
 from perdure.history import ExperimentHistory, read_experiment
 from perdure.journal.values import from_data
+from perdure.stoppers.trial_plateau import TrialPlateauStopper
 from perdure.tune import Tuner
 from tests.journals.workload import FACTORS, STEPS, expected
 
@@ -68,6 +69,19 @@ def test_it_is_restored_and_comes_to_its_end(fixture: Path, tmp_path: Path) -> N
         began = [attempt.iteration for attempt in trial.attempts[len(before.trials[trial.id].attempts) :]]
         assert 0 not in began, "it went on from a checkpoint of the old format"
     assert examine(path).problems == []
+
+
+def test_it_grows(fixture: Path, tmp_path: Path) -> None:
+    """Also where its journal does not say what was asked for: then what is given anew counts as changed."""
+    path = Path(shutil.copytree(fixture, tmp_path / fixture.name))
+    stop = TrialPlateauStopper("step", std=0.0, num_results=2, grace_period=STEPS + 1)
+    definition = Tuner.restore(path, num_samples=2, stop=stop).definition
+    run_config = dataclasses.replace(definition.run_config, executor="inline", verbose=0)
+    Tuner(_restored=(dataclasses.replace(definition, run_config=run_config), ResumeConfig())).fit()
+    history = read_experiment(path)
+    assert len(history.trials) == 2 * len(FACTORS)
+    assert rows_of(history) == {factor: expected(factor) for factor in FACTORS}
+    assert {trial.row_count for trial in history.trials.values()} == {STEPS}
 
 
 def test_it_tells_nothing_of_the_machine_that_made_it(fixture: Path) -> None:

@@ -109,11 +109,12 @@ def _experiment_created(state: State, event: ExperimentCreated) -> None:
 
 
 def _definition_changed(state: State, event: DefinitionChanged) -> None:
+    changed = bool(event.changes) or event.spec != state.spec
     state.definition = event.definition
     state.trainable = event.trainable
     state.spec = event.spec
     state.pickles = event.pickles
-    if event.changes:
+    if changed:
         state.search_ended = False  # there may be more to suggest
         state.stopping = None  # that was decided by other rules
         state.round_open = False
