@@ -433,7 +433,11 @@ def test_other_resources_hold_for_what_is_unfinished_and_to_come(tuner: Start, s
     assert first.num_errors == 1
     switch.touch()
     again = tune.Tuner.restore(
-        storage / "exp", two_steps, resume_errored=True, num_samples=2, resources={"cpu": 0.5, "memory": 1 << 20}
+        storage / "exp",
+        functools.partial(two_steps),
+        resume_errored=True,
+        num_samples=2,
+        resources={"cpu": 0.5, "memory": 1 << 20},
     )
     grid = again.fit()
     assert grid.num_errors == 0
