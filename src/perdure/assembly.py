@@ -235,13 +235,21 @@ class Session:
         return "resources" in self.changed or self.description["resources"] == FUNCTION_OF_CONFIG
 
     def _rows_of_trials(self) -> Callable[[str], Sequence[dict[str, Any]]]:
-        """Return what gives the rows of a trial, from a history that is read when it is first asked for."""
+        """Return what gives the rows of a trial, from a history that is read when it is first asked for.
+
+        A row that was adopted just now is not in the journal yet, and is one of them.
+        """
         history: list[ExperimentHistory] = []
 
-        def rows(trial: str) -> Sequence[dict[str, Any]]:
+        def rows(trial_id: str) -> Sequence[dict[str, Any]]:
             if not history:
                 history.append(read_experiment(self.path))
-            return list(history[0].trials[trial].expanded())
+            trial, last = history[0].trials[trial_id], self.state.trials[trial_id].last
+            written = trial.last_row()
+            rows = list(trial.expanded())
+            if last is not None and (written is None or written.iteration < last.iteration):
+                rows.append(trial.expand(last))
+            return rows
 
         return rows
 

@@ -378,9 +378,16 @@ class TrialHistory:
         for row in self.rows():
             origin = origins.get(row.attempt)
             if origin is None:
-                attempt = self.attempt_of(row)
-                origin = origins[row.attempt] = attempt.origin(self.id, self.decoded_config(attempt))
+                origin = origins[row.attempt] = self._origin_of(row)
             yield expand_row(origin, row, done=row.decision is Decision.STOP)
+
+    def expand(self, row: Reported) -> dict[str, Any]:
+        """Return one row, perhaps of a record that is not written yet, with the columns Ray Tune fills in."""
+        return expand_row(self._origin_of(row), row, done=row.decision is Decision.STOP)
+
+    def _origin_of(self, row: Reported) -> RowOrigin:
+        attempt = self.attempt_of(row)
+        return attempt.origin(self.id, self.decoded_config(attempt))
 
 
 def view_of(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perdure.core.events import (
+    Action,
     Change,
     Decision,
     DefinitionChanged,
@@ -13,9 +14,11 @@ from perdure.core.events import (
     SearchEnded,
     Spec,
     StopRequested,
+    TrialActed,
     TrialRequeued,
 )
 from perdure.core.state import Status
+from perdure.core.transitions import SKIPPED
 from tests.core.experiment import Experiment
 
 
@@ -76,6 +79,31 @@ def test_a_round_goes_on_until_a_session_has_come_to_its_end(cut_short: bool, ne
     state = experiment.state
     assert state.round + (0 if state.round_open else 1) == next_round
     assert experiment.trial("a").round == 1
+
+
+def test_a_round_comes_to_its_end_though_a_trial_is_set_aside() -> None:
+    experiment = finished_experiment()
+    experiment.create("b")
+    experiment.driver()
+    experiment.apply(TrialRequeued(at=2.0, trial="a", round=1))
+    experiment.apply(TrialActed(at=2.0, action=Action(trial="b", decision=Decision.PAUSE), request=SKIPPED))
+    experiment.start("a")
+    experiment.report("a", save=True, decision=Decision.STOP)
+    experiment.end("a", Outcome.STOPPED)
+    experiment.apply(DriverStopped(at=3.0, finished=False))
+    assert not experiment.state.round_open
+
+
+def test_a_trial_that_is_left_alone_stays_so_with_other_resources() -> None:
+    experiment = finished_experiment()
+    experiment.create("b")
+    experiment.apply(TrialActed(at=2.0, action=Action(trial="b", decision=Decision.PAUSE), request=SKIPPED))
+    resized = Action(trial="b", decision=Decision.CONTINUE, resources={"CPU": 2.0})
+    experiment.apply(TrialActed(at=2.0, action=resized))
+    assert experiment.trial("b").skipped
+    experiment.apply(TrialActed(at=2.0, action=Action(trial="b", decision=Decision.CONTINUE, resume=True)))
+    assert not experiment.trial("b").skipped
+    assert experiment.status("b") is Status.PENDING
 
 
 def test_what_is_created_in_a_round_is_of_it() -> None:

@@ -46,12 +46,12 @@ class Counts(tune.Stopper):
         return False
 
 
-def start(storage: str) -> tune.ResultGrid:
-    """Run two trials."""
+def start(storage: str, samples: int = 2) -> tune.ResultGrid:
+    """Run two trials, or as many as that."""
     return tune.Tuner(
         count_up,
         param_space={"lr": tune.uniform(0, 1)},
-        tune_config=tune.TuneConfig(num_samples=2, seed=3),
+        tune_config=tune.TuneConfig(num_samples=samples, seed=3),
         run_config=tune.RunConfig(
             name="exp", storage_path=storage, verbose=0, stop=tune.stopper.MaximumIterationStopper(FIRST)
         ),

@@ -319,6 +319,30 @@ def test_trials_that_were_going_on_when_it_was_killed_do_so_without_being_asked_
     assert all("lr" in config for config in configs(grid))
 
 
+def test_a_trial_whose_adopted_row_the_stop_rule_ends_is_left_alone(tmp_path: Path) -> None:
+    """Its last checkpoint was committed, and the row of it is journaled by the restore that asks for more."""
+    victims = tmp_path / "victims"
+    script = f"""
+import os
+from pathlib import Path
+from tests.end_to_end.growing import start
+Path({str(victims)!r}).write_text(f"{{os.getpid()}}\\n")
+start({str(tmp_path)!r}, samples=1)
+"""
+    environment = {
+        **os.environ,
+        "PERDURE_FAULT": f"report.committed:{FIRST}",
+        "PERDURE_FAULT_VICTIMS": str(victims),
+        "PERDURE_FAULT_MARKER": str(tmp_path / "died"),
+    }
+    killed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    grid = tune.Tuner.restore(tmp_path / "exp", count_up, resume_finished=True).fit()
+    assert "its row was adopted" in notices(tmp_path / "exp")
+    assert steps(grid[0]) == list(range(1, FIRST + 1))
+    assert events(tmp_path / "exp", TrialRequeued) == []
+
+
 def test_asked_again_after_an_interruption_nothing_that_ended_in_it_runs_again(tuner: Start, storage: Path) -> None:
     """Of trials that end by themselves no stop rule tells that they are done."""
     log = storage.parent / "log"
@@ -469,6 +493,23 @@ def show(path: Path, *arguments: str) -> Any:
     with contextlib.redirect_stdout(printed):
         assert cli(["show", str(path), *arguments, "--json"]) == 0
     return json.loads(printed.getvalue())
+
+
+def test_a_trial_that_is_left_alone_is_left_alone_with_other_resources_too(storage: Path) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.end_to_end.growing", str(storage), "start"],
+        cwd=ROOT,
+        env={**os.environ, "PERDURE_FAULT": "turn.effect:4"},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    before = tune.Tuner.restore(storage / "exp").get_results()
+    tune.Tuner.restore(
+        storage / "exp", functools.partial(count_up), resume_unfinished=False, resources={"cpu": 0.5}
+    ).fit()
+    after = tune.Tuner.restore(storage / "exp").get_results()
+    assert [result.status for result in after] == ["PAUSED"] * len(before)
+    assert show(storage / "exp", "0")["trial"]["resources"] == {"CPU": 0.5}
 
 
 def other_name(config: dict[str, Any]) -> None:

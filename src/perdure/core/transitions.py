@@ -163,7 +163,7 @@ def _is_pausing(trial: Trial) -> bool:
 def _driver_stopped(state: State, event: DriverStopped) -> None:
     state.finished = event.finished
     state.ran_s = event.ran_s
-    if event.finished:
+    if event.finished or state.stopping is None:  # nothing cut it short; trials that are set aside may be left
         state.round_open = False
 
 
@@ -313,7 +313,11 @@ def _trial_acted(state: State, event: TrialActed) -> None:
         _answer(state, event.request)
     for action in (event.action, *event.more):
         _act(state, action)
-        state.trials[action.trial].skipped = event.request == SKIPPED
+        trial = state.trials[action.trial]
+        if event.request == SKIPPED:
+            trial.skipped = True
+        elif action.hold is not None or action.resume or action.decision is Decision.STOP:
+            trial.skipped = False  # other actions change what it is to have, not whether it runs
 
 
 def _trial_requeued(state: State, event: TrialRequeued) -> None:
