@@ -106,7 +106,9 @@ def listed(changes: Iterable[Change]) -> str:
     return "; ".join(f"{change.what} from {_text(change.before)} to {_text(change.after)}" for change in told)
 
 
-def check(changes: tuple[Change, ...], parts: frozenset[str], before: Data, *, created: int, search: SearchDriver) -> None:
+def check(
+    changes: tuple[Change, ...], parts: frozenset[str], before: Data, *, created: int, search: SearchDriver
+) -> None:
     """Refuse what the `created` trials of an experiment leave no room for.
 
     `parts` are those of the definition that are, or may be, others than `before`.
