@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 import itertools
 import time
 from collections.abc import Mapping
@@ -336,7 +337,10 @@ def replaced(
         changed["param_space"] = _checked_space(param_space)
     if resources is not UNCHANGED:
         given.add("resources")
-        changed["trainable"] = with_resources(definition.trainable, resources)
+        own = definition.trainable
+        if not isinstance(own, type):
+            own = functools.partial(own)  # the user's function, which may be given to other Tuners, stays as it is
+        changed["trainable"] = with_resources(own, resources)
     return _described(dataclasses.replace(definition, **changed, given=(definition.given or frozenset()) | given))
 
 
