@@ -42,7 +42,7 @@ def reused(engine: str, directory: Path) -> dict[str, float]:
     return {"reused_per_s": rate(engine, directory, REUSED[engine], reuse=True)}
 
 
-PARTS = {"isolated": Part(isolated), "reused": Part(reused)}
+PARTS = {"isolated": Part(isolated, many_files=True), "reused": Part(reused, many_files=True)}
 GOALS = [
     Goal("trials_per_s", times=150, lower_is_better=False),
     Goal("reused_per_s", times=40, lower_is_better=False),

@@ -7,6 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from perdure import tune
 from perdure.checkpoints.manager import Backlog
 from perdure.core.events import (
     AttemptPlanned,
@@ -20,6 +23,8 @@ from perdure.core.events import (
 )
 from perdure.core.state import State
 from perdure.executors.devices import DeviceLedger
+from perdure.executors.simulated import SimulatedExecutor
+from perdure.journal.file import FileJournal
 from perdure.journal.memory import MemoryJournal
 from perdure.runner import Runner, Settings
 from perdure.trainable.messages import AttemptKey, Report, Verdict
@@ -121,3 +126,29 @@ def test_a_trial_whose_answer_waits_for_the_disk_is_not_taken_for_silent() -> No
     clock.now = 112.0
     runner.turn()
     assert executor.killed == [KEY]
+
+
+def test_what_follows_from_one_turn_is_written_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred trials start at once: none of them waits for the last to be journaled, and memory holds few events."""
+    pieces: list[int] = []
+    commit = FileJournal.commit
+
+    def counted(journal: FileJournal) -> None:
+        before = journal.position.sequence
+        commit(journal)
+        pieces.append(journal.position.sequence - before)
+
+    monkeypatch.setattr(FileJournal, "commit", counted)
+    monkeypatch.setattr("perdure.runner.LARGE_BATCH", 10)
+    results = tune.Tuner(
+        lambda config: None,
+        param_space={"x": tune.uniform(0, 1)},
+        tune_config=tune.TuneConfig(num_samples=100),
+        run_config=tune.RunConfig(
+            storage_path=str(tmp_path),
+            verbose=0,
+            executor=SimulatedExecutor(lambda config, _: [(1.0 + config["x"], {"loss": 1})], capacity={"CPU": 100.0}),
+        ),
+    ).fit()
+    assert len(results) == 100
+    assert max(pieces[:15]) < 20  # of two hundred events in the first turn: created, and planned

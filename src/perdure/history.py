@@ -10,13 +10,13 @@ again when it is asked for. A history without a reader, made from a list of even
 
 from __future__ import annotations
 
-import dataclasses
 import operator
 import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from sys import intern
 from typing import Any, NamedTuple
 
 import msgspec
@@ -51,7 +51,7 @@ from perdure.core.state import Agenda, State, Status, Trial
 from perdure.core.transitions import apply
 from perdure.errors import ExperimentNotFoundError, JournalCorruptError
 from perdure.journal.base import START, Batch, JournalReader, Position
-from perdure.journal.values import from_data
+from perdure.journal.values import from_data, has_objects
 from perdure.rows import AUTO_FILLED, RowOrigin, date_of, expand_row, flatten, leaf
 from perdure.trial_view import TrialView
 
@@ -75,14 +75,14 @@ row_of = expand_row
 
 _SEGMENT = 40  # bits of a row's key that hold the iteration
 _EPOCH = 44  # bits of a row's place that hold the sequence number
+_WIDTH = 3  # numbers that are held of a row
 _AGENDA_LIMIT = 4096
 
 
 # --- a trial --------------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(slots=True)
-class AttemptHistory:
+class AttemptHistory(msgspec.Struct, gc=False):
     """One attempt of a trial."""
 
     number: int
@@ -130,28 +130,24 @@ class LineageStep(NamedTuple):
 class RowIndex:
     """Where the rows of one trial's view stand in the journal, in the order of their keys."""
 
-    __slots__ = ("_gone", "_kept", "_keys", "_offsets", "_places", "superseded")
+    __slots__ = ("_gone", "_kept", "_rows", "superseded")
 
     def __init__(self, *, keep: bool, gone: set[int]) -> None:
-        self._keys = array("q")
-        self._places = array("q")
-        self._offsets = array("q")
+        self._rows = array("q")  # of each row: key, place, offset
         self._kept: list[Reported] | None = [] if keep else None
         self._gone = gone  # sequence numbers of superseded rows, of all trials
         self.superseded = 0
         """Rows that were in the view once and no longer are."""
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._rows) // _WIDTH
 
     def add(self, before: Position, event: Reported) -> int:
         """Put a row at the end; rows at or after its key are superseded. Returns how many were."""
         key = (event.segment << _SEGMENT) + event.iteration
-        keys = self._keys
-        dropped = self.cut(event.segment, event.iteration - 1) if keys and keys[-1] >= key else 0
-        keys.append(key)
-        self._places.append((before.epoch << _EPOCH) + before.sequence)
-        self._offsets.append(before.offset)
+        rows = self._rows
+        dropped = self.cut(event.segment, event.iteration - 1) if rows and rows[-_WIDTH] >= key else 0
+        rows.extend((key, (before.epoch << _EPOCH) + before.sequence, before.offset))
         if self._kept is not None:
             self._kept.append(event)
         return dropped
@@ -160,24 +156,26 @@ class RowIndex:
         """Put rows of a batch at the end; False, with nothing done, where they do not just follow what is there."""
         rows: list[Any] = [batch.records[place].d for place in places]
         keys = [(row.segment << _SEGMENT) + row.iteration for row in rows]
-        known = self._keys
-        if (known and known[-1] >= keys[0]) or any(map(operator.ge, keys, keys[1:])):
+        known = self._rows
+        if (known and known[-_WIDTH] >= keys[0]) or any(map(operator.ge, keys, keys[1:])):
             return False
         epoch, begin, ends = batch.epoch << _EPOCH, batch.begin, batch.ends
-        known.extend(keys)
-        self._places.extend([epoch + batch.records[place].q - 1 for place in places])
-        self._offsets.extend([ends[place - 1] if place else begin for place in places])
+        more = array("q", bytes(len(keys) * _WIDTH * known.itemsize))
+        more[0::_WIDTH] = array("q", keys)
+        more[1::_WIDTH] = array("q", [epoch + batch.records[place].q - 1 for place in places])
+        more[2::_WIDTH] = array("q", [ends[place - 1] if place else begin for place in places])
+        known += more
         if self._kept is not None:
             self._kept.extend(rows)
         return True
 
     def cut(self, segment: int, iteration: int) -> int:
         """Supersede every row after the key (segment, iteration). Returns how many there were."""
-        first = bisect_left(self._keys, (segment << _SEGMENT) + iteration + 1)
-        dropped = len(self._keys) - first
+        first = self._first_from((segment << _SEGMENT) + iteration + 1)
+        dropped = len(self) - first
         if dropped:
-            self._gone.update(self.sequence(i) for i in range(first, len(self._keys)))
-            del self._keys[first:], self._places[first:], self._offsets[first:]
+            self._gone.update(self.sequence(i) for i in range(first, len(self)))
+            del self._rows[first * _WIDTH :]
             if self._kept is not None:
                 del self._kept[first:]
             self.superseded += dropped
@@ -190,8 +188,8 @@ class RowIndex:
     def find(self, segment: int, iteration: int) -> int | None:
         """Return the index of the row with that key, or None."""
         key = (segment << _SEGMENT) + iteration
-        index = bisect_left(self._keys, key)
-        return index if index < len(self._keys) and self._keys[index] == key else None
+        index = self._first_from(key)
+        return index if index < len(self) and self._rows[index * _WIDTH] == key else None
 
     def kept(self, index: int) -> Reported | None:
         """Return the row itself, where rows are kept."""
@@ -199,12 +197,16 @@ class RowIndex:
 
     def before(self, index: int) -> Position:
         """Return the position after which the row is the next record."""
-        place = self._places[index]
-        return Position(place >> _EPOCH, place & ((1 << _EPOCH) - 1), self._offsets[index])
+        place, offset = self._rows[index * _WIDTH + 1], self._rows[index * _WIDTH + 2]
+        return Position(place >> _EPOCH, place & ((1 << _EPOCH) - 1), offset)
 
     def sequence(self, index: int) -> int:
         """Return the sequence number of the row's record."""
-        return (self._places[index] & ((1 << _EPOCH) - 1)) + 1
+        return (self._rows[index * _WIDTH + 1] & ((1 << _EPOCH) - 1)) + 1
+
+    def _first_from(self, key: int) -> int:
+        """Return the index of the first row whose key is not before `key`."""
+        return bisect_left(range(len(self)), key, key=lambda index: self._rows[index * _WIDTH])
 
 
 class TrialHistory:
@@ -395,31 +397,30 @@ def view_of(
     *,
     experiment_path: str,
     trainable: str = "",
-    config: Mapping[str, Any] | None = None,
+    config: dict[str, Any] | None = None,
 ) -> TrialView:
     """Return what plugins and callbacks see of a trial. `config` replaces the one decoded without objects."""
-    path = os.path.join(experiment_path, trial.directory)
-    searched = from_data(trial.searched)
-    assert isinstance(searched, dict)
+    shown = trial.decoded_config() if config is None else config
     view = TrialView(
         trial_id=trial.id,
         trial_name=trial.name,
         number=trial.number,
-        config=trial.decoded_config() if config is None else config,
-        evaluated_params=searched,
+        config=shown,
+        evaluated_params=shown if trial.searched is trial.config else trial.decode(trial.searched),
         experiment_tag=trial.tag,
         experiment_path=experiment_path,
-        path=path,
+        directory=trial.directory,
         trainable_name=trainable,
         resources=trial.resources,
         status=trial.status.value,
+        has_objects=has_objects(trial.config),
     )
     latest = trial.latest_checkpoint
     if latest is not None:
-        view.checkpoint = Checkpoint(os.path.join(path, latest.directory))
+        view.checkpoint = Checkpoint(os.path.join(view.path, latest.directory))
     view.num_failures = trial.failures
     if trial.failures:
-        view.error_file = os.path.join(path, "error.txt")
+        view.error_file = os.path.join(view.path, "error.txt")
     return view
 
 
@@ -585,7 +586,7 @@ class ExperimentHistory:
         if attempt is None:
             return trial
         attempt.started_at = event.at
-        attempt.host, attempt.node_ip, attempt.pid = event.host, event.node_ip, event.pid
+        attempt.host, attempt.node_ip, attempt.pid = intern(event.host), intern(event.node_ip), event.pid
         attempt.iteration = event.iteration
         if attempt.start is None:
             dropped = trial.index.clear()

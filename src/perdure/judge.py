@@ -86,7 +86,6 @@ class Judge:
         self.iteration = 0
         """Turns of the loop so far."""
         self._views: dict[str, TrialView] = {}
-        self._origins: dict[str, RowOrigin] = {}
         self.trials = TrialList(self)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
@@ -128,24 +127,23 @@ class Judge:
             trial_name="",
             number=number,
             config=wanted,
-            evaluated_params=evaluated,
+            evaluated_params=wanted if _same_leaves(evaluated, wanted) else evaluated,
             experiment_path=self.path,
             trainable_name=self.state.trainable,
             resources=resources,
         )
         view.experiment_tag = self.namer.tag(number, evaluated)
         view.trial_name = self.namer.name(view)
-        directory = self.namer.directory(view)
-        view.path = os.path.join(self.path, directory)
+        view.directory = self.namer.directory(view)
         if objects:
-            self.save_config(directory, objects)
+            self.save_config(view.directory, objects)
         self._views[trial_id] = view
         return TrialCreated(
             at=self.wall_clock(),
             trial=trial_id,
             number=number,
             name=view.trial_name,
-            directory=directory,
+            directory=view.directory,
             config=config,
             searched=searched,
             tag=view.experiment_tag,
@@ -164,6 +162,11 @@ class Judge:
 
     def created(self, trial: Trial) -> None:
         """A trial was created."""
+        view = self._views.pop(trial.id, None)
+        if view is not None:  # what it has in common with the state is held once
+            view.trial_id, view.trial_name, view.experiment_tag = trial.id, trial.name, trial.tag
+            view.directory, view.resources = trial.directory, trial.resources or {}
+            self._views[trial.id] = view
         self.scheduler.on_trial_add(self, self.view(trial))
 
     def continued(self, trial: Trial, *, from_scratch: bool) -> None:
@@ -294,17 +297,15 @@ class Judge:
         return msgspec.structs.replace(action, config=data)
 
     def _row(self, trial: Trial, report: Report) -> dict[str, Any]:
-        origin = self._origins.get(trial.id) or self._originate(trial)
-        return expand_row(origin, report)
+        return expand_row(self._origin(trial), report)
 
-    def _originate(self, trial: Trial) -> RowOrigin:
-        """Remember what the rows of a trial's attempt have in common."""
+    def _origin(self, trial: Trial) -> RowOrigin:
+        """Return what the rows of a trial's attempt have in common."""
         origin = RowOrigin(trial_id=trial.id, config=self.view(trial).config)
         live = trial.live
         if live is not None:
             origin.pid, origin.hostname, origin.node_ip = live.pid, live.host, live.node_ip
             origin.iteration = live.first_iteration
-        self._origins[trial.id] = origin
         return origin
 
     def _check_metrics(self, trial: Trial, row: dict[str, Any], report: Report) -> None:
@@ -323,7 +324,7 @@ class Judge:
         """An attempt is about to be started."""
         self.search.on_unpause(trial.id)
         view = self.view(trial)
-        view.resources = dict(trial.resources or {})
+        view.resources = trial.resources or {}
         if self.callbacks:
             if trial.attempts and trial.latest is not None:
                 self.callbacks.on_trial_restore(self.iteration, self.trials, view)
@@ -332,7 +333,6 @@ class Judge:
     def started(self, trial: Trial) -> None:
         """An attempt's process is up."""
         self.view(trial).status = trial.status.value
-        self._originate(trial)
 
     def reported(self, trial: Trial, event: Reported) -> None:
         """A row was taken into the state."""
@@ -352,7 +352,6 @@ class Judge:
         view = self.view(trial)
         view.status = trial.status.value
         view.num_failures = trial.failures
-        self._origins.pop(trial.id, None)
         if self.callbacks and outcome in (Outcome.FAILED, Outcome.LOST) and not trial.status.finished:
             self.callbacks.on_trial_recover(self.iteration, self.trials, view)
 
@@ -372,7 +371,6 @@ class Judge:
             if self.callbacks:
                 self.callbacks.on_trial_complete(self.iteration, self.trials, view)
         self._views.pop(trial.id, None)
-        self._origins.pop(trial.id, None)
         if trial.status is Status.TERMINATED:  # one in ERROR may be resumed, and is not to begin its count anew
             self.stopper.forget(trial.id)
         return self._carried(actions)
@@ -398,7 +396,7 @@ class Judge:
             evaluated_params=_plain(trial.searched),
             experiment_tag=trial.tag,
             experiment_path=self.path,
-            path=os.path.join(self.path, trial.directory),
+            directory=trial.directory,
             trainable_name=self.state.trainable,
             resources=trial.resources,
             status=trial.status.value,
@@ -470,6 +468,11 @@ class Judge:
 def _replaces(actions: Sequence[Action], trial: Trial) -> bool:
     """Whether the trial goes on as a clone of another: what it has become is of no use then."""
     return any(action.trial == trial.id and action.donor is not None for action in actions)
+
+
+def _same_leaves(flat: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Whether a flattened configuration is the configuration itself, value by value."""
+    return flat.keys() == config.keys() and all(config[name] is value for name, value in flat.items())
 
 
 class TrialList(Sequence[TrialView]):

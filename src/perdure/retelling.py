@@ -184,6 +184,7 @@ class Retelling:
                 evaluated_params=trial.searched,
                 experiment_tag=trial.tag,
                 experiment_path=self._history.path,
+                directory=trial.directory,
                 trainable_name=self._history.state.trainable,
                 resources=trial.resources,
             )

@@ -90,6 +90,8 @@ TIME_UP_GRACE_S = 10.0
 """A trial whose time is up has so many seconds to report once more, be told to stop and clean up."""
 IDLE_S = 30.0
 """A searcher that has nothing to offer for so long while nothing runs is told of."""
+LARGE_BATCH = 1000
+"""What follows from one turn is written in pieces of about so many events: thousands of trials may start at once."""
 TIME_MARK_S = 1.0
 """Seconds between journaled marks of the running time; a crash loses at most so much of the budget's count."""
 
@@ -175,6 +177,7 @@ class Runner:
         self._doomed: deque[tuple[int, tuple[Source, ...]]] = deque()
         self._deleting: set[Source] = set()
         self._heard: dict[str, float] = {}
+        """When a trial last said something, where there is a limit to its silence."""
         self._kill_at: dict[AttemptKey, float] = {}
         self._overdue: set[AttemptKey] = set()
         """Killed because they had not ended in time after they were told to."""
@@ -270,6 +273,8 @@ class Runner:
             for command in commands:
                 if not self.carry_out(command):
                     return
+            if len(self._batch) > LARGE_BATCH:
+                self.commit()
 
     @property
     def ran_s(self) -> float:
@@ -303,7 +308,8 @@ class Runner:
         trial = self.state.trials.get(key.trial)
         if trial is None or trial.live is None or trial.live.attempt != key.attempt:
             return
-        self._heard[key.trial] = self.clock()
+        if self.settings.report_timeout_s is not None:
+            self._heard[key.trial] = self.clock()
         match message:
             case Report():
                 self._reported(trial, key, message)
@@ -476,7 +482,10 @@ class Runner:
 
     def _start(self, assignment: Assignment) -> None:
         if self.settings.directories:  # its name has just been journaled, so a crash here leaves nothing unknown
-            os.makedirs(assignment.path, exist_ok=True)
+            try:
+                os.mkdir(assignment.path)
+            except OSError:
+                os.makedirs(assignment.path, exist_ok=True)
         fault_point("start.directory")
         self.executor.start(assignment)
         fault_point("start.done")
@@ -505,8 +514,8 @@ class Runner:
             number=trial.number,
             tag=trial.tag,
             experiment=self.state.name,
-            experiment_path=str(settings.path),
-            path=str(settings.path / trial.directory),
+            experiment_path=self._path,
+            path=os.path.join(self._path, trial.directory),
             config=trial.config or {},
             resources=trial.resources or {},
             devices=devices,

@@ -9,26 +9,38 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from perdure.checkpoint import Checkpoint
 
+_NONE: Mapping[str, Any] = {}
+
 
 class TrialView:
     """One trial, as searchers, schedulers, stoppers, callbacks and loggers are shown it.
 
-    The view is filled in by whoever hands it out; setting an attribute on it changes nothing but the view.
+    The view is filled in by whoever hands it out; setting an attribute on it changes nothing but the view. There is
+    one for each unfinished trial, so it is small: what many trials have in common is held once, and copied when it is
+    asked for.
+
+    Args:
+        config: The configuration; it becomes the view's own.
+        evaluated_params: The searched parameters; may be `config` itself.
+        directory: Name of the trial's directory in `experiment_path`.
+        resources: What the trial has; may be shared with other trials.
+        has_objects: The configuration holds what JSON cannot, and the runner has stored it.
     """
 
     __slots__ = (
         "__dict__",
+        "_evaluated",
+        "_resources",
         "checkpoint",
         "config",
+        "directory",
         "error_file",
-        "evaluated_params",
         "experiment_path",
         "experiment_tag",
+        "has_objects",
         "last_result",
         "num_failures",
         "number",
-        "path",
-        "resources",
         "status",
         "trainable_name",
         "trial_id",
@@ -47,30 +59,59 @@ class TrialView:
         trial_id: str,
         trial_name: str,
         number: int = 0,
-        config: Mapping[str, Any] | None = None,
+        config: dict[str, Any] | None = None,
         evaluated_params: Mapping[str, Any] | None = None,
         experiment_tag: str = "",
         experiment_path: str = "",
-        path: str = "",
+        directory: str = "",
         trainable_name: str = "",
         resources: Mapping[str, float] | None = None,
         status: str = "PENDING",
+        has_objects: bool = False,
     ) -> None:
         self.trial_id = trial_id
         self.trial_name = trial_name
         self.number = number
-        self.config = dict(config or {})
-        self.evaluated_params = dict(evaluated_params or {})
+        self.config = {} if config is None else config
+        self._evaluated = evaluated_params or _NONE
         self.experiment_tag = experiment_tag
         self.experiment_path = experiment_path
-        self.path = path
+        self.directory = directory
         self.trainable_name = trainable_name
-        self.resources = dict(resources or {})
+        self._resources = resources or _NONE
         self.status = status
+        self.has_objects = has_objects
         self.last_result: dict[str, Any] = {}
         self.checkpoint: Checkpoint | None = None
         self.num_failures = 0
         self.error_file: str | None = None
+
+    @property
+    def evaluated_params(self) -> dict[str, Any]:
+        """The searched parameters, flattened with "/": a copy."""
+        return dict(self._evaluated)
+
+    @evaluated_params.setter
+    def evaluated_params(self, params: Mapping[str, Any]) -> None:
+        self._evaluated = params
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """What the trial has: a copy."""
+        return dict(self._resources)
+
+    @resources.setter
+    def resources(self, resources: Mapping[str, float]) -> None:
+        self._resources = resources
+
+    @property
+    def path(self) -> str:
+        """Absolute path of the trial's directory."""
+        return os.path.join(self.experiment_path, self.directory) if self.directory else ""
+
+    @path.setter
+    def path(self, path: str) -> None:
+        self.directory = path
 
     @property
     def local_path(self) -> str:

@@ -14,7 +14,7 @@ from perdure.trial_view import TrialView
 
 @pytest.fixture
 def trial(tmp_path):
-    return TrialView(trial_id="t", trial_name="train_t", path=str(tmp_path / "t"), config={"lr": 0.1})
+    return TrialView(trial_id="t", trial_name="train_t", directory=str(tmp_path / "t"), config={"lr": 0.1})
 
 
 def test_json_by_hand(trial, tmp_path):
@@ -78,3 +78,15 @@ def test_the_files_used_last_stay_open(tmp_path):
         assert len(files) <= 2
     files.close_all()
     assert (tmp_path / "a").read_text() == "aa"
+
+
+def test_parameters_are_written_in_order_and_whatever_they_are(tmp_path):
+    config = {"z": math.nan, "a": {"y": 1, "x": [1, 2]}}
+    trial = TrialView(trial_id="t", trial_name="train_t", directory=str(tmp_path / "t"), config=config)
+    logger = JsonLoggerCallback()
+    logger.log_trial_start(trial)
+    written = (tmp_path / "t" / "params.json").read_text()
+    assert written == '{\n  "a": {\n    "x": [\n      1,\n      2\n    ],\n    "y": 1\n  },\n  "z": NaN\n}'
+    trial.config["z"] = 1.5
+    JsonLoggerCallback().log_trial_start(trial)
+    assert (tmp_path / "t" / "params.json").read_text() == written.replace("NaN", "1.5")

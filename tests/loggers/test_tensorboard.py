@@ -12,7 +12,10 @@ from perdure.trial_view import TrialView
 @pytest.fixture
 def trial(tmp_path):
     return TrialView(
-        trial_id="t", trial_name="train_t", path=str(tmp_path), config={"lr": 0.1, "net": {"width": 3, "act": "relu"}}
+        trial_id="t",
+        trial_name="train_t",
+        directory=str(tmp_path),
+        config={"lr": 0.1, "net": {"width": 3, "act": "relu"}},
     )
 
 
@@ -121,7 +124,7 @@ def test_the_hparams_dashboard_shows_parameters_and_results_of_each_trial(tmp_pa
     for number, (rate, activation) in enumerate([(0.1, "relu"), (0.2, "tanh")]):
         config = {"lr": rate, "net": {"act": activation}, "amp": True}
         name = f"t{number}"
-        view = TrialView(trial_id=name, trial_name=name, path=str(tmp_path / name), config=config)
+        view = TrialView(trial_id=name, trial_name=name, directory=str(tmp_path / name), config=config)
         for step in (1, 2, 3):
             row = {"loss": rate * step, "training_iteration": step, "timestamp": 1000 + step}
             logger.log_trial_result(0, view, row)

@@ -40,14 +40,14 @@ class Outcome(str, enum.Enum):
     INTERRUPTED = "interrupted"  # the driver stopped or died; not the trial's fault
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Names one checkpoint of one trial: where an attempt starts, or what a clone was made from."""
 
     trial: str
     number: int
 
 
-class CheckpointInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CheckpointInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What the core knows of one committed checkpoint. Its bytes never pass through the driver."""
 
     number: int
@@ -64,7 +64,7 @@ class CheckpointInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """The manifest itself already carries every digest, so a restore can be checked at once."""
 
 
-class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An error as text, so that reading history never unpickles anything."""
 
     kind: str
@@ -77,7 +77,7 @@ class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The kernel ended the process for want of memory."""
 
 
-class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a scheduler (or a person) decided about a trial other than the one that reported."""
 
     trial: str

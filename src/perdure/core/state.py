@@ -8,6 +8,7 @@ goals stay in their own index until the event that fulfils them, so losing the a
 from __future__ import annotations
 
 import enum
+import functools
 
 import msgspec
 
@@ -29,7 +30,7 @@ class Status(str, enum.Enum):
         return self is Status.TERMINATED or self is Status.ERROR
 
 
-class Attempt(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Attempt(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """A trial's live attempt."""
 
     attempt: int
@@ -45,7 +46,7 @@ class Attempt(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Its start checkpoint is held for it, until it has saved one of its own or is over."""
 
 
-class Trial(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Trial(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """One trial. Of a finished one the bulky fields are dropped (`let_go`); the journal has them."""
 
     id: str
@@ -193,6 +194,12 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     def unfinished(self) -> bool:
         """Whether any trial waits, runs or is paused."""
         return bool(self.ahead or self.pending or self.live or self.paused)
+
+
+@functools.lru_cache(maxsize=256)
+def shared_resources(items: tuple[tuple[str, float], ...]) -> dict[str, float]:
+    """Return one dictionary for all trials that have the same; it is never changed."""
+    return dict(items)
 
 
 def key(source: Source) -> str:

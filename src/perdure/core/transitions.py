@@ -34,6 +34,7 @@ nothing that anybody reads.
 from __future__ import annotations
 
 from collections.abc import Callable
+from sys import intern
 from typing import TypeVar
 
 from perdure.core.events import (
@@ -71,7 +72,7 @@ from perdure.core.events import (
     TrialCreated,
     TrialRequeued,
 )
-from perdure.core.state import Attempt, State, Status, Trial, is_there, key, rearm, thin_out
+from perdure.core.state import Attempt, State, Status, Trial, is_there, key, rearm, shared_resources, thin_out
 from perdure.errors import InternalError
 
 SKIPPED = "skipped"
@@ -225,7 +226,7 @@ def _trial_created(state: State, event: TrialCreated) -> None:
         tag=event.tag,
         config=event.config,
         searched=event.config if event.searched == event.config else event.searched,  # one dict: it is never changed
-        resources=event.resources,
+        resources=shared_resources(tuple(event.resources.items())),
         seed=event.seed,
         round=state.round,
     )
@@ -260,8 +261,8 @@ def _attempt_planned(state: State, event: AttemptPlanned) -> None:
 def _attempt_started(state: State, event: AttemptStarted) -> None:
     trial = state.trials[event.trial]
     live = _live(trial, event.attempt)
-    live.host, live.pid, live.process_start = event.host, event.pid, event.process_start
-    live.node_ip = event.node_ip
+    live.host, live.node_ip = intern(event.host), intern(event.node_ip)  # the same for many trials
+    live.pid, live.process_start = event.pid, event.process_start
     live.first_iteration = event.iteration
     trial.iteration = event.iteration
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import os
 import time
 from collections.abc import Iterable
@@ -96,12 +97,11 @@ class CsvFile:
     def __init__(self, path: str, files: OpenFiles, *, fresh: bool = False) -> None:
         self._file = AppendFile(path, files)
         self._pending: list[dict[str, Any]] = []
-        self._in_file = 0  # columns of the header that stands in the file
+        self._in_file: int | None = None  # columns of the header that stands in the file, once that is known
         self._widen_at = 0.0
         if fresh:
             _remove(path)
-        self._columns: dict[str, None] = {} if fresh else dict.fromkeys(_header(path))
-        self._in_file = len(self._columns)
+        self._columns: dict[str, None] = {}
 
     def add(self, row: dict[str, Any]) -> None:
         """Take in a flat row."""
@@ -114,7 +114,9 @@ class CsvFile:
         """Write what can be written; False if rows wait for the file to be rewritten with more columns."""
         if not self._pending:
             return True
-        if len(self._columns) > self._in_file and not self._widen(force=force):
+        if self._in_file is None:
+            self._begin()
+        elif len(self._columns) > self._in_file and not self._widen(self._in_file, force=force):
             return False
         self._file.write(self._text(self._pending))
         self._pending.clear()
@@ -134,7 +136,7 @@ class CsvFile:
     def move(self, path: str) -> None:
         """Write everything, and give the file another name, in the place of what has it."""
         self.close()
-        if self._in_file:
+        if self._in_file is not None:
             os.replace(self._file.path, path)
         else:
             _remove(path)
@@ -151,30 +153,35 @@ class CsvFile:
                 write([row.get(column, "") for column in columns])
         return "".join(lines).encode()
 
-    def _widen(self, *, force: bool) -> bool:
+    def _begin(self) -> None:
+        """Make the file, with a header; or go on with the one that is there."""
+        there = [] if self._file.create() else _header(self._file.path)
+        self._columns = dict.fromkeys(there) | self._columns
+        if there and len(self._columns) > len(there):
+            self._rewrite(len(there))
+        elif not there:
+            self._file.write(_header_of(tuple(self._columns)))
+        self._in_file = len(self._columns)
+
+    def _widen(self, in_file: int, *, force: bool) -> bool:
         """Put a header with all columns at the top. False if it is too early to do that again."""
-        header: list[str] = []
-        csv.writer(_Sink(header), lineterminator="\n").writerow(self._columns)
-        if self._in_file:
-            started = time.monotonic()
-            if started < self._widen_at and not force:
-                return False
-            self._rewrite(header[0])
-            ended = time.monotonic()
-            self._widen_at = ended + WIDEN_SHARE * (ended - started)
-        else:
-            self._file.write(header[0].encode())
+        started = time.monotonic()
+        if started < self._widen_at and not force:
+            return False
+        self._rewrite(in_file)
+        ended = time.monotonic()
+        self._widen_at = ended + WIDEN_SHARE * (ended - started)
         self._in_file = len(self._columns)
         return True
 
-    def _rewrite(self, header: str) -> None:
+    def _rewrite(self, in_file: int) -> None:
         self._file.flush()
         self._file.close()
         path = self._file.path
         temporary = f"{path}.wide"
-        missing = [""] * (len(self._columns) - self._in_file)
+        missing = [""] * (len(self._columns) - in_file)
         with open(path, newline="", encoding="utf-8") as old, open(temporary, "w", newline="", encoding="utf-8") as new:
-            new.write(header)
+            new.write(_header_of(tuple(self._columns)).decode())
             rows = csv.reader(old)
             next(rows, None)
             csv.writer(new, lineterminator="\n").writerows(row + missing for row in rows)
@@ -188,6 +195,13 @@ class _Sink:
 
     def __init__(self, lines: list[str]) -> None:
         self.write = lines.append
+
+
+@functools.lru_cache(maxsize=128)
+def _header_of(columns: tuple[str, ...]) -> bytes:
+    header: list[str] = []
+    csv.writer(_Sink(header), lineterminator="\n").writerow(columns)
+    return header[0].encode()
 
 
 def _header(path: str) -> list[str]:

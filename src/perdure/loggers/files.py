@@ -30,15 +30,19 @@ class OpenFiles:
         descriptor = self._open.get(path)
         if descriptor is None:
             descriptor = _open(path)
-            self._open[path] = descriptor
-            if len(self._open) > self._limit:
-                _, oldest = self._open.popitem(last=False)
-                os.close(oldest)
+            self._keep(path, descriptor)
         else:
             self._open.move_to_end(path)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        _write_all(descriptor, data)
+
+    def create(self, path: str) -> bool:
+        """Make the file at `path`; False if there is one already."""
+        try:
+            descriptor = _open(path, os.O_EXCL)
+        except FileExistsError:
+            return False
+        self._keep(path, descriptor)
+        return True
 
     def close(self, path: str) -> None:
         """Close the file, if it is open."""
@@ -51,9 +55,21 @@ class OpenFiles:
         for path in list(self._open):
             self.close(path)
 
+    def _keep(self, path: str, descriptor: int) -> None:
+        self._open[path] = descriptor
+        if len(self._open) > self._limit:
+            _, oldest = self._open.popitem(last=False)
+            os.close(oldest)
 
-def _open(path: str) -> int:
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    count = os.write(descriptor, data)
+    while count < len(data):  # a disk that is nearly full
+        count += os.write(descriptor, memoryview(data)[count:])
+
+
+def _open(path: str, more: int = 0) -> int:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | more
     try:
         return os.open(path, flags, 0o644)
     except FileNotFoundError:
@@ -72,6 +88,10 @@ class AppendFile:
         self._buffer: list[bytes] = []
         self.size = 0
         """Bytes that wait."""
+
+    def create(self) -> bool:
+        """Make the file; False if there is one already."""
+        return self._files.create(self.path)
 
     def write(self, data: bytes) -> None:
         """Append `data` at the next flush."""
@@ -96,9 +116,7 @@ class AppendFile:
         if self._buffer and self.path not in self._files._open:  # noqa: SLF001 - short files: open, write, close
             descriptor = _open(self.path)
             try:
-                view = memoryview(b"".join(self._buffer))
-                while view:
-                    view = view[os.write(descriptor, view) :]
+                _write_all(descriptor, b"".join(self._buffer))
             finally:
                 os.close(descriptor)
             self._buffer.clear()

@@ -264,7 +264,7 @@ class Follower:
         if trial.config is not live.data:
             live.data = trial.config
             view.config = self._decode(trial, trial.config)
-            view.has_objects = has_objects(trial.config)  # type: ignore[attr-defined]
+            view.has_objects = has_objects(trial.config)
         live.attempt = -1
         self._heed_rollback(trial, live, files, new=new)
         told = [*self._others, *files]
@@ -376,12 +376,13 @@ class Follower:
                 trainable=self._history.state.trainable,
                 config=self._decode(trial, trial.config),
             )
-            view.has_objects = has_objects(trial.config)  # type: ignore[attr-defined]
             live = self._live[trial.id] = _Live(view, trial.config)
             self._views.append(view)
         return live
 
     def _decode(self, trial: TrialHistory, data: Data) -> dict[str, Any]:
+        if is_plain(data):
+            return data  # as it is: the history that it belongs to is the follower's own
         if self._load_objects is not None and has_objects(data):
             try:
                 return decode_config(data, self._load_objects(trial.directory))

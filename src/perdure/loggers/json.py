@@ -39,7 +39,7 @@ class JsonLoggerCallback(FileLogger):
             known = self._trials[trial.trial_id] = _TrialFile(AppendFile(_result_path(trial), self._files))
         if known.config is None or known.config != trial.config:
             known.config = trial.config
-            write_params(trial)
+            write_params(trial, known.text_of(trial.config))
 
     def log_trial_result(self, iteration: int, trial: TrialView, result: dict[str, Any]) -> None:
         """Append a row."""
@@ -66,7 +66,7 @@ class JsonLoggerCallback(FileLogger):
         self._dirty.pop(trial.trial_id, None)
         replace_file(known.file.path, _joined(known.line(row) for row in rows))
         known.config = trial.config
-        write_params(trial)
+        write_params(trial, known.text_of(trial.config))
 
     def flush(self) -> None:
         """Hand every row to the operating system."""
@@ -83,32 +83,39 @@ class JsonLoggerCallback(FileLogger):
 class _TrialFile:
     """The file of one trial, and its configuration as JSON, which every row repeats."""
 
-    __slots__ = ("_json", "_json_of", "config", "file")
+    __slots__ = ("_text", "_text_of", "config", "file")
 
     def __init__(self, file: AppendFile) -> None:
         self.file = file
         self.config: Any = None
         """What was written to `params.json`."""
-        self._json_of: Any = None
-        self._json = msgspec.Raw(b"null")
+        self._text_of: Any = None
+        self._text = b"null"
+
+    def text_of(self, config: Any) -> bytes:
+        """Return a configuration as JSON."""
+        if config is not self._text_of:
+            self._text_of = config
+            self._text = to_json(config, ordered=True).encode()
+        return self._text
 
     def line(self, row: dict[str, Any]) -> bytes:
         """Return a row as a line."""
         if not (isinstance(row, LoggedRow) and row.plain):
             return to_json(row).encode() + b"\n"
-        config = row["config"]
-        if config is not self._json_of:
-            self._json_of = config
-            self._json = msgspec.Raw(to_json(config).encode())
-        return _encode({**row, "config": self._json}) + b"\n"
+        return _encode({**row, "config": msgspec.Raw(self.text_of(row["config"]))}) + b"\n"
 
 
-def to_json(value: Any, *, indent: int | None = None) -> str:
-    """Return a value as JSON. What JSON lacks is written as Python's json does (NaN), or as its repr."""
+def to_json(value: Any, *, ordered: bool = False) -> str:
+    """Return a value as JSON. What JSON lacks is written as Python's json does (NaN), or as its repr.
+
+    Args:
+        ordered: With the keys in order.
+    """
     try:
-        return json.dumps(value, default=_fallback, indent=indent, sort_keys=indent is not None)
+        return json.dumps(value, default=_fallback, sort_keys=ordered)
     except (TypeError, ValueError):  # keys that are no strings
-        return json.dumps(_with_text_keys(value), default=_fallback, indent=indent, sort_keys=indent is not None)
+        return json.dumps(_with_text_keys(value), default=_fallback, sort_keys=ordered)
 
 
 def _fallback(value: object) -> object:
@@ -146,11 +153,19 @@ def _result_path(trial: TrialView) -> str:
     return os.path.join(trial.path, RESULT_FILE)
 
 
-def write_params(trial: TrialView) -> None:
-    """Write the trial's parameters as text, and as a pickle unless the runner has already put objects there."""
-    _write(os.path.join(trial.path, PARAMS_FILE), to_json(trial.config, indent=2).encode())
-    if not getattr(trial, "has_objects", False):
-        _write(os.path.join(trial.path, PARAMS_PICKLE), pickle.dumps(trial.config))
+def write_params(trial: TrialView, text: bytes) -> None:
+    """Write the trial's parameters as `text`, and as a pickle unless the runner has already put objects there."""
+    path = trial.path
+    _write(os.path.join(path, PARAMS_FILE), _indented(text))
+    if not trial.has_objects:
+        _write(os.path.join(path, PARAMS_PICKLE), pickle.dumps(trial.config))
+
+
+def _indented(text: bytes) -> bytes:
+    try:
+        return msgspec.json.format(text, indent=2)
+    except msgspec.DecodeError:  # it spells NaN
+        return json.dumps(json.loads(text), indent=2).encode()
 
 
 def _write(path: str, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import socket
@@ -113,7 +114,7 @@ class TBXLoggerCallback(FileLogger):
     def _new_path(self, trial: TrialView, now: float, before: Iterable[str]) -> str:
         """Return a name that sorts after the ones there are, so that TensorBoard reads it last."""
         second = max((int(os.path.basename(path).split(".")[3]) + 1 for path in before), default=0)
-        name = f"events.out.tfevents.{max(second, int(now)):010d}.{socket.gethostname()}.{SUFFIX}"
+        name = f"events.out.tfevents.{max(second, int(now)):010d}.{_host()}.{SUFFIX}"
         return os.path.join(trial.path, name)
 
     def _head(self, trial: TrialView, now: float) -> bytes:
@@ -122,6 +123,11 @@ class TBXLoggerCallback(FileLogger):
     def _event(self, row: dict[str, Any]) -> bytes:
         flat = row.flat() if isinstance(row, LoggedRow) else flat_of(row)
         return self._scalars.event(row.get("timestamp", 0), row.get("training_iteration", 0), flat)
+
+
+@functools.cache
+def _host() -> str:
+    return socket.gethostname()
 
 
 def hyperparameters(config: dict[str, Any]) -> dict[str, float | bool | str]:

@@ -6,6 +6,7 @@ numbers are those of TensorFlow's event.proto and summary.proto, and of the hpar
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Mapping
 
@@ -14,6 +15,7 @@ import crc32c
 _MASK = 0xA282EAD8
 _MAX_LAYOUTS = 1000
 _FIXED64, _BYTES, _FIXED32 = 1, 2, 5
+_BYTE = [bytes((value,)) for value in range(128)]
 
 _pack_double = struct.Struct("<d").pack
 _pack_float = struct.Struct("<f").pack
@@ -28,8 +30,13 @@ SUCCESS, FAILURE = 1, 2
 
 def record(data: bytes) -> bytes:
     """Return a message in its frame."""
-    length = _pack_length(len(data))
-    return b"".join((length, _masked_crc(length), data, _masked_crc(data)))
+    return b"".join((_frame_head(len(data)), data, _masked_crc(data)))
+
+
+@functools.lru_cache(maxsize=1024)
+def _frame_head(size: int) -> bytes:
+    length = _pack_length(size)
+    return length + _masked_crc(length)
 
 
 def _masked_crc(data: bytes) -> bytes:
@@ -38,6 +45,8 @@ def _masked_crc(data: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
+    if 0 <= value < 0x80:
+        return _BYTE[value]
     out = bytearray()
     value &= 0xFFFFFFFFFFFFFFFF
     while value > 0x7F:
@@ -48,7 +57,7 @@ def _varint(value: int) -> bytes:
 
 
 def _field(number: int, data: bytes) -> bytes:
-    return bytes((number << 3 | _BYTES,)) + _varint(len(data)) + data
+    return _BYTE[number << 3 | _BYTES] + _varint(len(data)) + data
 
 
 def _text(number: int, text: str) -> bytes:
@@ -56,16 +65,19 @@ def _text(number: int, text: str) -> bytes:
 
 
 def _double(number: int, value: float) -> bytes:
-    return bytes((number << 3 | _FIXED64,)) + _pack_double(value)
+    return _BYTE[number << 3 | _FIXED64] + _pack_double(value)
 
 
 def _number(number: int, value: int) -> bytes:
-    return bytes((number << 3,)) + _varint(value)
+    return _BYTE[number << 3] + _varint(value)
+
+
+_VERSION = _text(3, "brain.Event:2")
 
 
 def version_event(wall_time: float) -> bytes:
     """Return the record every file begins with."""
-    return record(_double(1, wall_time) + _text(3, "brain.Event:2"))
+    return record(_double(1, wall_time) + _VERSION)
 
 
 def session_start(wall_time: float, step: int) -> bytes:

@@ -73,7 +73,7 @@ class ReporterDisplay(TallyDisplay):
             evaluated_params=_mapping(event.searched),
             experiment_tag=event.tag,
             experiment_path=self.info.path,
-            path=f"{self.info.path}/{event.directory}",
+            directory=event.directory,
             resources=event.resources,
         )
 
