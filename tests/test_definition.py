@@ -61,6 +61,28 @@ def test_files_that_no_record_names_are_removed(tmp_path: Path) -> None:
     assert not (path / "trainable-000009.pkl").exists()
 
 
+def test_so_are_parameters_and_a_users_own_files_are_not(tmp_path: Path) -> None:
+    path = first_session(tmp_path)
+    never_journaled = path / f"parameter-table-{'0a' * 8}.pkl"
+    own = [path / name for name in ("trainable_backup.pkl", "tuner-old.pkl", "parameter-mine.pkl")]
+    for file in (never_journaled, *own):
+        file.write_bytes(b"x")
+    tune.Tuner.restore(path, trainable(broken=False)).fit()
+    assert not never_journaled.exists()
+    assert all(file.exists() for file in own)
+
+
+@pytest.mark.parametrize("given", [{}, {"time_budget_s": 100}])
+def test_a_restored_tuner_reverts_nothing_that_another_session_changed(tmp_path: Path, given: dict[str, Any]) -> None:
+    path = first_session(tmp_path)
+    before = tune.Tuner.restore(path, **given)
+    tune.Tuner.restore(path, num_samples=3).fit()
+    assert len(before.fit()) == 3
+    assert len(before.fit()) == 3
+    assert read_experiment(path).state.spec.num_samples == 3
+    assert tune.Tuner.restore(path).definition.tune_config.num_samples == 3
+
+
 def test_experiments_of_the_same_second_have_their_own_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("perdure.definition.time.strftime", lambda *_: "noon")
     run_config = tune.RunConfig(storage_path=str(tmp_path), verbose=0, executor="inline")

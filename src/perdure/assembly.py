@@ -141,6 +141,7 @@ class Session:
         fault_point("session.folded")
         self.goes_on = bool(self.state.name)
         new = not self.goes_on
+        definition = self.definition = definition.as_of(self.state)
         if not new:
             self._check_same_experiment(resume)
         pickles = self._store()

@@ -10,8 +10,9 @@ import dataclasses
 import datetime as dt
 import functools
 import itertools
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from perdure.changes import describe
 from perdure.checkpoints.digests import digest_file
 from perdure.config import RunConfig, TuneConfig
 from perdure.core.events import Data, Spec
+from perdure.core.state import State
 from perdure.errors import ConfigurationError, ExperimentNotFoundError, StorageError, TrainableError
 from perdure.stoppers.resolve import resolve_stopper
 from perdure.storage.faults import fault_point
@@ -31,6 +33,8 @@ from perdure.trainable.wrappers import with_resources
 
 TRAINABLE = "trainable.pkl"
 TUNER = "tuner.pkl"
+_OURS = re.compile(r"((trainable|tuner)(-\d{6})?|parameter-.+-[0-9a-f]{16})\.pkl")
+"""The names of all that is stored of a definition; any other file is a user's."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,10 +59,21 @@ class Definition:
     left_out: tuple[str, ...] = ()
     """Classes of callbacks (or of the executor) that were given and could not be stored."""
 
+    pickles: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Of an experiment that is restored, the digests of the files that it was loaded from."""
+    load_again: Callable[[State], Definition] | None = None
+    """Gives the same restored from an experiment that is in another state by now."""
+
     @property
     def stored(self) -> bool:
         """Whether all of it was loaded from the experiment itself, and nothing given anew."""
         return self.given is not None and not self.given
+
+    def as_of(self, state: State) -> Definition:
+        """Return this definition; or, if another session has changed what is stored since, with that in it."""
+        if self.load_again is None or self.pickles == state.pickles:
+            return self
+        return self.load_again(state)
 
     @property
     def saves(self) -> bool:
@@ -209,7 +224,8 @@ def store(
     }
     tuner = dump_objects(objects, definition.path / tuner_file, what="Tuner")
     fault_point("store.tuner")
-    parameters = {path.name: digest_file(str(path)) for path in definition.path.glob("parameter-*.pkl")}
+    files = (path for path in definition.path.glob("parameter-*.pkl") if _OURS.fullmatch(path.name))
+    parameters = {path.name: digest_file(str(path)) for path in files}
     return {trainable_file: trainable, tuner_file: tuner, **parameters}
 
 
@@ -221,10 +237,9 @@ def store_again(definition: Definition, known: Mapping[str, str], epoch: int) ->
     Raises:
         TrainableError: a part cannot be pickled; the message names it.
     """
-    for pattern in ("trainable*.pkl", "tuner*.pkl"):
-        for path in definition.path.glob(pattern):
-            if path.name not in known:
-                path.unlink()
+    for path in definition.path.glob("*.pkl"):
+        if _OURS.fullmatch(path.name) and path.name not in known:
+            path.unlink()
     pickles = store(definition, trainable_file=f"trainable-{epoch:06d}.pkl", tuner_file=f"tuner-{epoch:06d}.pkl")
     for role in (TRAINABLE, TUNER):
         _keep_if_same(definition.path, pickles, known, role)
@@ -301,6 +316,7 @@ def load(
         given=frozenset() if stored_trainable else frozenset({"trainable", "resources"}),
         renames=renames,
         left_out=tuple(left_out),
+        pickles=digests,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 
 from perdure.assembly import exists, objects_in, run_session
 from perdure.config import ResumeConfig, ResumeType, RunConfig, TuneConfig
+from perdure.core.state import State
 from perdure.definition import UNCHANGED, Definition, check_filesystem, define, load, replaced, with_own_directory
 from perdure.errors import ConfigurationError, ExperimentExistsError, ExperimentNotFoundError
 from perdure.history import ExperimentHistory, read_experiment
@@ -145,16 +147,20 @@ class Tuner:
         finished = ResumeType.RESUME if resume_finished else ResumeType.SKIP
         errored = ResumeType.RESTART if restart_errored else ResumeType.RESUME if resume_errored else ResumeType.SKIP
         unfinished = ResumeType.RESUME if resume_unfinished else ResumeType.SKIP
-        state = read_experiment(directory).state
-        definition = load(directory, state.pickles, trainable, state.trainable, renames=allow_other_trainable)
-        definition = replaced(
-            definition,
-            param_space=UNCHANGED if param_space is None else param_space,
-            num_samples=UNCHANGED if num_samples is None else num_samples,
-            stop=stop,
-            time_budget_s=time_budget_s,
-            resources=UNCHANGED if resources is None else resources,
-        )
+
+        def loaded(state: State) -> Definition:
+            stored = load(directory, state.pickles, trainable, state.trainable, renames=allow_other_trainable)
+            definition = replaced(
+                stored,
+                param_space=UNCHANGED if param_space is None else param_space,
+                num_samples=UNCHANGED if num_samples is None else num_samples,
+                stop=stop,
+                time_budget_s=time_budget_s,
+                resources=UNCHANGED if resources is None else resources,
+            )
+            return dataclasses.replace(definition, load_again=loaded)
+
+        definition = loaded(read_experiment(directory).state)
         resume = _resume_config or ResumeConfig(finished=finished, unfinished=unfinished, errored=errored)
         return cls(_restored=(definition, resume))
 
