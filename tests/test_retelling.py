@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from perdure.core.events import Source, TrialRequeued
+from perdure.core.events import Action, Decision, Reported, Source, TrialActed, TrialRequeued
 from perdure.journal.file import FileJournalReader
 from perdure.retelling import Retelling
 from perdure.schedulers.async_hyperband import AsyncHyperBandScheduler
 from perdure.schedulers.base import TrialScheduler
+from perdure.schedulers.fifo import FIFOScheduler
 from perdure.searchers.driver import PastCompletion, PastContinuation, PastResult, PastSuggestion
 from perdure.stoppers.base import Stopper
 from perdure.stoppers.maximum_iteration import MaximumIterationStopper
@@ -75,3 +77,38 @@ def retelling(
     written: WrittenExperiment, *, scheduler: TrialScheduler | None = None, stopper: Stopper | None = None
 ) -> Retelling:
     return Retelling(FileJournalReader(written.path), path=str(written.path), scheduler=scheduler, stopper=stopper)
+
+
+def test_a_row_that_a_person_pauses_is_told_as_it_was_answered(tmp_path: Path) -> None:
+    """The scheduler had let the trial go on; of what is decided for another trial's sake it had not been asked."""
+    told: list[tuple[int, str]] = []
+
+    class Told(FIFOScheduler):
+        def on_trial_retold(self, tuner: Any, trial: Any, result: Any, decision: str, actions: Any) -> None:
+            told.append((result["training_iteration"], decision))
+
+    written = WrittenExperiment(tmp_path / "exp")
+    trial = written.trial()
+    written.attempt(trial)
+    written.report(trial, 1, {"loss": 1.0})
+    for iteration, hold, agreed in ((2, True, False), (3, True, True), (4, None, False)):
+        action = Action(trial=trial, decision=Decision.PAUSE, hold=hold)
+        written.write(TrialActed(at=0.0, action=action, request=f"r{iteration}" if hold else ""))
+        written.write(paused_row(trial, iteration, agreed=agreed))
+    written.close()
+    stopper = MaximumIterationStopper(9)
+    list(retelling(written, scheduler=Told(), stopper=stopper).run())
+    assert told == [(1, "CONTINUE"), (2, "CONTINUE"), (3, "PAUSE")]
+    assert stopper.get_state() == {"rows": {trial: 4}}
+
+
+def paused_row(trial: str, iteration: int, *, agreed: bool) -> Reported:
+    return Reported(
+        at=0.0,
+        trial=trial,
+        attempt=1,
+        iteration=iteration,
+        metrics={"loss": 1.0},
+        decision=Decision.PAUSE,
+        agreed=agreed,
+    )

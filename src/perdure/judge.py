@@ -197,6 +197,9 @@ class Judge:
         decision, actions, save = self._decide(trial, view, row, report)
         if report.done or (self.state.stopping is not None and not self.state.resumable):
             decision = Decision.STOP
+        agreed = trial.by_person and decision is Decision.PAUSE
+        if trial.by_person and decision is Decision.CONTINUE:
+            decision = Decision.PAUSE
         if decision is Decision.STOP:
             row["done"] = True
         else:
@@ -208,13 +211,14 @@ class Judge:
         if self.callbacks:
             save = self.callbacks.on_trial_result(self.iteration, self.trials, view, row) or save
         view.last_result = row
-        return self._event(trial, key, report, adopted, decision=decision, actions=actions, save=save)
+        return self._event(trial, key, report, adopted, decision=decision, actions=actions, save=save, agreed=agreed)
 
     def _repeated(self, trial: Trial, key: AttemptKey, report: Report, adopted: bool) -> Reported:
         """Answer a row that was judged before a rollback with what was decided then."""
         self.view(trial).last_result = self._row(trial, report)
         if trial.decision is not None and report.iteration >= trial.decided_at:
-            return self._event(trial, key, report, adopted, decision=trial.decision, save=trial.owes_save, judged=False)
+            save = trial.owes_save or (self.saves and trial.decision is Decision.PAUSE and trial.start is None)
+            return self._event(trial, key, report, adopted, decision=trial.decision, save=save, judged=False)
         return self._event(trial, key, report, adopted, save=report.iteration in trial.owed, judged=False)
 
     def _event(
@@ -227,6 +231,7 @@ class Judge:
         decision: Decision = Decision.CONTINUE,
         actions: tuple[Action, ...] = (),
         save: bool = False,
+        agreed: bool = False,
         judged: bool = True,
     ) -> Reported:
         return Reported(
@@ -243,6 +248,7 @@ class Judge:
             decision=decision,
             actions=actions,
             save=save,
+            agreed=agreed,
             judged=judged,
             adopted=adopted,
         )
@@ -250,11 +256,15 @@ class Judge:
     def _decide(
         self, trial: Trial, view: TrialView, row: dict[str, Any], report: Report
     ) -> tuple[Decision, tuple[Action, ...], bool]:
-        """Return what becomes of the trial and of others, and whether it is to save a checkpoint."""
-        if trial.decision is not None:
-            return trial.decision, (), False  # decided by another trial's report, or by a person
-        if self.stopper(trial.id, row) or report.done:
+        """Return what becomes of the trial and of others, and whether it is to save a checkpoint.
+
+        A trial that is to end has no more to say. One that is to pause may come to its end with this very row; and of
+        a person's pause the scheduler knows nothing.
+        """
+        if trial.decision is Decision.STOP or self.stopper(trial.id, row) or report.done:
             return Decision.STOP, (), False
+        if trial.decision is Decision.PAUSE and not trial.by_person:
+            return Decision.PAUSE, (), False  # the scheduler's, because of another trial
         answer = self.scheduler.on_trial_result(self, view, row)
         decision, actions = judgement(self.scheduler, trial.id, answer)
         for paused in [action.trial for action in actions if action.decision is Decision.PAUSE and not action.donor]:

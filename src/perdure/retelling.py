@@ -62,7 +62,8 @@ class Retelling:
     def run(self) -> Iterator[Past]:
         """Tell scheduler and stopper; yield what the searcher is to be told. Exhaust it."""
         for position, event in self._reader.read(START):
-            decided, ended = self._decided_before(event), self._ended_before(event)
+            decided, held = self._decided_before(event)
+            ended = self._ended_before(event)
             trial = self._history.fold(position, event)
             scheduler = self._scheduler if position.sequence > self._known else None
             stopper = self._stopper if position.sequence > self._stopper_known else None
@@ -73,8 +74,8 @@ class Retelling:
                         scheduler.on_trial_add(self, self._view(trial))
                 case Reported(judged=True) if trial is not None:
                     row = self._row(trial, event)
-                    if not decided:
-                        self._tell(trial, row, event, scheduler, stopper)
+                    if decided is not Decision.STOP:
+                        self._tell(trial, row, event, None if decided and not held else scheduler, stopper, held=held)
                     if event.decision is not Decision.STOP:
                         yield PastResult(trial=trial.id, result=row)
                     if event.decision is Decision.PAUSE:
@@ -92,11 +93,15 @@ class Retelling:
                     pass
             yield from self._endings(scheduler, stopper)
 
-    def _decided_before(self, event: AnyEvent) -> bool:
-        """Whether this is a row that nobody was asked about, because its trial's end had been decided elsewhere."""
+    def _decided_before(self, event: AnyEvent) -> tuple[Decision | None, bool]:
+        """What had been decided about the trial of this row before anybody was asked, and whether by a person.
+
+        Of a trial that was to end nobody was asked; of one that was to pause, the scheduler only if a person said so.
+        """
         if not isinstance(event, Reported):
-            return False
-        return self._history.state.trials[event.trial].decision is not None
+            return None, False
+        trial = self._history.state.trials[event.trial]
+        return trial.decision, trial.by_person
 
     def _ended_before(self, event: AnyEvent) -> Status | None:
         """Return how the trial had ended that a restore runs again; None for any other event."""
@@ -112,11 +117,15 @@ class Retelling:
         event: Reported,
         scheduler: TrialScheduler | None,
         stopper: Stopper | None,
+        *,
+        held: bool,
     ) -> None:
         stopped = stopper is not None and stopper(trial.id, row) and event.decision is Decision.STOP
         view = self._view(trial)
+        alone = held and event.decision is Decision.PAUSE and not event.agreed
+        answer = Decision.CONTINUE if alone else event.decision
         if scheduler is not None and not stopped and not event.metrics.get("done"):
-            scheduler.on_trial_retold(self, view, row, event.decision.value.upper(), event.actions)
+            scheduler.on_trial_retold(self, view, row, answer.value.upper(), event.actions)
         view.last_result = row
 
     def _requeue(self, trial: TrialHistory, stopper: Stopper, ended: Status | None, *, from_scratch: bool) -> None:

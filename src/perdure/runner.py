@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -190,8 +191,8 @@ class Runner:
         self._searcher_waits = False
         self._idle_since: float | None = None
         self._declined: set[Command] = set()
-        self._awaited: tuple[str, ...] = ()
-        """The trials that were said to be all that is left, held back by people."""
+        self._awaited: Await | None = None
+        """What was said to be all that is left, held back by people."""
         door = Door(settings.path) if settings.directories else None
         self.desk = Desk(self, door, saves=settings.saves, wall_clock=wall_clock)
 
@@ -213,8 +214,11 @@ class Runner:
         if self.state.answered:
             self.journal.sync()
             self.desk.clear()
-        self.emit(DriverStopped(at=self.wall_clock(), finished=self.over.finished, ran_s=self.ran_s,
-                                reason=self.state.stopping or ""))
+        self.emit(
+            DriverStopped(
+                at=self.wall_clock(), finished=self.over.finished, ran_s=self.ran_s, reason=self.state.stopping or ""
+            )
+        )
         self.commit()
         if self.snapshots is not None:
             self.snapshots.write(self.state, self.journal.position)
@@ -393,7 +397,7 @@ class Runner:
             )
         )
         self._searcher_waits = False
-        self._awaited = ()
+        self._awaited = None
         self.judge.ended(trial, outcome)
         if error is not None and error.out_of_memory and not trial.status.finished:
             self._give_more_memory(trial)
@@ -568,10 +572,10 @@ class Runner:
 
     def _await(self, command: Await) -> bool:
         """Say, once, that nothing is left but what people hold back."""
-        if command.trials != self._awaited:
-            self._awaited = command.trials
-            names = [self.state.trials[trial].name for trial in command.trials]
-            shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        if command != self._awaited:
+            self._awaited = command
+            names = [self.state.trials[trial].name for trial in islice(self.state.held, 5)]
+            shown = ", ".join(names) + (", ..." if command.held > len(names) else "")
             text = (
                 f"Nothing runs: all that is left is held back by people's requests ({shown}). Waiting for "
                 f"`perdure resume-trial {self.settings.path} TRIAL`; `perdure stop {self.settings.path}` ends this "
@@ -730,7 +734,7 @@ class Runner:
     def _check_resources(self) -> None:
         """Refuse to wait for ever: a restore may have less than the trials were made for."""
         state = self.state
-        for trial_id in (*state.ahead, *state.pending):
+        for trial_id in (*state.ahead, *state.pending, *state.paused):
             check_resources(
                 state.trials[trial_id].resources or {},
                 state.capacity,
@@ -749,8 +753,6 @@ class Runner:
     def _patience(self) -> float:
         """Seconds to wait for the next message."""
         return max(0.0, self._chores_at - self.clock())
-
-
 
 
 def _gpus(trial: Trial) -> float:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from perdure.control.door import Door
-from perdure.core.requests import PauseTrials, Pin, StopExperiment
+from perdure.core.requests import AnyRequest, PauseTrials, Pin, StopExperiment
 from perdure.core.state import Status
 from perdure.errors import CheckpointError, CheckpointMissingError, RequestRefusedError
 from perdure.journal.claim import read_claim
 from perdure.result import ResultGrid
+from perdure.testing.written import WrittenExperiment
 from perdure.tune import Checkpoint
 from tests.control.conftest import Command, Elsewhere
 
@@ -144,3 +145,31 @@ def test_what_cannot_be_done_says_so(orphaned: Elsewhere) -> None:
     with pytest.raises(RequestRefusedError, match=r"Nothing was changed: there is no trial nobody\."):
         ask(orphaned.path, PauseTrials(trials=("nobody",)))
     assert orphaned.history().state.answered == {}
+
+
+def test_a_request_that_cannot_be_read_is_told_of_at_once(orphaned: Elsewhere, monkeypatch: pytest.MonkeyPatch) -> None:
+    from perdure.control.asking import ask
+    from perdure.errors import StorageError
+
+    epoch = orphaned.history().state.epoch
+    post = Door.post
+
+    def lost(door: Door, request: AnyRequest) -> str:
+        name = post(door, request)
+        (orphaned.path / "control" / f"{name}.json").unlink()
+        return name
+
+    monkeypatch.setattr(Door, "post", lost)
+    with pytest.raises(StorageError, match=r"was not answered: the file is gone or cannot be read\."):
+        ask(orphaned.path, PauseTrials(trials=("nobody",)))
+    assert orphaned.history().state.epoch == epoch + 1, "one look is enough"
+
+
+def test_a_trial_without_checkpoints_has_none_to_unpin(tmp_path: Path, perdure: Command) -> None:
+    written = WrittenExperiment(tmp_path / "exp")
+    trial = written.trial()
+    written.attempt(trial)
+    written.end(trial)
+    written.close()
+    ran = perdure("unpin", written.path, trial)
+    assert (ran.code, "has no checkpoint yet" in ran.err) == (1, True), ran.err

@@ -101,7 +101,8 @@ def test_a_trial_that_is_left_alone_stays_so_with_other_resources() -> None:
     resized = Action(trial="b", decision=Decision.CONTINUE, resources={"CPU": 2.0})
     experiment.apply(TrialActed(at=2.0, action=resized))
     assert experiment.trial("b").skipped
-    experiment.apply(TrialActed(at=2.0, action=Action(trial="b", decision=Decision.CONTINUE, resume=True)))
+    let_go_on = Action(trial="b", decision=Decision.CONTINUE, hold=False, resume=True)
+    experiment.apply(TrialActed(at=2.0, action=let_go_on))
     assert not experiment.trial("b").skipped
     assert experiment.status("b") is Status.PENDING
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from perdure.core.commands import Await, Finish, Launch, Retire
@@ -18,6 +20,7 @@ from perdure.core.events import (
     Source,
     StopRequested,
     TrialActed,
+    TrialRequeued,
 )
 from perdure.core.requests import (
     AnyRequest,
@@ -30,6 +33,7 @@ from perdure.core.requests import (
     answer,
 )
 from perdure.core.state import Status
+from perdure.core.transitions import SKIPPED
 from perdure.errors import InternalError
 from tests.core.experiment import Experiment
 
@@ -158,6 +162,85 @@ def test_what_the_scheduler_had_paused_is_the_schedulers_again() -> None:
     assert made.status("a") is Status.PENDING
 
 
+def test_a_pause_of_the_scheduler_outlives_that_of_a_person_which_it_came_with() -> None:
+    made = experiment()
+    ask(made, PauseTrials(trials=("a",)))
+    made.report("a", save=True, decision=Decision.PAUSE, agreed=True)
+    made.end("a", Outcome.PAUSED)
+    ask(made, ResumeTrials(trials=("a",)), "r2")
+    assert made.status("a") is Status.PAUSED
+    made.apply(TrialActed(at=0.0, action=Action(trial="a", decision=Decision.CONTINUE, resume=True)))
+    assert made.status("a") is Status.PENDING
+
+
+def test_a_trial_that_ended_while_it_was_held_is_the_schedulers_again_when_it_is_run_again() -> None:
+    made = experiment()
+    made.report("a", save=True)
+    ask(made, PauseTrials(trials=("a",)))
+    made.end("a", Outcome.PAUSED)
+    ask(made, StopTrials(trials=("a",)), "r2")
+    made.apply(TrialRequeued(at=0.0, trial="a", round=1))
+    made.start("a")
+    made.report("a", decision=Decision.PAUSE)
+    made.end("a", Outcome.PAUSED)
+    assert made.status("a") is Status.PAUSED
+
+
+def left_alone() -> Experiment:
+    """A restore was told to leave the two trials alone; one has run before."""
+    made = experiment()
+    made.report("a", save=True)
+    made.driver()
+    for trial in ("a", "b"):
+        made.apply(TrialActed(at=0.0, action=Action(trial=trial, decision=Decision.PAUSE), request=SKIPPED))
+    return made
+
+
+def test_what_is_left_alone_stays_so_whatever_else_is_decided_about_it() -> None:
+    made = left_alone()
+    smaller = Action(trial="a", decision=Decision.CONTINUE, resources={"CPU": 0.5})
+    made.apply(TrialActed(at=0.0, action=smaller))
+    made.apply(TrialActed(at=0.0, action=Action(trial="a", decision=Decision.CONTINUE, resume=True)))
+    made.apply(SearchEnded(at=0.0))
+    assert made.status("a") is Status.PAUSED
+    assert made.trial("a").skipped
+    assert made.plan_all() == [Finish(finished=False)], "the scheduler is not even asked"
+
+
+def test_what_is_left_alone_goes_on_when_a_person_says_so() -> None:
+    made = left_alone()
+    ask(made, ResumeTrials(trials=("a",)))
+    assert (made.status("a"), made.status("b")) == (Status.PENDING, Status.PAUSED)
+    ask(made, PauseTrials(trials=("b",)), "r2")
+    ask(made, ResumeTrials(trials=("b",)), "r3")
+    assert made.status("b") is Status.PENDING
+
+
+def test_held_trials_cost_a_plan_nothing() -> None:
+    """Neither what may be woken nor what is waited for is looked for among them."""
+
+    class Counted(dict[str, None]):
+        looked_at = 0
+
+        def __iter__(self) -> Iterator[str]:
+            self.looked_at += 1
+            return super().__iter__()
+
+        def __contains__(self, key: object) -> bool:
+            self.looked_at += 1
+            return super().__contains__(key)
+
+    made = experiment()
+    ask(made, PauseTrials(trials=("a", "b")))
+    made.end("a", Outcome.PAUSED)
+    made.apply(SearchEnded(at=0.0))
+    made.plan()
+    held, paused = Counted(made.state.held), Counted(made.state.paused)
+    made.state.held, made.state.paused = held, paused
+    assert made.plan() == [Await(2, "b")]
+    assert (held.looked_at, paused.looked_at) == (0, 0)
+
+
 def test_a_trial_that_would_lose_everything_is_not_paused() -> None:
     made = experiment()
     assert "has not saved a checkpoint" in refused(made, PauseTrials(trials=("a",)), saves=False)
@@ -175,7 +258,7 @@ def test_only_held_trials_left_is_waiting_and_a_stop_ends_it() -> None:
     ask(made, PauseTrials(trials=("a", "b")))
     made.end("a", Outcome.PAUSED)
     made.apply(SearchEnded(at=0.0))
-    assert made.plan_all() == [Await(("a", "b"))]
+    assert made.plan_all() == [Await(2, "b")]
     ask(made, StopExperiment(epoch=made.state.epoch), "r2")
     assert made.plan_all() == [Finish(finished=False)]
 
@@ -227,6 +310,8 @@ def test_what_is_not_there_cannot_be_pinned() -> None:
     assert retired(made) == [Source(trial="a", number=0)]
     assert "no checkpoint 0" in refused(made, Pin(trial="a", number=0))
     assert "no checkpoint 7" in refused_as(made, Pin(trial="a", number=7), "r2")
+    assert "no checkpoint yet" in refused_as(made, Pin(trial="b", pinned=False), "r3")
+    assert isinstance(ask(made, Pin(trial="a", number=0, pinned=False), "r4"), CheckpointPinned), "no longer pinned"
 
 
 # --- collecting -------------------------------------------------------------------------------------------------------

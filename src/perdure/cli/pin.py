@@ -9,6 +9,7 @@ from perdure.cli.requesting import add_experiment, ask_of
 
 if TYPE_CHECKING:
     from perdure.cli.reading import Experiment
+    from perdure.core.events import Data
     from perdure.history import TrialHistory
 
 
@@ -33,20 +34,24 @@ def pin(arguments: argparse.Namespace, *, pinned: bool) -> int:
     from perdure.cli.writing import Page, write_json
     from perdure.core.events import CheckpointPinned
     from perdure.core.requests import Pin
+    from perdure.storage.layout import checkpoint_name
 
     experiment = open_experiment(arguments.experiment)
     trial, number = find_checkpoint(experiment, arguments.checkpoint)
     before = dict(trial.checkpoints)
     event = ask_of(experiment, Pin(trial=trial.id, number=number, pinned=pinned))
     assert isinstance(event, CheckpointPinned)
-    info = {**before, **trial.checkpoints}[event.item.number]  # what is unpinned may be gone already
+    meant = event.item.number
+    info = {**before, **trial.checkpoints}.get(meant)  # what is unpinned may be gone already, unseen
+    directory = checkpoint_name(meant) if info is None else info.directory
     if arguments.json:
         asked = "pin" if pinned else "unpin"
-        document = {**checkpoint_json(experiment, trial, info), "pinned": pinned}
+        known: Data = {"number": meant, "path": str(experiment.path / trial.directory / directory)}
+        document = {**(known if info is None else checkpoint_json(experiment, trial, info)), "pinned": pinned}
         write_json({"path": str(experiment.path), "asked": asked, "trial": trial.id, "checkpoint": document})
     else:
         how = "kept, whatever the policy says" if pinned else "left to the retention policy"
-        Page().line(f"{trial.directory}/{info.directory}: {how}")
+        Page().line(f"{trial.directory}/{directory}: {how}")
     return 0
 
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
 
-from perdure.control.door import Door
-from perdure.control.route import taker_of
+from perdure.control.door import CONTROL, Door
+from perdure.control.route import PATIENCE_S, taker_of
 from perdure.control.stand_in import stand_in
 from perdure.core.events import AnyEvent, RequestRefused
 from perdure.core.requests import AnyRequest
-from perdure.errors import DriverSilentError, ExperimentLockedError, RequestRefusedError
+from perdure.errors import DriverSilentError, ExperimentLockedError, RequestRefusedError, StorageError
 from perdure.journal.base import START, Position
 from perdure.journal.claim import read_claim
 from perdure.journal.epochs import read_head
 from perdure.journal.file import FileJournalReader
 
-PATIENCE_S = 30.0
-"""A driver looks once a second, between two turns of its loop."""
 _PAUSE_S = 0.05
 
 
@@ -29,35 +28,45 @@ def ask(experiment: Path, request: AnyRequest, *, patience_s: float = PATIENCE_S
 
     Raises:
         RequestRefusedError: it cannot be met.
-        DriverSilentError: a driver is alive and did not answer in time. The request stays.
-        StorageError: the experiment cannot be read or written.
+        DriverSilentError: a driver is alive and did not answer in time. The request stays, but for one that was
+            handed over within this process.
+        StorageError: the experiment, or the request, cannot be read or written.
     """
     taker = taker_of(str(experiment))
     if taker is not None:
         try:
-            taker(request)
+            taker(request, patience_s)
         except CancelledError:
             pass  # the session has ended meanwhile
+        except NotYet:
+            raise DriverSilentError(_silence(experiment, patience_s, left=False)) from None
         else:
             return None
     after = _near_the_end(experiment)
     name = Door(experiment).post(request)
     until = time.monotonic() + patience_s
     journal = FileJournalReader(experiment)
+    stood_in = False
     while True:
         for position, event in journal.read(after):
             after = position
             if getattr(event, "request", None) == name:
                 return _met(event)
-        if _is_driven(experiment):
-            if time.monotonic() > until:
-                raise DriverSilentError(_silence(experiment, patience_s))
-            time.sleep(_PAUSE_S)
-            continue
+        if stood_in:
+            raise StorageError(
+                f"The request in {experiment / CONTROL / name}.json was not answered: the file is gone or cannot be "
+                "read. Nothing was changed; ask again once that directory can be read."
+            )
         try:
-            stand_in(experiment)
-        except ExperimentLockedError:  # a driver has just started
-            time.sleep(_PAUSE_S)
+            if not _is_driven(experiment):
+                stand_in(experiment)
+                stood_in = True
+                continue
+        except ExperimentLockedError:
+            pass  # a driver has just started
+        if time.monotonic() > until:
+            raise DriverSilentError(_silence(experiment, patience_s))
+        time.sleep(_PAUSE_S)
 
 
 def _met(event: AnyEvent) -> AnyEvent:
@@ -77,9 +86,13 @@ def _near_the_end(experiment: Path) -> Position:
     return START if head is None else Position(head.epoch, head.sequence, head.offset)
 
 
-def _silence(experiment: Path, patience_s: float) -> str:
+def _silence(experiment: Path, patience_s: float, *, left: bool = True) -> str:
+    what = (
+        "The request stays, and is taken up when the driver's loop turns again"
+        if left
+        else "The request was withdrawn: do not wait, in the driver's own loop, for a thread that asks for something"
+    )
     return (
         f"The driver of {experiment} ({read_claim(experiment)}) is alive and has not answered within {patience_s:g} s. "
-        "The request stays, and is taken up when the driver's loop turns again; a callback, a searcher or a storage "
-        "may be holding it up."
+        f"{what}; a callback, a searcher or a storage may be holding it up."
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as NotYet
@@ -93,6 +94,8 @@ class Desk:
         """Answer what other threads have handed over, and, once a second, what other processes have."""
         while not self._handed.empty():
             request, waiting = self._handed.get()
+            if not waiting.set_running_or_notify_cancel():
+                continue  # whoever asked has given up
             self._driver.after_commit(_settling(waiting, self.answer(request)))
         if self._door is not None and now >= self._look_at:
             self._look_at = now + PERIOD_S
@@ -105,27 +108,34 @@ class Desk:
             self._driver.emit(event)
         return event
 
-    def take(self, request: AnyRequest) -> None:
+    def take(self, request: AnyRequest, patience_s: float) -> None:
         """Answer a request of this process: at once in the thread of the loop, else as soon as it is written.
 
         Raises:
             RequestRefusedError: it cannot be met.
             CancelledError: the session ended before it was taken up.
+            concurrent.futures.TimeoutError: it was not taken up within `patience_s` seconds, and never will be.
         """
-        event = self.answer(request) if threading.get_ident() == self._thread else self._hand_over(request)
+        inside = threading.get_ident() == self._thread
+        event = self.answer(request) if inside else self._hand_over(request, patience_s)
         if isinstance(event, RequestRefused):
             raise RequestRefusedError(f"Nothing was changed: {event.reason}")
 
-    def _hand_over(self, request: AnyRequest) -> AnyEvent:
+    def _hand_over(self, request: AnyRequest, patience_s: float) -> AnyEvent:
         waiting: Future[AnyEvent] = Future()
         self._handed.put((request, waiting))
         self._driver.knock()
+        until = time.monotonic() + patience_s
         while True:
             try:
-                return waiting.result(timeout=PERIOD_S)
+                left = PERIOD_S if waiting.running() else max(0.0, until - time.monotonic())
+                return waiting.result(timeout=min(PERIOD_S, left))
             except NotYet:
-                if self._closed and waiting.cancel():
+                if self._closed and not waiting.done():
+                    waiting.cancel()
                     raise CancelledError from None
+                if time.monotonic() >= until and waiting.cancel():
+                    raise
 
     def _attend_door(self, door: Door) -> None:
         driver, state = self._driver, self._driver.state

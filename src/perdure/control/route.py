@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator
 
 from perdure.core.requests import AnyRequest
 
-Taker = Callable[[AnyRequest], None]
-"""Returns when a request is met; raises RequestRefusedError when it cannot be."""
+PATIENCE_S = 30.0
+"""A driver looks once a second, between two turns of its loop."""
+
+Taker = Callable[[AnyRequest, float], None]
+"""Returns when a request is met; raises RequestRefusedError when it cannot be. May give up after so many seconds."""
 
 _takers: dict[str, tuple[int, Taker]] = {}
 

@@ -57,9 +57,14 @@ class Delete(msgspec.Struct, frozen=True):
 
 
 class Await(msgspec.Struct, frozen=True):
-    """Nothing is left to do but what people hold back: wait for them to let these trials go on."""
+    """Nothing is left to do but what people hold back: wait for them to let trials go on.
 
-    trials: tuple[str, ...]
+    It names not all of them, as it is planned over and over while they are waited for.
+    """
+
+    held: int
+    newest: str
+    """The one held back last."""
 
 
 class Finish(msgspec.Struct, frozen=True):

@@ -282,6 +282,8 @@ class Reported(Event, frozen=True, kw_only=True, tag="reported"):
     actions: tuple[Action, ...] = ()
     save: bool = False
     """A callback asked for a checkpoint of this row (`should_checkpoint`)."""
+    agreed: bool = False
+    """A person had paused the trial, and with this row the scheduler pauses it, too."""
     adopted: bool = False
     """Its checkpoint was found committed after a crash, and the row comes from the manifest."""
 

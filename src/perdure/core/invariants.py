@@ -16,6 +16,8 @@ def violations(state: State) -> list[str]:
             found.append(f"A row is in the view that nobody judged. {story(trial)}")
         if trial.held and trial.status not in (Status.RUNNING, Status.PAUSED):
             found.append(f"A trial goes on, or has ended, and is held all the same. {story(trial)}")
+        if trial.status.finished and (trial.decision is not None or trial.set_aside or trial.resume):
+            found.append(f"Something is still to become of a trial that has ended. {story(trial)}")
     return found
 
 
@@ -41,6 +43,9 @@ def _indexes(state: State) -> list[str]:
     held = {trial.id for trial in state.trials.values() if trial.held}
     if held != set(state.held):
         found.append(f"The index of held trials is off by {sorted(held ^ set(state.held))}.")
+    wakeable = {trial for trial in state.paused if not state.trials[trial].set_aside}
+    if wakeable != set(state.wakeable):
+        found.append(f"The index of trials that may be woken is off by {sorted(wakeable ^ set(state.wakeable))}.")
     if state.created != len(state.trials):
         found.append(f"{state.created} trials were created, and {len(state.trials)} are known.")
     return found

@@ -55,7 +55,9 @@ def plan(
         if may_suggest and _any_room(state):
             commands.append(Suggest())
     elif not state.live and not commands:
-        commands.append(Await(tuple(state.held)) if state.held else Finish(finished=not state.unfinished))
+        commands.append(
+            Await(len(state.held), next(reversed(state.held))) if state.held else Finish(finished=not state.unfinished)
+        )
     return commands
 
 
@@ -65,7 +67,7 @@ def _wake(state: State, may_suggest: bool) -> Wake | None:
     Where the searcher has nothing for now but is not at its end, what runs may bring it on: only if nothing runs is
     waking the last resort.
     """
-    if state.ahead or all(trial in state.held for trial in state.paused) or not _any_room(state):
+    if state.ahead or not state.wakeable or not _any_room(state):
         return None
     if state.pending or (may_suggest and not state.search_ended):
         return Wake(early=True)

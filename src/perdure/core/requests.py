@@ -6,7 +6,7 @@ are answered by what is true when the driver takes them up, not when they were m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Annotated, Union
 
 import msgspec
@@ -100,10 +100,13 @@ def answer(state: State, request: AnyRequest, *, name: str = "", at: float, save
             done = _acted(request.trials, name, at, Decision.PAUSE, hold=True)
         case ResumeTrials():
             refused = _first(_why_not_resumed(state, trial) for trial in request.trials)
-            done = _acted(request.trials, name, at, Decision.CONTINUE, hold=False)
+            skipped = [
+                trial.id for trial in map(state.trials.get, request.trials) if trial is not None and trial.skipped
+            ]
+            done = _acted(request.trials, name, at, Decision.CONTINUE, hold=False, resumed=skipped)
         case Pin():
             item = _meant(state, request)
-            refused = _why_not_pinned(state, item) if request.pinned else _unknown(state, item.trial)
+            refused = _why_not_pinned(state, item, request.pinned)
             done = CheckpointPinned(at=at, item=item, pinned=request.pinned, request=name)
         case Collect():
             refused = _first(_unknown(state, item.trial) for item in request.items)
@@ -116,8 +119,16 @@ def _first(reasons: Iterable[str]) -> str:
     return next(filter(None, reasons), "")
 
 
-def _acted(trials: Trials, request: str, at: float, decision: Decision, *, hold: bool | None = None) -> AnyEvent:
-    actions = [Action(trial=trial, decision=decision, hold=hold) for trial in trials]
+def _acted(
+    trials: Trials,
+    request: str,
+    at: float,
+    decision: Decision,
+    *,
+    hold: bool | None = None,
+    resumed: Collection[str] = (),
+) -> AnyEvent:
+    actions = [Action(trial=trial, decision=decision, hold=hold, resume=trial in resumed) for trial in trials]
     return TrialActed(at=at, action=actions[0], more=tuple(actions[1:]), request=request)
 
 
@@ -165,11 +176,12 @@ def _meant(state: State, request: Pin) -> Source:
     return Source(trial=request.trial, number=number)
 
 
-def _why_not_pinned(state: State, item: Source) -> str:
+def _why_not_pinned(state: State, item: Source, pinned: bool) -> str:
+    """Why it cannot be pinned, or unpinned: that one may be gone already."""
     if unknown := _unknown(state, item.trial):
         return unknown
     trial = state.trials[item.trial]
-    if _is_kept(state, trial, item):
+    if _is_kept(state, trial, item) or (not pinned and item.number >= 0):
         return ""
     which = "no checkpoint yet" if item.number < 0 else f"no checkpoint {item.number} (any more)"
     return f"trial {trial.name} has {which}."

@@ -98,6 +98,8 @@ class Trial(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """STOP or PAUSE that was decided and has not come true yet."""
     decided_at: int = 0
     """The `training_iteration` at which it was decided; 0 takes effect at any report."""
+    by_person: bool = False
+    """The decision is a person's pause; the scheduler has a say in the row that it is told with."""
     owes_save: bool = False
     """The decision came with a promise to save first (`checkpoint_at_end`, a pause)."""
     skipped: bool = False
@@ -162,6 +164,8 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Ids of the trials that wait for their first attempt, the next one first."""
     live: dict[str, None] = {}
     paused: dict[str, None] = {}
+    wakeable: dict[str, None] = {}
+    """Ids of the paused trials that the scheduler may wake: nobody has set them aside."""
     held: dict[str, None] = {}
     """Ids of the trials that a person paused."""
     counts: dict[str, int] = {}
@@ -263,6 +267,7 @@ def unneeded(state: State, trial: Trial) -> list[int]:
 
 def rearm(state: State) -> None:
     """Put every unmet goal on the agenda again, as after a replay."""
+    state.wakeable = {trial: None for trial in state.paused if not state.trials[trial].set_aside}
     state.agenda = Agenda(
         stop=dict.fromkeys(state.live) if state.stopping else {},
         retention=dict.fromkeys(trial.id for trial in state.trials.values() if len(trial.checkpoints) > 1),

@@ -278,6 +278,9 @@ def _reported(state: State, event: Reported) -> None:
     if event.checkpoint is not None:
         _commit(state, trial, event.checkpoint)
     if event.decision is not Decision.CONTINUE:
+        if event.agreed:
+            trial.resume = False  # a person's word alone does not end that pause
+        trial.by_person = trial.by_person and event.decision is Decision.PAUSE and not event.agreed
         trial.decision = event.decision
         trial.decided_at = event.iteration
         trial.owes_save = event.save and event.checkpoint is None
@@ -314,20 +317,18 @@ def _trial_acted(state: State, event: TrialActed) -> None:
         _answer(state, event.request)
     for action in (event.action, *event.more):
         _act(state, action)
-        trial = state.trials[action.trial]
         if event.request == SKIPPED:
+            trial = state.trials[action.trial]
             trial.skipped = True
-        elif action.hold is not None or action.resume or action.decision is Decision.STOP:
-            trial.skipped = False  # other actions change what it is to have, not whether it runs
+            _index_paused(state, trial)
 
 
 def _trial_requeued(state: State, event: TrialRequeued) -> None:
     trial = state.trials[event.trial]
     trial.error = None
     trial.failures = 0
-    trial.skipped = False
-    trial.decision = None
-    trial.owes_save = False
+    trial.resume = False
+    _decide_nothing(trial)
     _let_loose(state, trial)
     if event.from_scratch:
         trial.from_scratch = True
@@ -432,11 +433,29 @@ def _move(state: State, trial: Trial, status: Status) -> None:
         case Status.PAUSED:
             state.paused[trial.id] = None
         case Status.TERMINATED | Status.ERROR:
+            trial.resume = False
+            _decide_nothing(trial)
             _let_loose(state, trial)
             _let_go_of_donor(state, trial)
             state.agenda.retention[trial.id] = None
             state.agenda.released = True
             state.agenda.finished[trial.id] = None
+    _index_paused(state, trial)
+
+
+def _index_paused(state: State, trial: Trial) -> None:
+    """Have `wakeable` say whether the scheduler may wake this trial."""
+    if trial.status is Status.PAUSED and not trial.set_aside:
+        state.wakeable[trial.id] = None
+    else:
+        state.wakeable.pop(trial.id, None)
+
+
+def _decide_nothing(trial: Trial) -> None:
+    """Nothing is decided about the trial that has not come true."""
+    trial.decision = None
+    trial.by_person = False
+    trial.owes_save = False
 
 
 def _come_to_rest(state: State, trial: Trial, outcome: Outcome) -> None:
@@ -462,11 +481,8 @@ def _come_to_rest(state: State, trial: Trial, outcome: Outcome) -> None:
 def _rest(state: State, trial: Trial, status: Status) -> None:
     if status is Status.PENDING and trial.held:
         status = Status.PAUSED
-    if status is not Status.PENDING:
-        trial.decision = None
-        trial.owes_save = False
-    elif not trial.owes_save:
-        trial.decision = None
+    if status is not Status.PENDING or not trial.owes_save:
+        _decide_nothing(trial)
     trial.resume = trial.resume and trial.held
     if not status.finished and state.stopping is not None and not state.resumable:
         status = Status.TERMINATED
@@ -531,6 +547,9 @@ def _act(state: State, action: Action) -> None:
 def _decide(state: State, trial: Trial, action: Action) -> None:
     if trial.live is not None:
         if action.decision is not Decision.CONTINUE:
+            if trial.by_person and not action.hold:
+                trial.resume = False
+            trial.by_person = bool(action.hold) and (trial.by_person or trial.decision is None)
             trial.decision = action.decision
             trial.decided_at = 0
             state.agenda.stop[trial.id] = None
@@ -542,7 +561,7 @@ def _decide(state: State, trial: Trial, action: Action) -> None:
             _move(state, trial, Status.PAUSED)
         elif trial.decision is Decision.PAUSE:  # of the very row that is adopted: it pauses when that is done
             trial.resume = True
-    elif trial.status is Status.PAUSED and trial.held:
+    elif trial.status is Status.PAUSED and trial.set_aside:
         trial.resume = trial.resume or action.resume
     elif trial.status is Status.PAUSED and (action.resume or trial.resume):
         trial.resume = False
@@ -556,13 +575,17 @@ def _hold_back(state: State, trial: Trial) -> None:
     would_run = trial.status is Status.PENDING or (trial.status is Status.RUNNING and trial.decision is None)
     trial.resume = trial.resume or trial.skipped or would_run
     trial.held = True
+    trial.skipped = False
     state.held[trial.id] = None
+    _index_paused(state, trial)
 
 
 def _let_loose(state: State, trial: Trial) -> None:
-    """No person holds the trial any longer."""
+    """Nobody holds the trial back any longer."""
     trial.held = False
+    trial.skipped = False
     state.held.pop(trial.id, None)
+    _index_paused(state, trial)
 
 
 def _clone(state: State, trial: Trial, action: Action) -> None:

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -137,28 +138,33 @@ class Session:
         """Remove a directory that `staging` handed out; one that was committed is no longer there."""
         self._committer().discard(path)
 
-    def request(self, request: AnyRequest) -> None:
+    def request(self, request: AnyRequest, patience_s: float = route.PATIENCE_S) -> None:
         """Ask something of the experiment; when it returns, that is journaled.
 
         Raises:
             RequestRefusedError: it cannot be met.
+            concurrent.futures.TimeoutError: a report of another thread has not been answered for `patience_s` seconds.
         """
-        with self._lock:
+        if not self._lock.acquire(timeout=patience_s):
+            raise NotYet
+        try:
             if self._reporting:
-                self._ask_the_loop(request)
+                self._ask_the_loop(request, patience_s)
                 return
             verdict = self._channel.ask(Asked(request=request))
+        finally:
+            self._lock.release()
         if verdict.refused:
             raise RequestRefusedError(f"Nothing was changed: {verdict.refused}")
 
-    def _ask_the_loop(self, request: AnyRequest) -> None:
+    def _ask_the_loop(self, request: AnyRequest, patience_s: float) -> None:
         """Within a report of a trial that runs inline it is the loop that asks: a callback."""
         if self.outer is None:
             raise OutsideTrialError(
                 "An experiment was asked for something while a report() of the same thread waits for its answer (from "
                 "a signal handler or a destructor?). Nothing was asked; set a flag there and ask later."
             )
-        self.outer(request)
+        self.outer(request, patience_s)
 
     @property
     def stop_requested(self) -> bool:
