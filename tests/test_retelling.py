@@ -11,7 +11,7 @@ from perdure.retelling import Retelling
 from perdure.schedulers.async_hyperband import AsyncHyperBandScheduler
 from perdure.schedulers.base import TrialScheduler
 from perdure.schedulers.fifo import FIFOScheduler
-from perdure.searchers.driver import PastCompletion, PastContinuation, PastResult, PastSuggestion
+from perdure.searchers.driver import PastCompletion, PastContinuation, PastMove, PastResult, PastSuggestion
 from perdure.stoppers.base import Stopper
 from perdure.stoppers.maximum_iteration import MaximumIterationStopper
 from perdure.testing.written import WrittenExperiment
@@ -68,7 +68,7 @@ def test_a_scheduler_counts_an_extended_trial_once_at_each_rung(tmp_path: Path) 
 def test_a_searcher_is_told_that_it_goes_on(tmp_path: Path) -> None:
     written, trial = extended(tmp_path / "exp")
     told = list(retelling(written).run())
-    kinds = [PastSuggestion, PastResult, PastResult, PastCompletion, PastContinuation, PastResult]
+    kinds = [PastSuggestion, PastMove, PastResult, PastResult, PastCompletion, PastContinuation, PastMove, PastResult]
     assert [type(one) for one in told] == kinds
     assert told[4] == PastContinuation(trial=trial, config={"lr": 0.5})
 
