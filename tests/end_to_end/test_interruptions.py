@@ -198,7 +198,7 @@ def test_no_snapshot_is_needed(tmp_path: Path, programs: list[Program]) -> None:
 
 
 def test_a_second_driver_is_refused(tmp_path: Path, programs: list[Program]) -> None:
-    program = start(programs, tmp_path, "pause=0.3")
+    program = start(programs, tmp_path, "pause=1")  # on a busy machine, too, the other is up before this one is done
     until(program, tmp_path, 1)
     other = start(programs, tmp_path)
     assert other.wait(timeout=60) != 0
