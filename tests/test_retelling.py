@@ -70,7 +70,7 @@ def test_a_searcher_is_told_that_it_goes_on(tmp_path: Path) -> None:
     told = list(retelling(written).run())
     kinds = [PastSuggestion, PastMove, PastResult, PastResult, PastCompletion, PastContinuation, PastMove, PastResult]
     assert [type(one) for one in told] == kinds
-    assert told[4] == PastContinuation(trial=trial, config={"lr": 0.5})
+    assert told[5] == PastContinuation(trial=trial, config={"lr": 0.5})
 
 
 def retelling(
