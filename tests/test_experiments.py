@@ -187,3 +187,11 @@ def test_what_cannot_work_is_refused_before_anything_starts(
 def test_what_describes_no_experiment_is_refused(given: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         tune.run_experiments(given)
+
+
+@pytest.mark.parametrize("twice", [{"stop": {"x": 1}}, {"config": {"x": 1}}, {"checkpoint_freq": 2}, {"name": "b"}])
+def test_what_an_experiment_says_is_not_said_beside_it(tmp_path: Path, twice: dict[str, Any]) -> None:
+    experiment = tune.Experiment("a", lambda config: None, storage_path=str(tmp_path))
+    with pytest.raises(ConfigurationError, match=f"{next(iter(twice))} beside it"):
+        tune.run(experiment, verbose=0, **twice)
+    assert list(tmp_path.iterdir()) == []

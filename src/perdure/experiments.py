@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from perdure.searchers.base import Searcher
 
 StopRule = Mapping[str, Any] | Callable[[str, dict[str, Any]], bool] | Stopper | None
+_DEPRECATED = ("keep_checkpoints_num", "checkpoint_score_attr", "checkpoint_freq", "checkpoint_at_end")
+"""Arguments of `run` in place of `checkpoint_config`."""
 _NAMED = 5
 """Failed trials that an error names."""
 
@@ -260,12 +262,15 @@ def run(
         ExperimentExistsError: there is an experiment of this name, and nobody said `resume`.
         TrialFailedError: trials ended in ERROR. All results are kept: `ExperimentAnalysis(path)` has them.
     """
+    given = dict(locals())
     if isinstance(run_or_experiment, (list, tuple)):
         raise ConfigurationError(
             "tune.run runs one experiment. Pass several to tune.run_experiments, which runs one after another."
         )
     experiment = run_or_experiment
-    if not isinstance(experiment, Experiment):
+    if isinstance(experiment, Experiment):
+        _refuse_what_an_experiment_says(given)
+    else:
         experiment = Experiment(
             name,
             run_or_experiment,
@@ -321,6 +326,18 @@ def run(
     if raise_on_failed_trial and grid.num_errors:
         raise _failed(grid)
     return ExperimentAnalysis(grid.experiment_path, default_metric=metric, default_mode=mode)
+
+
+def _refuse_what_an_experiment_says(given: Mapping[str, Any]) -> None:
+    """Refuse arguments of `run` that would say a second time what its Experiment says, instead of ignoring them."""
+    parameters = inspect.signature(run).parameters
+    of_experiment = {*inspect.signature(Experiment).parameters, *_DEPRECATED}
+    twice = [name for name in parameters if name in of_experiment and given[name] is not parameters[name].default]
+    if twice:
+        raise ConfigurationError(
+            f"tune.run was given an Experiment, and {', '.join(twice)} beside it, which an Experiment says itself. "
+            "Nothing was started. Give them to the Experiment."
+        )
 
 
 def run_experiments(

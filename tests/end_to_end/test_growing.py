@@ -547,3 +547,27 @@ def test_show_tells_what_was_changed(tuner: Start, storage: Path, capsys: pytest
     assert cli(["show", str(storage / "exp")]) == 0
     printed = capsys.readouterr().out
     assert "num_samples from 2 to 3" in printed
+
+
+class SeesRows(tune.schedulers.FIFOScheduler):
+    """A user's own scheduler, which keeps the iterations that it was shown, and has no state of its own as data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+
+    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        self.seen.append(result["training_iteration"])
+        return self.CONTINUE
+
+    def get_state(self) -> dict[str, Any] | None:
+        return None
+
+
+def test_other_resources_take_no_schedulers_memory_away(tuner: Start, storage: Path) -> None:
+    stop = {"training_iteration": 2}
+    tuner(functools.partial(count_up), {"lr": 1.0}, scheduler=SeesRows(), stop=stop).fit()
+    again = tune.Tuner.restore(storage / "exp", functools.partial(count_up), resources={"cpu": 0.5})
+    again.fit()
+    scheduler: Any = again.definition.tune_config.scheduler
+    assert scheduler.seen == [1]
