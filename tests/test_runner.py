@@ -15,17 +15,20 @@ from perdure.core.events import (
     AttemptPlanned,
     AttemptStarted,
     CheckpointInfo,
+    Decision,
     DriverStarted,
     ExperimentCreated,
     Reported,
     Spec,
     TrialCreated,
 )
-from perdure.core.state import State
+from perdure.core.state import State, Status, Trial
+from perdure.errors import ResourceError
 from perdure.executors.devices import DeviceLedger
 from perdure.executors.simulated import SimulatedExecutor
 from perdure.journal.file import FileJournal
 from perdure.journal.memory import MemoryJournal
+from perdure.judge import Judge
 from perdure.runner import Runner, Settings
 from perdure.trainable.messages import AttemptKey, Report, Verdict
 
@@ -152,3 +155,24 @@ def test_what_follows_from_one_turn_is_written_in_pieces(tmp_path: Path, monkeyp
     ).fit()
     assert len(results) == 100
     assert max(pieces[:15]) < 20  # of two hundred events in the first turn: created, and planned
+
+
+def test_a_restore_with_less_refuses_what_is_paused_too() -> None:
+    """Once it was woken it would stand at the head of the queue, and nothing behind it would ever start."""
+    runner = SimpleNamespace(state=State(capacity={"CPU": 1.0}))
+    trial = Trial(id="a", number=0, name="a", directory="a", status=Status.PAUSED, resources={"CPU": 2.0})
+    runner.state.trials["a"] = trial
+    runner.state.paused["a"] = None
+    with pytest.raises(ResourceError, match="Trial a asks for 2 CPU"):
+        Runner._check_resources(runner)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("saves", [True, False])
+def test_a_pause_with_a_row_that_was_judged_before_saves_where_the_trainable_can(saves: bool) -> None:
+    state = State()
+    trial = Trial(id="a", number=0, name="a", directory="a", judged=3, decision=Decision.PAUSE, by_person=True)
+    judge: Any = SimpleNamespace(state=state, saves=saves, view=lambda trial: SimpleNamespace())
+    judge._row = lambda trial, report: {}
+    judge._event = lambda trial, key, report, adopted, **fields: fields
+    event: Any = Judge._repeated(judge, trial, KEY, Report(iteration=1, metrics={}, at=0.0), False)
+    assert (event["decision"], event["save"], event["judged"]) == (Decision.PAUSE, saves, False)
