@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from perdure.result import ResultGrid
 from perdure.testing.written import WrittenExperiment
 from perdure.tune import Checkpoint
 from tests.control.conftest import Command, Elsewhere
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_stop_pause_and_resume(orphaned: Elsewhere, perdure: Command) -> None:
@@ -129,13 +133,12 @@ def _pin(path: str, number: int) -> None:
 
 def test_several_at_once(orphaned: Elsewhere) -> None:
     """One takes the claim at a time; each is answered."""
-    context = multiprocessing.get_context("spawn")
-    asking = [context.Process(target=_pin, args=(str(orphaned.path), number)) for number in range(3)]
-    for process in asking:
-        process.start()
-    for process in asking:
-        process.join(timeout=60)
-    assert [process.exitcode for process in asking] == [0, 0, 0]
+    script = f"from tests.control.test_at_rest import _pin; import sys; _pin({str(orphaned.path)!r}, int(sys.argv[1]))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    asking = [
+        subprocess.Popen([sys.executable, "-c", script, str(number)], cwd=ROOT, env=environment) for number in range(3)
+    ]
+    assert [process.wait(timeout=60) for process in asking] == [0, 0, 0]
     assert sorted(pinned(orphaned, 0)) == [0, 1, 2]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 
 import msgspec
@@ -11,8 +12,8 @@ import pytest
 from perdure.testing.simulation import Case, draw, simulate
 from perdure.testing.simulation.faults import NONE
 
-SCHEDULES = 2000
-CHUNK = 250
+SCHEDULES = int(os.environ.get("PERDURE_SCHEDULES", "2000"))
+CHUNK = 50
 
 
 def _population(seed: int) -> Case:
