@@ -77,6 +77,17 @@ class PausingScheduler(_Keyed):
         return [Action(trial=other.trial_id, decision=Decision.CONTINUE, resume=True) for other in others]
 
 
+ENOUGH = 60
+"""A trial that has saved so often is cloned no more: what is drawn for a row follows from the row, and a population
+whose rows come round again would go on for ever."""
+
+
+def _checkpoints_of(trial: TrialView, result: dict[str, Any]) -> int:
+    """Return the number of the trial's newest checkpoint, -1 without one."""
+    saved = result["checkpoint_dir_name"] or (trial.checkpoint.path if trial.checkpoint is not None else "_-1")
+    return int(saved.rpartition("_")[2])
+
+
 class CloningScheduler(_Keyed):
     """Replaces a trial by a clone of a better one now and then, as population-based training does."""
 
@@ -86,7 +97,7 @@ class CloningScheduler(_Keyed):
             (other for other in controller.get_trials() if other != trial and other.checkpoint is not None),
             key=lambda other: other.number,
         )
-        if not donors or rng.random() > 0.25:
+        if not donors or rng.random() > 0.25 or _checkpoints_of(trial, result) > ENOUGH:
             return self.CONTINUE
         donor = rng.choice(donors)
         assert donor.checkpoint is not None
