@@ -18,11 +18,16 @@ LIBRARIES := .venvs/libraries
 NEVERGRAD := .venvs/nevergrad
 QUIET_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 PIP := $(QUIET_PIP) $(BIN)/python -m pip -qqq
+# Compiles to bytecode what the tests import, when they do; of what the libraries bring that is a small part.
+LAZILY := --no-compile
 FIND := sh .ci/find-python
 
-.PHONY: test test-libraries lint types layers pytest run test-all soak bench docs clean $(VERSIONS:%=test-%)
+.PHONY: test test-libraries environments lint types layers pytest run test-all soak bench docs clean $(VERSIONS:%=test-%)
 
-test: lint docs pytest test-libraries
+# Installing is mostly waiting and does not use a second core, and neither do mypy and mkdocs: so they go side by side.
+test:
+	$(MAKE) --jobs=3 lint docs environments
+	$(MAKE) pytest test-libraries
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check src tests examples benchmarks
@@ -34,9 +39,11 @@ pytest: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 # In an environment of its own, so that every other test shows that perdure needs none of these libraries.
-test-libraries: $(LIBRARIES)/.installed $(NEVERGRAD)/.installed
+test-libraries: environments
 	$(LIBRARIES)/bin/python -m pytest -n $(WORKERS) -m library $(ARGS)
 	$(NEVERGRAD)/bin/python -m pytest -n $(WORKERS) -m nevergrad tests/searchers
+
+environments: $(LIBRARIES)/.installed $(NEVERGRAD)/.installed
 
 run: $(VENV)/.examples
 	$(BIN)/python examples/run_digits.py
@@ -67,7 +74,7 @@ $(BIN)/python:
 	@python="$${PYTHON:-$$($(FIND))}" && test -n "$$python" && rm -rf $(VENV) && "$$python" -m venv $(VENV)
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(PIP) install --editable '.[dev,docs]'
+	$(PIP) install $(LAZILY) --editable '.[dev,docs]'
 	@touch $@ $(VENV)/.examples
 
 $(VENV)/.examples: pyproject.toml | $(BIN)/python
@@ -78,5 +85,5 @@ $(LIBRARIES)/.installed: EXTRAS = dev,libraries
 $(NEVERGRAD)/.installed: EXTRAS = dev,nevergrad,bayesopt
 $(LIBRARIES)/.installed $(NEVERGRAD)/.installed: pyproject.toml
 	@python="$${PYTHON:-$$($(FIND))}" && test -n "$$python" && rm -rf $(@D) && "$$python" -m venv $(@D)
-	$(QUIET_PIP) $(@D)/bin/python -m pip -qqq install --editable '.[$(EXTRAS)]'
+	$(QUIET_PIP) $(@D)/bin/python -m pip -qqq install $(LAZILY) --editable '.[$(EXTRAS)]'
 	@touch $@
