@@ -1,7 +1,7 @@
 # make test      everything that CI checks: style, types, layers, tests
 # make test-libraries   of these, the tests of what adapts third-party libraries, with all of them installed
 # make run       the first example: tune, kill the driver half way, resume, evaluate
-# make test-all  the tests on each Python from 3.10 to 3.13 that this machine has
+# make test-all  the tests on each Python from 3.10 to 3.13 that this machine has; make test-3.13  on one of them
 # make docs      the pages, built strictly into build/site
 # make lint | soak | bench | clean
 #
@@ -64,6 +64,9 @@ docs: $(VENV)/.dev
 
 test-all:
 	@sh .ci/test-all $(VERSIONS)
+
+$(VERSIONS:%=test-%): test-%:
+	@sh .ci/test-all $*
 
 clean:
 	rm -rf $(VENV) .venvs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
