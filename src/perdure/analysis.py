@@ -59,6 +59,16 @@ class ExperimentAnalysis:
         return str(self._path)
 
     @property
+    def interrupted(self) -> bool:
+        """Whether the experiment has not come to its end; see `ResultGrid.interrupted`."""
+        return self._grid.interrupted
+
+    @property
+    def stop_reason(self) -> str | None:
+        """What stopped the experiment before all trials came to their own end; see `ResultGrid.stop_reason`."""
+        return self._grid.stop_reason
+
+    @property
     def history(self) -> ExperimentHistory:
         """The fold of the journal that all of this is a view of; what plots are made from."""
         return self._history

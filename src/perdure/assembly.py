@@ -37,7 +37,7 @@ from perdure.executors.base import Executor, Program
 from perdure.executors.devices import DeviceLedger
 from perdure.folding import Recovered, end_leftovers, recover
 from perdure.history import ExperimentHistory, read_experiment
-from perdure.interrupts import handled
+from perdure.interrupts import give_way, handled
 from perdure.journal.base import START
 from perdure.journal.file import FileJournal, FileJournalReader
 from perdure.journal.values import from_data, to_data
@@ -84,7 +84,11 @@ def exists(path: Path) -> bool:
 
 
 def run_session(definition: Definition, resume: ResumeConfig | None) -> ExperimentHistory:
-    """Run one session of an experiment, new or (`resume`) continued, and return its history."""
+    """Run one session of an experiment, new or (`resume`) continued, and return its history.
+
+    Raises:
+        SystemExit: SIGTERM came, and the script has no handler for it; the experiment is left in good order.
+    """
     fresh = not definition.path.is_dir() or not any(definition.path.iterdir())
     session: Session | None = None
     try:
@@ -97,6 +101,7 @@ def run_session(definition: Definition, resume: ResumeConfig | None) -> Experime
         if fresh:
             _remove_unused(definition.path, claimed=session is not None and session.claimed)
         raise
+    give_way(session.signals)
     history = read_experiment(definition.path)
     if definition.run_config.failure_config.fail_fast == "raise":
         _raise_first_failure(history)
@@ -117,6 +122,8 @@ class Session:
         asked = fixed_resources_of(definition.trainable) or {}
         check_resources(asked, self.executor.capacity(), whom=f"Each trial of {definition.name}")
         self.claimed = False
+        self.signals: list[int] = []
+        """That came while the experiment ran."""
         self.notes: list[str] = []
         """What a person should know about how the experiment was found."""
         if definition.left_out:
@@ -560,7 +567,7 @@ class Session:
     def run(self) -> None:
         """Run the loop to its end."""
         assert self.runner is not None
-        with handled(self.runner):
+        with handled(self.runner) as self.signals:
             self.runner.run()
         self.callbacks.on_experiment_end(self.judge.trials)
 

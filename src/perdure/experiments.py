@@ -354,6 +354,8 @@ def run_experiments(
 ) -> list[TrialView]:
     """Run experiments one after another, each in a directory of its own, and return all their trials.
 
+    One that is interrupted (Ctrl-C, `perdure stop`) is the last: those after it are not begun.
+
     Args:
         experiments: An Experiment, a dict of the arguments of some by their names, or a list of these.
         scheduler: Each experiment gets a copy of its own.
@@ -366,7 +368,7 @@ def run_experiments(
     """
     trials: list[TrialView] = []
     for experiment in _all_of(experiments):
-        trials += run(
+        analysis = run(
             experiment,
             scheduler=copy.deepcopy(scheduler),
             verbose=verbose,
@@ -376,7 +378,10 @@ def run_experiments(
             reuse_actors=reuse_actors,
             raise_on_failed_trial=raise_on_failed_trial,
             callbacks=callbacks,
-        ).trials
+        )
+        trials += analysis.trials
+        if analysis.interrupted and analysis.stop_reason:
+            break
     return trials
 
 

@@ -1,4 +1,8 @@
-"""Ctrl-C, SIGTERM and SIGUSR1 while an experiment runs: a first signal stops in good order, a second at once."""
+"""Ctrl-C, SIGTERM and SIGUSR1 while an experiment runs: a first signal stops in good order, a second at once.
+
+After the stop in good order `fit()` returns, with `ResultGrid.interrupted` set, but for SIGTERM: that asks the process
+to end, not only the experiment, and has its usual effect once the experiment is in good order (docs/design/011).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -20,28 +24,45 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1
 
 
 @contextmanager
-def handled(runner: Runner) -> Iterator[None]:
+def handled(runner: Runner) -> Iterator[list[int]]:
     """While inside, turn signals into a resumable stop of `runner`; the second one raises KeyboardInterrupt.
 
-    Does nothing outside the main thread, where Python delivers no signals, or with TUNE_DISABLE_SIGINT_HANDLER=1.
+    Yields the list of the signals that came. Does nothing outside the main thread, where Python delivers no signals, or
+    with TUNE_DISABLE_SIGINT_HANDLER=1.
     """
     off = os.environ.get("TUNE_DISABLE_SIGINT_HANDLER") == "1"
     if off or threading.current_thread() is not threading.main_thread():
-        yield
+        yield []
         return
-    seen = 0
+    seen: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal seen
-        seen += 1
-        if seen > 1:
+        seen.append(number)
+        if len(seen) > 1:
             raise KeyboardInterrupt
         runner.interrupt = StopRequested(at=time.time(), reason=signal.Signals(number).name, resumable=True)
         runner.executor.wake()
 
     before = {number: signal.signal(number, stop) for number in SIGNALS}
     try:
-        yield
+        yield seen
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def give_way(seen: Sequence[int]) -> None:
+    """Let a SIGTERM have the effect that it has without us, now that the experiment is left in good order.
+
+    A handler of the script's own is called, and this returns. Without one the script ends.
+
+    Raises:
+        SystemExit: with 143 (128 + 15), the status that a shell gives to a process that SIGTERM has ended.
+    """
+    if signal.SIGTERM not in seen:
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    if before is signal.SIG_DFL:
+        raise SystemExit(128 + signal.SIGTERM)
+    if callable(before):
+        before(signal.SIGTERM, None)

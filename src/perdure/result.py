@@ -391,6 +391,25 @@ class ResultGrid:
         """How many trials came to their end."""
         return sum(trial.status is Status.TERMINATED for trial in self._history.trials.values())
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether the experiment has not come to its end: a restore would go on with what is left.
+
+        True after Ctrl-C, `perdure stop`, `fail_fast` and the death of a driver, and while one is still at work; False
+        where all trials came to their end, or `time_budget_s` or a stop rule ended them. Ask it after `fit()` in a
+        script that goes on to use the best trial.
+        """
+        return not self._history.state.finished
+
+    @property
+    def stop_reason(self) -> str | None:
+        """What stopped the experiment before all trials came to their own end; None where nothing did.
+
+        One of "SIGINT", "SIGTERM", "SIGUSR1", "request" (`perdure stop`), "fail_fast", "stopper", "time_budget". None,
+        too, with `interrupted`: its driver is still at work, or was killed.
+        """
+        return self._history.state.stopping
+
     def get_best_result(
         self,
         metric: str | None = None,
@@ -608,7 +627,9 @@ class ResultGrid:
         shown = ",\n".join(repr(result) for result in self._results[:20])
         more = f",\n... and {len(self) - 20} more" if len(self) > 20 else ""
         inner = f"{shown}{more}".replace("\n", "\n  ")
-        return f"ResultGrid<[\n  {inner}\n]>"
+        why = f" ({self.stop_reason})" if self.stop_reason else ""
+        state = f" interrupted{why}" if self.interrupted else ""
+        return f"ResultGrid{state}<[\n  {inner}\n]>"
 
 
 def score_of(values: array[float], mode: str, scope: str) -> float:

@@ -55,10 +55,13 @@ class Tuner:
     def fit(self) -> ResultGrid:
         """Run the experiment to its end, and return the results of all its trials.
 
-        Every row and checkpoint that a trial's `report` has returned for is kept, whatever is killed. Ctrl-C stops in
-        good order; the experiment can be restored after that, and after anything else.
+        Every row and checkpoint that a trial's `report` has returned for is kept, whatever is killed. Ctrl-C (or
+        SIGUSR1, or `perdure stop`) stops in good order, and this returns what there is: `ResultGrid.interrupted` tells.
+        SIGTERM stops in good order, too, and then ends the script, unless that has a handler for it. The experiment
+        can be restored after that, and after anything else.
 
         Raises:
+            SystemExit: with status 143, once a SIGTERM for which the script has no handler was obeyed in good order.
             UserError: something about the experiment cannot work; nothing was started.
             ExperimentExistsError: the directory holds an experiment already.
             ExperimentLockedError: another driver is running it.

@@ -63,6 +63,13 @@ def wait_for_rows(slurm: Cluster, storage: Path, job: int) -> None:
     assert slurm.state(job) == "RUNNING", output_of(storage).read_text()
 
 
+def assert_ended_by_sigterm(slurm: Cluster, storage: Path, job: int) -> None:
+    """The job ends by itself, its exit status says how, and it leaves no process behind."""
+    assert slurm.wait_for_end(job) == "FAILED", (output_of(storage).read_text(), slurm.story())
+    assert slurm.field(job, "ExitCode") == "143:0"
+    assert processes_of(storage) == []
+
+
 def assert_completed(slurm: Cluster, storage: Path, job: int) -> None:
     """The job ends by itself, with exit status 0, and leaves no process behind."""
     assert slurm.wait_for_end(job) == "COMPLETED", (output_of(storage).read_text(), slurm.story())
@@ -89,7 +96,7 @@ def test_a_job_that_comes_to_its_time_limit_is_gone_on_with_by_the_next(tmp_path
         job = submit(slurm, storage, "function")
         wait_for_rows(slurm, storage, job)
         slurm.signal_batch(job)
-        assert_completed(slurm, storage, job)
+        assert_ended_by_sigterm(slurm, storage, job)
         assert not read_experiment(storage / NAME).state.finished
         assert_completed(slurm, storage, submit(slurm, storage, "function"))
     assert_nothing_was_lost(storage)

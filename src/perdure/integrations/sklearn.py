@@ -131,7 +131,11 @@ class TuneSearchCV(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
         self.resume = resume
 
     def fit(self, X: Any, y: Any = None, *, groups: Any = None, **fit_params: Any) -> TuneSearchCV:  # noqa: N803
-        """Run the search. `fit_params` go to the estimator's `fit` or `partial_fit`."""
+        """Run the search. `fit_params` go to the estimator's `fit` or `partial_fit`.
+
+        Raises:
+            KeyboardInterrupt: the search was interrupted; nothing is fitted, and with `resume=True` it goes on.
+        """
         if self.max_epochs > 1 and not hasattr(self.estimator, "partial_fit"):
             raise ConfigurationError(
                 f"{type(self.estimator).__name__} has no partial_fit, which max_epochs={self.max_epochs} needs. "
@@ -155,6 +159,9 @@ class TuneSearchCV(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
             "train_score": self.return_train_score,
         }
         self.results_ = self._search(with_parameters(_evaluate, task=task))
+        if self.results_.interrupted:
+            where = self.results_.experiment_path
+            raise KeyboardInterrupt(f"The search in {where} was interrupted; nothing is fitted.")
         self._summarize(self.results_)
         if self.refit:
             self._fit_best(X, y, fit_params)
