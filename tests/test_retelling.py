@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from perdure.core.events import Action, Decision, Reported, Source, TrialActed, TrialRequeued
+import pytest
+
+from perdure import tune
+from perdure.core.events import Action, Decider, Decision, Reported, Source, TrialActed, TrialRequeued
 from perdure.journal.file import FileJournalReader
 from perdure.retelling import Retelling
 from perdure.schedulers.async_hyperband import AsyncHyperBandScheduler
@@ -112,3 +115,65 @@ def paused_row(trial: str, iteration: int, *, agreed: bool) -> Reported:
         decision=Decision.PAUSE,
         agreed=agreed,
     )
+
+
+class Told(FIFOScheduler):
+    """Remembers what it is told again, in a list that is not its own state; `name` makes it another one."""
+
+    def __init__(self, name: str, told: list[tuple[str, int]] | None = None) -> None:
+        super().__init__()
+        self.name = name
+        self._told = [] if told is None else told
+
+    def on_trial_retold(self, tuner: Any, trial: Any, result: Any, decision: str, actions: Any) -> None:
+        self._told.append((decision, result["training_iteration"]))
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "told"),
+    [
+        (Decider.SCHEDULER, [("CONTINUE", 1), ("STOP", 2)]),
+        (Decider.EXPERIMENT, [("CONTINUE", 1), ("STOP", 2)]),
+        (Decider.STOPPER, [("CONTINUE", 1)]),
+        (Decider.TRIAL, [("CONTINUE", 1)]),
+        (None, [("CONTINUE", 1), ("STOP", 2)]),  # a journal from before it was recorded
+    ],
+)
+def test_the_scheduler_is_shown_no_row_that_somebody_else_had_ended(
+    tmp_path: Path, ended_by: Decider | None, told: list[tuple[str, int]]
+) -> None:
+    """Whatever the stop rule is now: here there is none left."""
+    written = WrittenExperiment(tmp_path / "exp")
+    trial = written.trial()
+    written.attempt(trial)
+    written.report(trial, 1, {"loss": 1.0})
+    written.report(trial, 2, {"loss": 1.0}, decision=Decision.STOP, stopped_by=ended_by)
+    written.end(trial)
+    written.close()
+    scheduler = Told("any")
+    list(retelling(written, scheduler=scheduler).run())
+    assert scheduler._told == told
+
+
+def test_a_scheduler_that_is_new_is_told_what_its_predecessor_was_shown(tmp_path: Path) -> None:
+    """The rule that ended the trials at their second row is another one by now."""
+
+    def train(config: dict[str, int]) -> None:
+        for step in range(4):
+            tune.report({"loss": step})
+
+    train.__name__ = "train"
+    told: list[tuple[str, int]] = []
+
+    def run(scheduler: TrialScheduler, stop: Any) -> None:
+        tune.Tuner(
+            train,
+            tune_config=tune.TuneConfig(scheduler=scheduler, metric="loss", mode="min", num_samples=2),
+            run_config=tune.RunConfig(
+                name="exp", storage_path=str(tmp_path), executor="inline", verbose=0, resume="auto", stop=stop
+            ),
+        ).fit()
+
+    run(Told("first"), lambda trial_id, result: result["training_iteration"] >= 2)
+    run(Told("second", told), {"training_iteration": 9})
+    assert told == [("CONTINUE", 1), ("CONTINUE", 1)]

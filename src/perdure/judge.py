@@ -17,6 +17,7 @@ from perdure.core.events import (
     Action,
     CheckpointInfo,
     Data,
+    Decider,
     Decision,
     Outcome,
     Reported,
@@ -194,9 +195,15 @@ class Judge:
         row = self._row(trial, report)
         self._check_metrics(trial, row, report)
         view = self.view(trial)
-        decision, actions, save = self._decide(trial, view, row, report)
-        if report.done or (self.state.stopping is not None and not self.state.resumable):
-            decision = Decision.STOP
+        decider = self._ended_unasked(trial, row, report)
+        if decider is not None:
+            decision, actions, save = Decision.STOP, (), False
+        else:
+            decision, actions, save = self._decide(trial, view, row, report)
+            if decision is Decision.STOP:
+                decider = Decider.SCHEDULER
+            elif self.state.stopping is not None and not self.state.resumable:
+                decision, decider = Decision.STOP, Decider.EXPERIMENT
         agreed = trial.by_person and decision is Decision.PAUSE
         if trial.by_person and decision is Decision.CONTINUE:
             decision = Decision.PAUSE
@@ -211,7 +218,17 @@ class Judge:
         if self.callbacks:
             save = self.callbacks.on_trial_result(self.iteration, self.trials, view, row) or save
         view.last_result = row
-        return self._event(trial, key, report, adopted, decision=decision, actions=actions, save=save, agreed=agreed)
+        return self._event(
+            trial,
+            key,
+            report,
+            adopted,
+            decision=decision,
+            actions=actions,
+            save=save,
+            agreed=agreed,
+            stopped_by=decider,
+        )
 
     def _repeated(self, trial: Trial, key: AttemptKey, report: Report, adopted: bool) -> Reported:
         """Answer a row that was judged before a rollback with what was decided then."""
@@ -232,6 +249,7 @@ class Judge:
         actions: tuple[Action, ...] = (),
         save: bool = False,
         agreed: bool = False,
+        stopped_by: Decider | None = None,
         judged: bool = True,
     ) -> Reported:
         return Reported(
@@ -249,20 +267,29 @@ class Judge:
             actions=actions,
             save=save,
             agreed=agreed,
+            stopped_by=stopped_by,
             judged=judged,
             adopted=adopted,
         )
+
+    def _ended_unasked(self, trial: Trial, row: dict[str, Any], report: Report) -> Decider | None:
+        """Return who ends the trial with this row before the scheduler is asked; None: ask it.
+
+        A trial that is to end has no more to say, and its stop rule is not shown what it says.
+        """
+        if trial.decision is Decision.STOP:
+            return Decider.EARLIER
+        if self.stopper(trial.id, row):
+            return Decider.STOPPER
+        return Decider.TRIAL if report.done else None
 
     def _decide(
         self, trial: Trial, view: TrialView, row: dict[str, Any], report: Report
     ) -> tuple[Decision, tuple[Action, ...], bool]:
         """Return what becomes of the trial and of others, and whether it is to save a checkpoint.
 
-        A trial that is to end has no more to say. One that is to pause may come to its end with this very row; and of
-        a person's pause the scheduler knows nothing.
+        One that is to pause may come to its end with this very row; and of a person's pause the scheduler knows nothing.
         """
-        if trial.decision is Decision.STOP or self.stopper(trial.id, row) or report.done:
-            return Decision.STOP, (), False
         if trial.decision is Decision.PAUSE and not trial.by_person:
             return Decision.PAUSE, (), False  # the scheduler's, because of another trial
         answer = self.scheduler.on_trial_result(self, view, row)

@@ -14,6 +14,7 @@ from perdure.core.events import (
     AttemptPlanned,
     CheckpointInfo,
     Data,
+    Decider,
     Decision,
     Reported,
     TrialActed,
@@ -29,6 +30,10 @@ from perdure.trial_view import TrialView
 if TYPE_CHECKING:
     from perdure.schedulers.base import TrialScheduler
     from perdure.stoppers.base import Stopper
+
+
+_ASKED = frozenset({Decider.SCHEDULER, Decider.EXPERIMENT})
+"""Whoever else ended a trial, the scheduler was not shown the row."""
 
 
 class Retelling:
@@ -121,10 +126,14 @@ class Retelling:
         held: bool,
     ) -> None:
         stopped = stopper is not None and stopper(trial.id, row) and event.decision is Decision.STOP
+        if event.stopped_by is None:  # a row that ended nothing, or of before it was recorded: as well as can be known
+            shown = not stopped and not event.metrics.get("done")
+        else:
+            shown = event.stopped_by in _ASKED
         view = self._view(trial)
         alone = held and event.decision is Decision.PAUSE and not event.agreed
         answer = Decision.CONTINUE if alone else event.decision
-        if scheduler is not None and not stopped and not event.metrics.get("done"):
+        if scheduler is not None and shown:
             scheduler.on_trial_retold(self, view, row, answer.value.upper(), event.actions)
         view.last_result = row
 

@@ -28,6 +28,16 @@ class Decision(str, enum.Enum):
     STOP = "stop"
 
 
+class Decider(str, enum.Enum):
+    """Who ended a trial with the row that is its last."""
+
+    EARLIER = "earlier"  # it had been decided before this row: by the scheduler because of others, or by a person
+    STOPPER = "stopper"
+    TRIAL = "trial"  # its own last word
+    SCHEDULER = "scheduler"
+    EXPERIMENT = "experiment"  # which is to end altogether
+
+
 class Outcome(str, enum.Enum):
     """How an attempt ended."""
 
@@ -284,6 +294,9 @@ class Reported(Event, frozen=True, kw_only=True, tag="reported"):
     """A callback asked for a checkpoint of this row (`should_checkpoint`)."""
     agreed: bool = False
     """A person had paused the trial, and with this row the scheduler pauses it, too."""
+    stopped_by: Decider | None = None
+    """With decision STOP: who decided so first. Only SCHEDULER and EXPERIMENT mean that the scheduler was shown the row.
+    None in journals from before it was recorded."""
     adopted: bool = False
     """Its checkpoint was found committed after a crash, and the row comes from the manifest."""
 

@@ -14,6 +14,7 @@ from perdure.core.events import (
     AttemptEnded,
     AttemptPlanned,
     AttemptStarted,
+    Decider,
     Decision,
     DriverStarted,
     ErrorInfo,
@@ -127,6 +128,7 @@ class WrittenExperiment:
         checkpoint: int | None = None,
         decision: Decision = Decision.CONTINUE,
         actions: tuple[Action, ...] = (),
+        stopped_by: Decider | None = None,
     ) -> None:
         """Report a row; with `checkpoint`, the number of the checkpoint that came with it."""
         self.now += 1
@@ -162,6 +164,7 @@ class WrittenExperiment:
                 checkpoint=info,
                 decision=decision,
                 actions=actions,
+                stopped_by=stopped_by,
             )
         )
 
