@@ -79,9 +79,32 @@ def test_names_and_directories():
 
 
 def test_parameters_that_do_not_fit_are_left_out_whole():
-    name = directory(make("a_very_long_name_of_a_training_function"), 3, {"lr": 0.1, "units": 32, "z": 1})
-    assert re.fullmatch(r"a_very_long_a1b2c_00003_3_lr=0.1000,units=32_[-\d]{10}_[-\d]{8}", name)
+    searched = {"a": "x" * 10, "batch_size": 128, "long": "y" * 40, "units": 32}
+    name = directory(make("a_very_long_name_of_a_training_function"), 3, searched)
+    assert name == "a_very_long_a1b2c_00003_3_a=xxxxxxxxxx,batch_size=128,units=32"
     assert len(name) <= 64
+
+
+def test_nested_parameters_are_named_by_their_last_key():
+    name = directory(make(), 3, {"opt": {"lr": 0.1, "name": "adam"}, "seed": 1})
+    assert name.startswith("train_a1b2c_00003_3_lr=0.1000,name=adam,seed=1")
+
+
+@pytest.mark.parametrize(
+    ("trainable", "name"),
+    [
+        ("train", r"train_a1b2c_00003_3_lr=0.1000,name=adam_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d"),
+        ("train_digits", r"train_digits_a1b2c_00003_3_lr=0.1000,name=adam_\d{4}-\d\d-\d\d"),
+        ("train_a_very_long_name", r"train_a_very_long_n_a1b2c_00003_3_lr=0.1000,name=adam_\d{4}-\d\d-\d\d"),
+    ],
+)
+def test_the_date_gives_way_to_what_was_searched(trainable, name):
+    assert re.fullmatch(name, directory(make(trainable), 3, {"opt/lr": 0.1, "opt/name": "adam"}))
+
+
+def test_the_day_gives_way_too():
+    searched = {"lr": 0.001, "model/layers": 3, "model/units": 64}
+    assert directory(make("train_digits"), 3, searched) == "train_digits_a1b2c_00003_3_lr=0.0010,layers=3,units=64"
 
 
 SEARCHED = st.dictionaries(

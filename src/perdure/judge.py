@@ -288,7 +288,7 @@ class Judge:
     ) -> tuple[Decision, tuple[Action, ...], bool]:
         """Return what becomes of the trial and of others, and whether it is to save a checkpoint.
 
-        One that is to pause may come to its end with this very row; and of a person's pause the scheduler knows nothing.
+        One that is to pause may come to its end with this very row. Of a person's pause the scheduler knows nothing.
         """
         if trial.decision is Decision.PAUSE and not trial.by_person:
             return Decision.PAUSE, (), False  # the scheduler's, because of another trial

@@ -60,15 +60,23 @@ def safe_filename(name: str) -> str:
 def directory_name(name: str, tag: str, date: str, *, unique: str = "") -> str:
     """Return `<name>_<unique>_<tag>_<date>` in at most 64 characters.
 
-    The name is cut first, then whole parameters are left out of the tag; `unique`, the number that begins the tag and
-    the date are always in it.
+    What was searched says more than when it began. So where there is no room for all of it the date gives way first,
+    its time of day and then its day; then the name is cut, and at last parameters are left out, each as a whole.
+    `unique` and the number that begins the tag are always in it.
+
+    Args:
+        date: As `2026-11-25_12-00-00`.
     """
     number, _, parameters = tag.partition("_")
-    rest = [part for part in (unique, number, date) if part]
-    room = MAX_DIRECTORY - sum(len(part) + 1 for part in rest)
     name = re.sub(r"[^A-Za-z0-9_.=,-]+", "_", name).strip("._") or "trial"
+    shortest = name[:_LEAST_NAME]
+    for shown in (date, date.partition("_")[0], ""):
+        fixed = [part for part in (unique, number, shown) if part]
+        room = MAX_DIRECTORY - sum(len(part) + 1 for part in fixed)
+        if len(shortest) + len(parameters) + 1 <= room:
+            break
     name = name[: max(_LEAST_NAME, room - len(parameters) - 1)].rstrip("._-")
-    parts = [name, unique, number, _fitting(parameters, room - len(name) - 1), date]
+    parts = [name, unique, number, _fitting(parameters, room - len(name) - 1), shown]
     return safe_filename("_".join(part for part in parts if part))
 
 
@@ -211,8 +219,12 @@ def _readable(text: str) -> str:
 
 
 def _fitting(parameters: str, room: int) -> str:
-    """Return as many whole parameters as fit, or the beginning of the first one."""
+    """Return those parameters that fit, in order; or the beginning of the first one."""
     if len(parameters) <= room:
         return parameters
-    whole = parameters[: max(0, room + 1)].rpartition(",")[0]
+    whole = ""
+    for pair in parameters.split(","):
+        longer = f"{whole},{pair}" if whole else pair
+        if len(longer) <= room:
+            whole = longer
     return whole or parameters[: max(0, room)].rstrip("._-=")

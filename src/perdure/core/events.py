@@ -295,8 +295,8 @@ class Reported(Event, frozen=True, kw_only=True, tag="reported"):
     agreed: bool = False
     """A person had paused the trial, and with this row the scheduler pauses it, too."""
     stopped_by: Decider | None = None
-    """With decision STOP: who decided so first. Only SCHEDULER and EXPERIMENT mean that the scheduler was shown the row.
-    None in journals from before it was recorded."""
+    """With decision STOP: who decided so first. The scheduler was shown the row if it was SCHEDULER or EXPERIMENT. None
+    in journals from before it was recorded."""
     adopted: bool = False
     """Its checkpoint was found committed after a crash, and the row comes from the manifest."""
 
