@@ -73,7 +73,10 @@ class Table:
     """Rows by column.
 
     The columns are the user's metrics (nested ones joined by "/", in the order they were first seen), the ones that
-    Ray Tune fills in, and `config/...`. What a row lacks is NaN.
+    Ray Tune fills in, and `config/...`: the configuration that the row was trained with. What a row lacks is NaN.
+
+    Where a trial went on from another one's checkpoint (PBT), `trial_segment` tells its stretches apart: 0, and one
+    more with each such clone. A `training_iteration` may come again in the next one.
     """
 
     def __init__(self, columns: dict[str, Column], count: int) -> None:
@@ -282,6 +285,7 @@ class TableBuilder:
     def _facts_of_attempts(self) -> dict[str, list[Any]]:
         """Return, by column, one value for each attempt."""
         facts: dict[str, list[Any]] = {}
+        cloned = any(attempt.segment for _, attempt in self._attempts)
         for i, (trial, attempt) in enumerate(self._attempts):
             row: dict[str, Any] = {
                 "trial_id": trial.id,
@@ -289,6 +293,8 @@ class TableBuilder:
                 "hostname": attempt.host,
                 "node_ip": attempt.node_ip,
             }
+            if cloned:
+                row["trial_segment"] = attempt.segment
             row.update(flatten(self._config_of(trial, attempt), "config/"))
             for name, value in row.items():
                 column = facts.setdefault(name, [])

@@ -195,10 +195,10 @@ class Judge:
         row = self._row(trial, report)
         self._check_metrics(trial, row, report)
         view = self.view(trial)
+        actions: tuple[Action, ...] = ()
+        decision, save = Decision.STOP, False
         decider = self._ended_unasked(trial, row, report)
-        if decider is not None:
-            decision, actions, save = Decision.STOP, (), False
-        else:
+        if decider is None:
             decision, actions, save = self._decide(trial, view, row, report)
             if decision is Decision.STOP:
                 decider = Decider.SCHEDULER

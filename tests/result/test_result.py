@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from perdure.core.events import Decision, ErrorInfo, Outcome, Source, Spec
+from perdure.core.events import Action, Decision, ErrorInfo, Outcome, Source, Spec, TrialActed
 from perdure.errors import (
     ConfigurationError,
     ExperimentNotFoundError,
@@ -277,6 +277,31 @@ def test_all_rows_of_a_trial_as_a_dataframe(written):
     assert frame["loss"][1] == 1.5
     assert frame["tags"][2] == [1, 2]
     assert set(frame["trial_id"]) == {trial}
+
+
+def test_the_segments_of_a_clone_are_told_apart(written):
+    """It reports its second and third iteration twice: the second time as what it was cloned from."""
+    donor, trial = written.trial({"lr": 0.5}), written.trial({"lr": 0.1})
+    written.attempt(donor)
+    written.attempt(trial)
+    written.directory(donor).mkdir(parents=True, exist_ok=True)
+    written.report(donor, 1, {"loss": 1.0}, checkpoint=0)
+    for iteration in (1, 2, 3):
+        written.report(trial, iteration, {"loss": 9.0})
+    written.end(trial, Outcome.PAUSED)
+    source = Source(trial=donor, number=0)
+    action = Action(trial=trial, decision=Decision.CONTINUE, donor=source, config={"lr": 0.6}, resume=True)
+    written.write(TrialActed(at=5.0, action=action))
+    written.attempt(trial, source, iteration=1, segment=1)
+    for iteration in (2, 3):
+        written.report(trial, iteration, {"loss": 0.5})
+    grid = grid_of(written)
+    frame = grid[1].metrics_dataframe
+    rows = zip(frame["trial_segment"], frame["training_iteration"], frame["config/lr"], strict=True)
+    assert list(rows) == [(0, 1, 0.1), (0, 2, 0.1), (0, 3, 0.1), (1, 2, 0.6), (1, 3, 0.6)]
+    assert grid.all_rows_dataframe().groupby("trial_id")["trial_segment"].max().to_dict() == {donor: 0, trial: 1}
+    assert [step.segment for step in grid[1].lineage] == [0, 1]
+    assert "trial_segment" not in grid[0].metrics_dataframe, "where nothing was cloned there is nothing to tell apart"
 
 
 def test_a_column_changes_its_kind_without_losing_values(written):
