@@ -240,3 +240,15 @@ def test_of_a_damaged_journal_what_precedes_the_damage_is_shown(perdure, finishe
     assert "train_ab12c_00002" not in ran.out
     assert "journal-000001.jsonl, line " in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_without_a_mode_no_trial_is_called_the_best(perdure, new_experiment):
+    experiment = new_experiment(mode=None)
+    experiment.start(0)
+    experiment.report(0, 1, accuracy=0.5)
+    experiment.end(0)
+    experiment.finish()
+    assert "best" not in perdure("show", experiment.path).out
+    assert perdure("show", experiment.path, "--json").json["experiment"]["best"] is None
+    refused = perdure("best", experiment.path)
+    assert (refused.code, "needs a mode" in refused.err) == (2, True)

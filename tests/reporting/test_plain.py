@@ -1,5 +1,7 @@
 """Plain lines: few, whole, in order."""
 
+import dataclasses
+
 import pytest
 
 from perdure.core.events import DriverStopped, ErrorInfo, Noticed, Outcome, StopRequested
@@ -50,6 +52,18 @@ def test_start_end_and_summary(plain, story):
         "Best accuracy 0.5: train_t0 at iteration 1 (lr=0.1)",
         "Results are in /results/digits",
     ]
+
+
+def test_without_a_mode_nothing_is_said_to_be_the_best(plain, story, info):
+    """`get_best_result()` refuses to say it, too."""
+    display = plain(info=dataclasses.replace(info, mode=None))
+    story.whole(0, 0.5)
+    said = "Experiment digits in /results/digits: 20 trials, accuracy neither minimised nor maximised (no mode)"
+    assert display.lines()[0] == f"[00:00] {said}"
+    story.tell(DriverStopped(at=0, finished=True))
+    display.close()
+    assert "Ended after" in display.stream.getvalue()
+    assert "Best" not in display.stream.getvalue()
 
 
 def test_trials_that_end_within_a_second_share_a_line(plain, story):

@@ -115,14 +115,14 @@ class Experiment:
         )
         if last is not None:
             line.iteration, line.time_s, line.metrics = last.iteration, last.time_total_s, last.metrics
-        metric = self.history.metric
-        value = None if metric is None else metric_of(line, metric)
+        metric, mode = self.history.metric, self.history.mode
+        value = None if metric is None or mode is None else metric_of(line, metric)
         if isinstance(value, (int, float)) and math.isfinite(value):
-            line.score = -float(value) if self.history.mode == "min" else float(value)
+            line.score = -float(value) if mode == "min" else float(value)
         return line
 
     def best(self) -> Best | None:
-        """Return the trial whose last value of the metric is the best."""
+        """Return the trial whose last value of the metric is the best; None, too, where no mode says which is."""
         return best_of(self.lines(), -1.0 if self.history.mode == "min" else 1.0)
 
     def metric_names(self) -> list[str]:

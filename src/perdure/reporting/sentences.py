@@ -25,6 +25,9 @@ _NAMED = 5
 """Trials named in one line."""
 
 
+_WHAT_FOR = {"min": "minimising {}", "max": "maximising {}", None: "{} neither minimised nor maximised (no mode)"}
+
+
 def started(info: RunInfo, options: TableOptions) -> Line:
     """Return "Experiment digits in /path: 20 trials, maximising accuracy", or how things stand where it goes on."""
     if info.standing is not None:
@@ -34,7 +37,7 @@ def started(info: RunInfo, options: TableOptions) -> Line:
         parts.append(plural(info.total, "trial"))
     metric = options.metric or info.metric
     if metric:
-        parts.append(f"{'minimising' if (options.mode or info.mode) == 'min' else 'maximising'} {metric}")
+        parts.append(_WHAT_FOR[options.mode or info.mode].format(metric))
     tail = ": " + ", ".join(parts) if parts else ""
     return [Span("Experiment "), Span(info.name, "bold"), Span(f" in {info.path}{tail}")]
 

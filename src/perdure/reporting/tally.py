@@ -236,6 +236,7 @@ class Tally:
         self._own = state is None
         self._state = State() if state is None else state
         self._metric = metric
+        self._compared = None if mode is None else metric
         self._sign = -1.0 if mode == "min" else 1.0
         self._total = total
         self._tell_rows = tell_rows
@@ -404,10 +405,10 @@ class Tally:
         line.iteration = event.iteration
         line.time_s = event.time_total_s
         metrics = line.metrics = event.metrics
-        if self._metric is not None:
-            value = metrics.get(self._metric)
+        if self._compared is not None:
+            value = metrics.get(self._compared)
             if value is None:
-                value = metric_of(line, self._metric)
+                value = metric_of(line, self._compared)
             comparable = isinstance(value, (int, float)) and math.isfinite(value)
             line.score = self._sign * value if comparable else None  # type: ignore[operator]
         if metrics.keys() != self._keys_seen and len(self._metric_names) < _NAMES_KEPT:
