@@ -4,12 +4,18 @@ The trainable is a class that saves one file of 50 MB whenever it is told to, an
 one; its steps take no time, so all that is measured is the pausing, saving, cloning and going on. `population_s` is the
 time of `fit()` with default settings, `population_reused_s` with `TuneConfig(reuse_actors=True)`, which is how Ray is
 fastest. `against_best` compares our default with Ray's best. `written_to_saved`: what all of our processes gave the
-disk to write, for each byte that `save_checkpoint` wrote itself. Needs some 5 GB of room.
+disk to write, for each byte that `save_checkpoint` wrote itself. `floor_s`: what the disk by itself takes: a bare loop
+that writes as many files of the same size, each synced by one of four threads meanwhile; `to_floor` is our time over
+it. perdure's time ends when everything is on the disk, Ray's does not. `in_memory` runs both on a disk in memory
+(/dev/shm), which leaves what the engines cost. Needs some 5 GB of room, `in_memory` 5 GB of memory.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from comparison import Goal, Part, main, stopwatch, tune_of, written
@@ -89,12 +95,38 @@ def run(engine: str, directory: Path, *, reuse: bool) -> tuple[float, float, flo
     return seconds, saved, written() - before
 
 
-def default(engine: str, directory: Path) -> dict[str, float]:
-    seconds, saved, given = run(engine, directory, reuse=False)
-    figures = {"population_s": seconds, "saved_gb": saved / 1e9}
+def floor(directory: Path, saved: int) -> float:
+    """Return how many seconds this disk takes to write and sync so many bytes in files like the trainable's."""
+    weights = os.urandom(1 << 20) * (WEIGHTS >> 20)
+    directory.mkdir()
+
+    def sync(path: Path) -> None:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(4) as syncing:
+        for number in range(saved // WEIGHTS):
+            path = directory / f"{number}"
+            path.write_bytes(weights)
+            syncing.submit(sync, path)
+    return time.perf_counter() - begin
+
+
+def with_floor(name: str, engine: str, directory: Path) -> dict[str, float]:
+    """Our default settings, or Ray's fastest ones."""
+    seconds, saved, given = run(engine, directory, reuse=engine == "ray" and name != "population")
+    figures = {f"{name}_s": seconds, f"{name}_saved_gb": saved / 1e9}
     if engine == "perdure":
+        floor_s = floor(directory / "floor", saved)
+        figures |= {f"{name}_floor_s": floor_s, f"{name}_to_floor": seconds / floor_s}
         figures["written_to_saved"] = given / saved
     return figures
+
+
+def default(engine: str, directory: Path) -> dict[str, float]:
+    return with_floor("population", engine, directory)
 
 
 def reused(engine: str, directory: Path) -> dict[str, float]:
@@ -104,10 +136,21 @@ def reused(engine: str, directory: Path) -> dict[str, float]:
 
 def against_best(engine: str, directory: Path) -> dict[str, float]:
     """Our default settings against Ray's fastest ones."""
-    return {"against_best_s": run(engine, directory, reuse=engine == "ray")[0]}
+    return with_floor("against_best", engine, directory)
 
 
-PARTS = {"default": Part(default), "reused": Part(reused), "against_best": Part(against_best)}
+def in_memory(engine: str, directory: Path) -> dict[str, float]:
+    """The same, on a disk in memory."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix=directory.name) as memory:
+        return {"in_memory_s": run(engine, Path(memory), reuse=engine == "ray")[0]}
+
+
+PARTS = {
+    "default": Part(default),
+    "reused": Part(reused),
+    "against_best": Part(against_best),
+    "in_memory": Part(in_memory),
+}
 GOALS = [
     Goal("population_s", times=10),
     Goal("against_best_s", times=3),

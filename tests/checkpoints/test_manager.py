@@ -288,7 +288,7 @@ def test_what_is_deleted_need_not_become_durable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(manager, "GATHER_S", 60.0)
-    info = committed(LARGE)
+    info = committed({"a": b"1"})
     managed.make_durable(source(0), trial / info.directory, info.nbytes)
     managed.delete(source(0), trial / info.directory)
     assert managed.backlog.count == 0
@@ -304,11 +304,11 @@ def test_a_deletion_stops_the_reading_of_what_it_deletes(
     reading, deleted = threading.Event(), threading.Event()
     monkeypatch.setattr(digests, "CHUNK", 64 << 10)
 
-    def hold(descriptor: int, offset: int, nbytes: int) -> None:
+    def hold(_: object) -> None:
         reading.set()
         assert deleted.wait(30)
 
-    monkeypatch.setattr(managed, "_pace", type("Hold", (), {"__call__": staticmethod(hold), "begin": lambda _: None})())
+    monkeypatch.setattr(manager.Pace, "__call__", hold)
     info = committed(LARGE)
     managed.make_durable(source(0), trial / info.directory, info.nbytes)
     assert reading.wait(30)
@@ -358,24 +358,62 @@ def test_closing_ends_the_threads_and_what_was_due_stays_due(
     monkeypatch.setattr(manager, "GATHER_S", 60.0)
     before = threading.active_count()
     managed = CheckpointManager(trial.parent, wake=lambda: None)
-    info = committed(LARGE)
-    managed.make_durable(source(0), trial / info.directory, info.nbytes)
+    small, large = committed({"a": b"1"}), committed(LARGE)
+    for info in (small, large):
+        managed.make_durable(source(info.number), trial / info.directory, info.nbytes)
     managed.close()
     assert threading.active_count() == before
-    assert managed.poll() == []
-    verify_checkpoint(trial / info.directory, trusted=True)
+    assert small.number not in [done.source.number for done in managed.poll()]
+    for info in (small, large):
+        verify_checkpoint(trial / info.directory, trusted=True)
 
 
 def test_reading_rests_between_chunks_until_there_is_a_hurry() -> None:
-    now, rests, hurry = [0.0], [], [False]
-    pace = manager.Pace(hurry=lambda: hurry[0], rest=rests.append, clock=lambda: now[0])
-    with open(os.devnull, "rb") as file:
-        for _ in range(2):
-            pace.begin()
-            now[0] += 0.5
-            pace(file.fileno(), 0, 1)
-            hurry[0] = True
-    assert rests == [1.5]
+    now, rests, times = [0.0], [], [3.0]
+    pace = manager.Pace(
+        rest_s=lambda worked_s: times[0] * worked_s, rest=rests.append, clock=lambda: now[0], stretch_s=0.5
+    )
+    for _ in range(5):  # rests after every second piece
+        now[0] += 0.25
+        pace()
+    assert rests == [1.5, 1.5]
+    times[0] = 0.0
+    now[0] += 0.5
+    pace()
+    assert rests == [1.5, 1.5]
+
+
+def test_large_ones_are_on_their_way_together_and_take_together_what_one_may_take(
+    managed: CheckpointManager,
+    trial: Path,
+    committed: Callable[[Files], CheckpointInfo],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    all_read = threading.Barrier(manager.LARGE_AT_ONCE)
+    all_told = threading.Barrier(manager.LARGE_AT_ONCE + 1)  # before the drain, with which nobody rests
+    all_synced = threading.Barrier(manager.LARGE_AT_ONCE)
+    digest_file, fsync_tree = durability.digest_file, durability.fsync_tree
+    rests: list[float] = []
+
+    def digest(path: str, each_chunk: Callable[[], None]) -> str:
+        all_read.wait(30)
+        rests.append(managed._rest_s(1.0))
+        all_told.wait(30)
+        return digest_file(path, each_chunk)
+
+    def sync(folder: str) -> None:
+        all_synced.wait(30)
+        fsync_tree(folder)
+
+    monkeypatch.setattr(durability, "digest_file", digest)
+    monkeypatch.setattr(durability, "fsync_tree", sync)
+    infos = [committed({"large": LARGE["large"]}) for _ in range(manager.LARGE_AT_ONCE)]
+    for info in infos:
+        managed.make_durable(source(info.number), trial / info.directory, info.nbytes)
+    all_told.wait(30)
+    assert [done.kind for done in outcomes(managed)] == ["durable"] * len(infos)
+    one_quarter = len(infos) * manager.REST + len(infos) - 1  # each works for 1/(1 + rest) of the time
+    assert rests == [one_quarter] * len(infos)
 
 
 @pytest.mark.parametrize("files", [{"small": b"1"}, LARGE])

@@ -13,13 +13,14 @@ from perdure.errors import CheckpointCorruptError
 from perdure.storage.layout import DIGESTS
 from perdure.storage.local import write_new
 
-CHUNK = 4 << 20
-"""Bytes read and digested at a time; long enough for the interpreter lock to be free most of the time."""
+CHUNK = 512 << 10
+"""Bytes read and digested at a time: they are still in the processor's cache when they are digested (12 ms for 50 MB,
+with 4 MiB it was 20), and it takes long enough for the interpreter lock to be free most of the time."""
 
 VERSION = 1
 
-EachChunk = Callable[[int, int, int], None]
-"""Called with (descriptor, offset, bytes) after each chunk."""
+EachChunk = Callable[[], None]
+"""Called after each chunk."""
 
 
 class DigestsFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,14 +35,12 @@ class DigestsFile(msgspec.Struct, frozen=True, kw_only=True):
 def digest_file(path: str, each_chunk: EachChunk | None = None) -> str:
     """Return the xxh3_128 digest of a file, in hexadecimal."""
     state = xxhash.xxh3_128()
-    offset = 0
     with open(path, "rb", buffering=0) as file:
         buffer = memoryview(bytearray(min(CHUNK, os.fstat(file.fileno()).st_size + 1)))
         while count := file.readinto(buffer):
             state.update(buffer[:count])
             if each_chunk is not None:
-                each_chunk(file.fileno(), offset, count)
-            offset += count
+                each_chunk()
     return state.hexdigest()
 
 

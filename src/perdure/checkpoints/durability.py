@@ -9,7 +9,7 @@ from perdure.checkpoints.digests import EachChunk, digest_file, write_digests
 from perdure.checkpoints.manifest import check_sizes, decode_manifest, known_digests, read_manifest_bytes
 from perdure.storage.faults import fault_point
 from perdure.storage.layout import MANIFEST
-from perdure.storage.sync import fsync_path, fsync_tree
+from perdure.storage.sync import fsync_path, fsync_tree, start_writing_tree
 
 
 def complete_digests(folder: str, each_chunk: EachChunk | None = None) -> None:
@@ -31,6 +31,7 @@ def complete_digests(folder: str, each_chunk: EachChunk | None = None) -> None:
     check_sizes(folder, manifest)
     if manifest.digested or len(known_digests(folder, manifest, data)) == len(manifest.files):
         return
+    start_writing_tree(folder)  # the disk is at work while the bytes are read
     files = {
         name: file.digest or digest_file(os.path.join(folder, name), each_chunk)
         for name, file in manifest.files.items()

@@ -1,4 +1,4 @@
-"""The driver's side of checkpoints: bringing them to the disk, and removing them, on two threads of its own.
+"""The driver's side of checkpoints: bringing them to the disk, and removing them, on threads of its own.
 
 The loop says `make_durable` and `delete`, which return at once, and asks `poll` what has come of it.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import itertools
 import os
 import threading
 import time
@@ -36,6 +37,8 @@ GATHER_S = 0.1
 """Small checkpoints are synced at most so often, to let them gather."""
 GATHER_AT_MOST_S = 1.0
 """Longer than `GATHER_S` they gather where syncing takes long, so that it keeps the disk busy a quarter of the time."""
+LARGE_AT_ONCE = 4
+"""So many large checkpoints are on their way to the disk together: one fsync after the other leaves it half idle."""
 DELETED_TOGETHER = 100
 """So many deletions are told of at once."""
 HURRY_S = 5.0
@@ -95,6 +98,10 @@ class _Job:
     since: float
     cancelled: bool = False
 
+    @property
+    def large(self) -> bool:
+        return self.nbytes > SMALL
+
 
 class CheckpointManager:
     """Brings checkpoints to the disk and removes them, in the background.
@@ -119,6 +126,12 @@ class CheckpointManager:
         self._to_sync: dict[Source, _Job] = {}
         """Waiting and in progress, oldest first; a job leaves when its outcome is known."""
         self._nbytes = 0
+        self._large: deque[_Job] = deque()
+        """Large ones that nobody has begun with."""
+        self._turns = itertools.count()
+        """Counts the large ones: each of the first few starts a thread."""
+        self._reading = 0
+        """Threads that take digests just now."""
         self._to_delete: dict[Source, str] = {}
         self._done: deque[Done] = deque()
         self._draining = 0
@@ -130,7 +143,6 @@ class CheckpointManager:
         self._threads: dict[str, threading.Thread] = {}
         self._gather_s = 0.0
         """What the last group has made necessary."""
-        self._pace = Pace(hurry=self._in_a_hurry, rest=self._hurry.wait)
 
     # --- called by the loop -----------------------------------------------------------------------------------------
 
@@ -159,7 +171,11 @@ class CheckpointManager:
             job = _Job(source, os.path.abspath(directory), nbytes, digested, trusted, self._clock())
             self._to_sync[source] = job
             self._nbytes += nbytes
-            self._ensure_thread("sync", self._sync_loop)
+            if job.large:
+                self._large.append(job)
+                self._ensure_thread(f"sync-large-{next(self._turns) % LARGE_AT_ONCE}", self._large_loop)
+            else:
+                self._ensure_thread("sync", self._sync_loop)
             self._changed.notify_all()
 
     def delete(self, source: Source, directory: str | os.PathLike[str]) -> None:
@@ -220,8 +236,9 @@ class CheckpointManager:
             self._stop.set()
             self._hurry.set()
             self._changed.notify_all()
+        give_up_at = time.monotonic() + 5.0  # a disk that hangs must not hang the end; the threads are daemons
         for thread in self._threads.values():
-            thread.join(timeout=5.0)  # a disk that hangs must not hang the end; the threads are daemons
+            thread.join(timeout=max(0.0, give_up_at - time.monotonic()))
 
     # --- bringing to the disk ---------------------------------------------------------------------------------------
 
@@ -229,40 +246,53 @@ class CheckpointManager:
         while self.sync_round():
             pass
 
-    def sync_round(self) -> bool:
-        """Wait for work and do what there is. False: the manager is closed. A simulation calls it without a thread."""
-        small, large = self._next_batch()
-        if self._stop.is_set():
-            return False
-        for jobs in (small, [] if large is None else [large]):
-            try:
-                self._make_group_durable(jobs)
-            except Exception as error:
-                # Whatever went wrong: what waits for the disk must not wait for ever, nor the thread be gone.
-                self._finish([(job, Failed(job.source, "made durable", error)) for job in jobs])
-        return True
+    def _large_loop(self) -> None:
+        while self.large_round():
+            pass
 
-    def _next_batch(self) -> tuple[list[_Job], _Job | None]:
-        """Wait for work; return all small checkpoints, and the first large one."""
+    def sync_round(self) -> bool:
+        """Wait for small checkpoints, let them gather, and bring all there are to the disk.
+
+        False: the manager is closed. A simulation calls it without a thread.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._stop.is_set() or self._to_sync)
+            self._changed.wait_for(lambda: self._stop.is_set() or any(not job.large for job in self._to_sync.values()))
             # Not a sleep: a drain or a close ends it.
             gather_s = max(GATHER_S, min(self._gather_s, GATHER_AT_MOST_S))
             self._changed.wait_for(self._hurry.is_set, gather_s)
-            jobs = list(self._to_sync.values())
-        small = [job for job in jobs if job.nbytes <= SMALL]
-        return small, next((job for job in jobs if job.nbytes > SMALL), None)
+            jobs = [job for job in self._to_sync.values() if not job.large]
+        if self._stop.is_set():
+            return False
+        begun = self._clock()
+        self._see_to(jobs)
+        self._gather_s = REST * (self._clock() - begun)
+        return True
+
+    def large_round(self) -> bool:
+        """Wait for a large checkpoint and bring it to the disk. False: the manager is closed. See `sync_round`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stop.is_set() or self._large)
+            jobs = [self._large.popleft()] if self._large else []
+        if self._stop.is_set():
+            return False
+        self._see_to(jobs)
+        return True
+
+    def _see_to(self, jobs: list[_Job]) -> None:
+        try:
+            self._make_group_durable(jobs)
+        except Exception as error:
+            # Whatever went wrong: what waits for the disk must not wait for ever, nor the thread be gone.
+            self._finish([(job, Failed(job.source, "made durable", error)) for job in jobs])
 
     def _make_group_durable(self, jobs: list[_Job]) -> None:
         ready = [job for job in jobs if self._prepare(job)]
         if not ready:
             return
-        begun = self._clock()
         if len(ready) >= GROUP and self._flush(ready):
             outcomes: list[tuple[_Job, Done]] = [(job, Durable(job.source)) for job in ready]
         else:
             outcomes = self._sync_each(ready)
-        self._gather_s = REST * (self._clock() - begun)
         fault_point("durable.synced")
         self._finish(outcomes)
 
@@ -297,13 +327,32 @@ class CheckpointManager:
             if not os.path.exists(os.path.join(job.folder, MANIFEST)):
                 raise missing(job.folder)
         else:
-            self._pace.begin()
-            complete_digests(job.folder, lambda *chunk: self._after_chunk(job, *chunk))
+            self._take_digests(job)
 
-    def _after_chunk(self, job: _Job, descriptor: int, offset: int, nbytes: int) -> None:
-        if job.cancelled or self._stop.is_set():
-            raise _CancelledError(errno.ECANCELED, "no longer wanted")
-        self._pace(descriptor, offset, nbytes)
+    def _take_digests(self, job: _Job) -> None:
+        pace = Pace(rest_s=self._rest_s, rest=self._hurry.wait)
+
+        def after_chunk() -> None:
+            if job.cancelled or self._stop.is_set():
+                raise _CancelledError(errno.ECANCELED, "no longer wanted")
+            pace()
+
+        self._count_reading(+1)
+        try:
+            complete_digests(job.folder, after_chunk)
+        finally:
+            self._count_reading(-1)
+
+    def _count_reading(self, change: int) -> None:
+        with self._changed:
+            self._reading += change
+
+    def _rest_s(self, worked_s: float) -> float:
+        """Return how long to rest after so much reading, so that all who read take together what one may take."""
+        with self._changed:
+            if self._hurry.is_set() or self._oldest_s() > HURRY_S:
+                return 0.0
+            return worked_s * ((1.0 + REST) * self._reading - 1.0)
 
     def _flush(self, jobs: list[_Job]) -> bool:
         """Sync the whole file system. False: it has to be done one by one."""
@@ -340,10 +389,6 @@ class CheckpointManager:
     def _oldest_s(self) -> float:
         oldest = next(iter(self._to_sync.values()), None)
         return 0.0 if oldest is None else self._clock() - oldest.since
-
-    def _in_a_hurry(self) -> bool:
-        with self._changed:
-            return self._hurry.is_set() or self._oldest_s() > HURRY_S
 
     # --- removing ---------------------------------------------------------------------------------------------------
 

@@ -51,12 +51,26 @@ def sync_filesystem(path: str | os.PathLike[str]) -> bool:
     return True
 
 
-def start_writing(descriptor: int, offset: int, nbytes: int) -> None:
-    """Have the kernel start writing a range of a file out, where it can; durability still needs an fsync."""
+def start_writing_tree(directory: str) -> None:
+    """Have the kernel start writing the files under `directory` out, where it can; durability still needs an fsync.
+
+    Raises:
+        OSError: a file cannot be opened.
+    """
     sync_file_range = _libc_function("sync_file_range")
-    if sync_file_range is not None:
-        # A refusal costs nothing but smoothness: the fsync that follows does all the work then.
-        sync_file_range(descriptor, offset, nbytes, START_WRITING)
+    if sync_file_range is None:
+        return
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                start_writing_tree(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                descriptor = os.open(entry.path, os.O_RDONLY)
+                try:
+                    # A refusal costs nothing but time: the fsync that follows does all the work then.
+                    sync_file_range(descriptor, 0, 0, START_WRITING)
+                finally:
+                    os.close(descriptor)
 
 
 @functools.cache

@@ -48,6 +48,7 @@ class ScheduledManager(CheckpointManager):
         if now >= self._sync_at:
             self._sync_at = _NEVER
             self.sync_round()
+            self.large_round()
             if self.backlog.count:
                 self._sync_at = now + self._slow_s
         if now >= self._delete_at:
