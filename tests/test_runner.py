@@ -176,3 +176,34 @@ def test_a_pause_with_a_row_that_was_judged_before_saves_where_the_trainable_can
     judge._event = lambda trial, key, report, adopted, **fields: fields
     event: Any = Judge._repeated(judge, trial, KEY, Report(iteration=1, metrics={}, at=0.0), False)
     assert (event["decision"], event["save"], event["judged"]) == (Decision.PAUSE, saves, False)
+
+
+def test_a_trial_that_can_never_start_is_refused_where_nothing_runs() -> None:
+    """However it came to ask for so much: here it was woken, and nobody had looked."""
+    runner = Runner(
+        state=State(),
+        journal=MemoryJournal(),
+        executor=Executor(),  # type: ignore[arg-type]
+        judge=SimpleNamespace(),  # type: ignore[arg-type]
+        checkpoints=Checkpoints(),  # type: ignore[arg-type]
+        ledger=DeviceLedger(()),
+        settings=Settings(path=Path("/nowhere"), directories=False),
+    )
+    for event in (
+        ExperimentCreated(at=0.0, name="e", trainable="t", spec=Spec(), version="0"),
+        DriverStarted(at=0.0, epoch=1, host="h", pid=1, process_start=0.0, capacity={"CPU": 1.0}),
+        TrialCreated(at=0.0, trial="a", number=0, name="a", directory="a", config={}, resources={"CPU": 2.0}),
+    ):
+        runner.emit(event)
+    with pytest.raises(ResourceError, match="Trial a asks for 2 CPU, and this machine has 1 in all"):
+        runner.follow_up()
+
+
+def test_trials_that_ask_for_nothing_run_where_there_is_nothing(tmp_path: Path) -> None:
+    executor = SimulatedExecutor(lambda config, _: [(1.0, {"loss": 1})], capacity={"CPU": 0.0})
+    results = tune.Tuner(
+        tune.with_resources(lambda config: None, {"CPU": 0}),
+        tune_config=tune.TuneConfig(num_samples=3),
+        run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0, executor=executor),
+    ).fit()
+    assert [result.status for result in results] == ["TERMINATED"] * 3

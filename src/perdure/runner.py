@@ -462,6 +462,8 @@ class Runner:
         return True
 
     def _launch(self, trial: Trial) -> bool:
+        if not self.state.live:  # then there will never be more than there is
+            check_resources(trial.resources or {}, self.state.capacity, whom=f"Trial {trial.id}")
         devices = self.ledger.take(_gpus(trial))
         if devices is None:
             return False  # there is room in all, but on no single device

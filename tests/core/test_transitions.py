@@ -305,7 +305,8 @@ def test_other_resources_hold_from_the_next_attempt_on() -> None:
 
 def test_a_trial_that_does_not_run_has_other_resources_at_once() -> None:
     experiment = Experiment(capacity={"CPU": 2.0})
-    experiment.create("a")
+    experiment.create("b", "a")
+    experiment.start("b")
     experiment.apply(TrialActed(at=0.0, action=Action(trial="a", decision=Decision.CONTINUE, resources={"CPU": 9.0})))
     assert Launch("a") not in experiment.plan()  # there is no room
 
@@ -337,6 +338,17 @@ def test_room_is_never_exceeded_and_never_wasted() -> None:
     assert experiment.plan() == []
     experiment.end("a", Outcome.FINISHED)
     assert experiment.plan() == [Launch("c")]
+
+
+def test_what_never_fits_is_not_waited_for() -> None:
+    """Nothing runs, so there will never be more room: the runner is to say what is wrong."""
+    experiment = Experiment(capacity={"CPU": 1.0})
+    experiment.create("a", "b")
+    action = Action(trial="a", decision=Decision.CONTINUE, resources={"CPU": 2.0})
+    experiment.apply(TrialActed(at=0.0, action=action))
+    assert experiment.plan() == [Launch("a")]
+    nothing = Experiment(capacity={"CPU": 0.0})
+    assert nothing.plan() == [Suggest()]
 
 
 def test_a_finished_trial_costs_little() -> None:

@@ -127,6 +127,12 @@ def keep_house(state: State) -> list[Command]:
 
 
 def _room(state: State, trial: Trial) -> bool:
+    """Whether the trial is to start now: there is enough, or there never will be more, since nothing runs.
+
+    The runner refuses what does not fit then, instead of waiting for ever.
+    """
+    if not state.live:
+        return True
     if 0 < state.spec.max_concurrent <= len(state.live):
         return False
     return all(
@@ -137,6 +143,8 @@ def _room(state: State, trial: Trial) -> bool:
 
 def _any_room(state: State) -> bool:
     """Whether asking the searcher is worth it: nothing waits, and not everything is taken."""
+    if not state.live:
+        return True
     if 0 < state.spec.max_concurrent <= len(state.live):
         return False
     return any(amount - state.used.get(name, 0.0) > 1e-9 for name, amount in state.capacity.items() if name != "memory")
