@@ -63,6 +63,7 @@ from perdure.stoppers import resolve_stopper
 from perdure.storage.faults import fault_point
 from perdure.storage.processes import boot_id, hostname, process_start
 from perdure.storage.uri import check_writable
+from perdure.trainable.importing import own_directories
 from perdure.trainable.pickling import PARAMS, dump_objects, load_objects
 from perdure.trainable.wrappers import fixed_resources_of, resources_of
 
@@ -316,6 +317,7 @@ class Session:
             process_start=process_start(os.getpid()) or 0.0,
             boot_id=boot_id(),
             capacity=self.executor.capacity(),
+            imports=own_directories(),
         )
 
     # --- parts ------------------------------------------------------------------------------------------------------

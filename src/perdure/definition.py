@@ -6,13 +6,14 @@ Pickles hold what cannot be data: the trainable (`trainable.pkl`), and the searc
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import functools
 import itertools
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from perdure.stoppers.resolve import resolve_stopper
 from perdure.storage.faults import fault_point
 from perdure.storage.uri import check_writable, parse_storage_path
 from perdure.trainable.base import check_trainable, kind, trainable_name
+from perdure.trainable.importing import looked_in, make_importable
 from perdure.trainable.pickling import dump_objects, dump_trainable, load_objects, load_trainable
 from perdure.trainable.registry import resolve_trainable
 from perdure.trainable.stepping import saves_checkpoints
@@ -272,21 +274,36 @@ def _can_be_stored(value: object) -> bool:
 
 
 def load(
-    path: Path, digests: Mapping[str, str], trainable: Any, expected: str, *, renames: bool = False
+    path: Path,
+    digests: Mapping[str, str],
+    trainable: Any,
+    expected: str,
+    *,
+    renames: bool = False,
+    imports: Sequence[str] = (),
 ) -> Definition:
     """Load the definition of an existing experiment, checked against the digests in its journal.
 
-    `trainable`: the one to go on with; None takes the stored one. `renames`: it may go by another name.
+    Args:
+        path: The experiment's directory.
+        digests: Of the files of its definition, by name.
+        trainable: The one to go on with; None takes the stored one.
+        expected: The name of the stored one.
+        renames: `trainable` may go by another name.
+        imports: Where the experiment's script found its own modules: looked in as well, after `sys.path`.
 
     Raises:
-        TrainableError: `trainable` goes by another name than the stored one.
+        TrainableError: `trainable` goes by another name than the stored one; or what is stored needs a module that is
+            not found.
         StorageError: a pickle is missing or damaged.
     """
     stored_trainable = trainable is None
+    make_importable(imports)
     if stored_trainable:
         for name, digest in digests.items():
             _check_digest(path / name, digest)
-        trainable = load_trainable(path / file_of(digests, TRAINABLE))
+        with _naming_where_modules_were(imports):
+            trainable = load_trainable(path / file_of(digests, TRAINABLE))
     elif trainable_name(trainable) != expected and not renames:
         raise TrainableError(
             f"The experiment at {path} trains {expected!r}, and was to be restored with {trainable_name(trainable)!r}. "
@@ -296,7 +313,8 @@ def load(
         )
     tuner = file_of(digests, TUNER)
     _check_digest(path / tuner, digests.get(tuner))
-    stored = load_objects(path / tuner)
+    with _naming_where_modules_were(imports):
+        stored = load_objects(path / tuner)
     resolved = resolve_trainable(trainable)
     check_trainable(resolved)
     param_space, tune_config, run_config = stored["param_space"], stored["tune_config"], stored["run_config"]
@@ -318,6 +336,16 @@ def load(
         left_out=tuple(left_out),
         pickles=digests,
     )
+
+
+@contextlib.contextmanager
+def _naming_where_modules_were(imports: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
+    except TrainableError as error:
+        if isinstance(error.__cause__, ImportError):
+            raise TrainableError(f"{error} {looked_in(imports)}") from error.__cause__
+        raise
 
 
 class _Unchanged:

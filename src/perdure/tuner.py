@@ -152,7 +152,14 @@ class Tuner:
         unfinished = ResumeType.RESUME if resume_unfinished else ResumeType.SKIP
 
         def loaded(state: State) -> Definition:
-            stored = load(directory, state.pickles, trainable, state.trainable, renames=allow_other_trainable)
+            stored = load(
+                directory,
+                state.pickles,
+                trainable,
+                state.trainable,
+                renames=allow_other_trainable,
+                imports=state.imports,
+            )
             definition = replaced(
                 stored,
                 param_space=UNCHANGED if param_space is None else param_space,

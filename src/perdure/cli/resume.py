@@ -43,8 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     experiment = open_experiment(arguments.experiment)
     state = experiment.history.state
-    sys.path.insert(0, os.getcwd())  # where a trainable that was pickled by name is looked for by its script, too
-    definition = load(experiment.path, state.pickles, None, state.trainable)
+    sys.path.insert(0, os.getcwd())
+    definition = load(experiment.path, state.pickles, None, state.trainable, imports=state.imports)
     level = 0 if arguments.json else 1 if arguments.verbose is None else arguments.verbose
     errored = ResumeType.RESTART if arguments.restart_errored else ResumeType.SKIP
     errored = ResumeType.RESUME if arguments.resume_errored else errored

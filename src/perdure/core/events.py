@@ -187,6 +187,8 @@ class DriverStarted(Event, frozen=True, kw_only=True, tag="driver_started"):
     process_start: float
     boot_id: str = ""
     capacity: dict[str, float] = {}
+    imports: tuple[str, ...] = ()
+    """Directories from which the driver's script imported modules of its own; empty where a driver ran no trials."""
 
 
 class DriverStopped(Event, frozen=True, kw_only=True, tag="driver_stopped"):

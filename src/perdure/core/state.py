@@ -152,6 +152,8 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     pickles: dict[str, str] = {}
     definition: Data = {}
     """What is asked for, as data."""
+    imports: tuple[str, ...] = ()
+    """Directories from which the modules that `pickles` name were last imported."""
     epoch: int = 0
     capacity: dict[str, float] = {}
     used: dict[str, float] = {}

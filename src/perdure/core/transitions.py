@@ -135,6 +135,7 @@ def _spec_changed(state: State, event: SpecChanged) -> None:
 def _driver_started(state: State, event: DriverStarted) -> None:
     state.epoch = event.epoch
     state.capacity = event.capacity
+    state.imports = event.imports or state.imports
     state.ran_before_s += state.ran_s
     state.ran_s = 0.0
     if state.resumable or state.finished:  # else: the stop was decided for good, and is carried to its end
