@@ -369,7 +369,7 @@ class Judge:
 
     def started(self, trial: Trial) -> None:
         """An attempt's process is up."""
-        self.view(trial).status = trial.status.value
+        self.view(trial)
 
     def reported(self, trial: Trial, event: Reported) -> None:
         """A row was taken into the state."""
@@ -387,7 +387,6 @@ class Judge:
     def ended(self, trial: Trial, outcome: Outcome) -> None:
         """An attempt has ended; the trial may go on."""
         view = self.view(trial)
-        view.status = trial.status.value
         view.num_failures = trial.failures
         if self.callbacks and outcome in (Outcome.FAILED, Outcome.LOST) and not trial.status.finished:
             self.callbacks.on_trial_recover(self.iteration, self.trials, view)
@@ -395,7 +394,6 @@ class Judge:
     def finished(self, trial: Trial) -> Sequence[Action]:
         """A trial has come to its end, however it did. Return what the scheduler does with others because of it."""
         view = self.view(trial)
-        view.status = trial.status.value
         actions: Sequence[Action] | None
         if trial.status is Status.ERROR:
             actions = self.scheduler.on_trial_error(self, view)
@@ -421,7 +419,7 @@ class Judge:
             view = self._make_view(trial)
             if not trial.status.finished:
                 self._views[trial.id] = view
-        view.status = trial.status.value
+        view.status = trial.status._value_  # asked for several times a row; see `core.transitions`
         return view
 
     def _make_view(self, trial: Trial) -> TrialView:

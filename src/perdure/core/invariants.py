@@ -1,87 +1,102 @@
-"""What must hold of every state, checked by tests and by the simulator after each event."""
+"""What must hold of every state, checked by tests and by the simulator after each event.
+
+It is looked at some fifty times in each simulated experiment, so it is written to be quick where nothing is wrong.
+"""
 
 from __future__ import annotations
 
-from perdure.core.state import State, Status, is_there, key
+from perdure.core.state import State, Status, Trial, is_there, key
 from perdure.core.transitions import story
+
+_NAMES = tuple(status.value for status in Status)
+_RUNNING, _PAUSED = Status.RUNNING, Status.PAUSED
+_FINISHED = (Status.TERMINATED, Status.ERROR)
 
 
 def violations(state: State) -> list[str]:
     """Return one sentence for each rule that `state` breaks. Looks at every trial: for tests, not for runs."""
-    found = [*_indexes(state), *_resources(state), *_checkpoints(state)]
+    found: list[str] = []
+    _check_indexes(state, found)
+    _check_resources(state, found)
     for trial in state.trials.values():
-        if (trial.live is not None) != (trial.status is Status.RUNNING):
-            found.append(f"A trial runs if and only if it has an attempt. {story(trial)}")
-        if trial.judged < trial.iteration and trial.status is not Status.RUNNING and trial.donor is None:
-            found.append(f"A row is in the view that nobody judged. {story(trial)}")
-        if trial.held and trial.status not in (Status.RUNNING, Status.PAUSED):
-            found.append(f"A trial goes on, or has ended, and is held all the same. {story(trial)}")
-        if trial.status.finished and (trial.decision is not None or trial.set_aside or trial.resume):
-            found.append(f"Something is still to become of a trial that has ended. {story(trial)}")
+        _check_trial(trial, found)
+        _check_checkpoints(state, trial, found)
+    if state.in_use:
+        _check_readers(state, found)
     return found
 
 
-def _indexes(state: State) -> list[str]:
-    members: dict[Status, set[str]] = {status: set() for status in Status}
-    for trial in state.trials.values():
-        members[trial.status].add(trial.id)
-    expected = (
-        (Status.PENDING, state.ahead.keys() | state.pending.keys()),
-        (Status.RUNNING, state.live.keys()),
-        (Status.PAUSED, state.paused.keys()),
-    )
-    found = [
-        f"The index of {status.value} trials is off by {sorted(members[status] ^ index)}."
-        for status, index in expected
-        if members[status] != index
-    ]
-    found += [
-        f"{len(ids)} trials are {status.value}, and {state.counts.get(status.value, 0)} are counted."
-        for status, ids in members.items()
-        if state.counts.get(status.value, 0) != len(ids)
-    ]
-    held = {trial.id for trial in state.trials.values() if trial.held}
-    if held != set(state.held):
-        found.append(f"The index of held trials is off by {sorted(held ^ set(state.held))}.")
-    wakeable = {trial for trial in state.paused if not state.trials[trial].set_aside}
-    if wakeable != set(state.wakeable):
-        found.append(f"The index of trials that may be woken is off by {sorted(wakeable ^ set(state.wakeable))}.")
+def _check_trial(trial: Trial, found: list[str]) -> None:
+    status = trial.status
+    if (trial.live is not None) != (status is _RUNNING):
+        found.append(f"A trial runs if and only if it has an attempt. {story(trial)}")
+    if trial.judged < trial.iteration and status is not _RUNNING and trial.donor is None:
+        found.append(f"A row is in the view that nobody judged. {story(trial)}")
+    if trial.held and status is not _RUNNING and status is not _PAUSED:
+        found.append(f"A trial goes on, or has ended, and is held all the same. {story(trial)}")
+    if status in _FINISHED and (trial.decision is not None or trial.set_aside or trial.resume):
+        found.append(f"Something is still to become of a trial that has ended. {story(trial)}")
+
+
+def _check_indexes(state: State, found: list[str]) -> None:
+    members: dict[str, set[str]] = {name: set() for name in _NAMES}
+    held: set[str] = set()
+    for name, trial in state.trials.items():
+        members[trial.status._value_].add(name)  # `value` takes half a microsecond where this takes a tenth of it
+        if trial.held:
+            held.add(name)
+    if members["PENDING"] or state.ahead or state.pending:
+        _compare("PENDING", members["PENDING"], state.ahead.keys() | state.pending.keys(), found)
+    _compare("RUNNING", members["RUNNING"], set(state.live), found)
+    _compare("PAUSED", members["PAUSED"], set(state.paused), found)
+    _compare("held", held, set(state.held), found)
+    if state.paused or state.wakeable:
+        wakeable = {name for name in state.paused if not state.trials[name].set_aside}
+        _compare("wakeable", wakeable, set(state.wakeable), found)
+    counts = state.counts
+    for name, ids in members.items():
+        if counts.get(name, 0) != len(ids):
+            found.append(f"{len(ids)} trials are {name}, and {counts.get(name, 0)} are counted.")
     if state.created != len(state.trials):
         found.append(f"{state.created} trials were created, and {len(state.trials)} are known.")
-    return found
 
 
-def _resources(state: State) -> list[str]:
+def _compare(what: str, ids: set[str], index: set[str], found: list[str]) -> None:
+    if ids != index:
+        found.append(f"The index of {what} trials is off by {sorted(ids ^ index)}.")
+
+
+def _check_resources(state: State, found: list[str]) -> None:
     used: dict[str, float] = {}
     for trial_id in state.live:
         for name, amount in (state.trials[trial_id].resources or {}).items():
             used[name] = used.get(name, 0.0) + amount
-    found = []
+    if used == state.used and all(amount <= state.capacity.get(name, 0.0) for name, amount in used.items()):
+        return
     for name in used.keys() | state.used.keys():
         if abs(used.get(name, 0.0) - state.used.get(name, 0.0)) > 1e-6:
             found.append(f"{used.get(name, 0.0)} {name} are in use, and {state.used.get(name, 0.0)} are counted.")
         if used.get(name, 0.0) > state.capacity.get(name, 0.0) + 1e-6:
             found.append(f"{used[name]} {name} are in use of {state.capacity.get(name, 0.0)}.")
-    return found
 
 
-def _checkpoints(state: State) -> list[str]:
-    found = []
-    for trial in state.trials.values():
-        numbers = list(trial.checkpoints)
-        if numbers != sorted(numbers):
-            found.append(f"Checkpoints are out of order. {story(trial)}")
-        found += [
-            f"Checkpoint {number} waits for the disk and is not listed as such. {story(trial)}"
-            for number in trial.undurable
-            if number not in trial.checkpoints or f"{trial.id}/{number}" not in state.undurable
-        ]
-        if trial.donor is not None and is_there(state, trial.donor) and key(trial.donor) not in state.in_use:
-            found.append(f"The donor's checkpoint is not held. {story(trial)}")
+def _check_checkpoints(state: State, trial: Trial, found: list[str]) -> None:
+    checkpoints = trial.checkpoints
+    if len(checkpoints) > 1 and (numbers := list(checkpoints)) != sorted(numbers):
+        found.append(f"Checkpoints are out of order. {story(trial)}")
+    found.extend(
+        f"Checkpoint {number} waits for the disk and is not listed as such. {story(trial)}"
+        for number in trial.undurable
+        if number not in checkpoints or f"{trial.id}/{number}" not in state.undurable
+    )
+    if trial.donor is not None and is_there(state, trial.donor) and key(trial.donor) not in state.in_use:
+        found.append(f"The donor's checkpoint is not held. {story(trial)}")
+
+
+def _check_readers(state: State, found: list[str]) -> None:
     for name in state.in_use:
         owner, _, held = name.rpartition("/")
         if name in state.deletable:
             found.append(f"Checkpoint {name} is being read and about to be deleted.")
         if int(held) not in state.trials[owner].checkpoints:
             found.append(f"Checkpoint {name} is being read and not there.")
-    return found

@@ -27,7 +27,7 @@ class Status(str, enum.Enum):
 
     @property
     def finished(self) -> bool:
-        return self is Status.TERMINATED or self is Status.ERROR
+        return self._value_ in ("TERMINATED", "ERROR")  # members of an enum take longer to look up
 
 
 class Attempt(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):

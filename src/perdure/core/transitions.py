@@ -421,8 +421,9 @@ def _move(state: State, trial: Trial, status: Status) -> None:
     """Change a trial's status, and the indexes with it."""
     if status not in TRANSITIONS[trial.status]:
         raise InternalError(f"No trial goes from {trial.status.value} to {status.value}. {story(trial)}")
-    state.counts[trial.status.value] -= 1
-    state.counts[status.value] = state.counts.get(status.value, 0) + 1
+    counts = state.counts
+    counts[trial.status._value_] -= 1  # on Python 3.11 `value` takes half a microsecond, and this a tenth of it
+    counts[status._value_] = counts.get(status._value_, 0) + 1
     for index in (state.ahead, state.pending, state.live, state.paused):
         index.pop(trial.id, None)
     trial.status = status

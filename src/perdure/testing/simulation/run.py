@@ -54,6 +54,9 @@ SESSIONS = 60
 TURNS = 20_000
 """More turns of the loop than this mean that a session does not end."""
 SNAPSHOT_S = 3.0
+SILENCE_S = 6.0
+"""A trial that has said nothing for so long is killed. It is longer than a report is held back (`BACKLOG_S`)."""
+BACKLOG_S = 4.0
 
 Case = tuple[Workload, Faults]
 
@@ -299,8 +302,8 @@ class World:
             boot_id=self.machine.boot_id,
             chores_s=CHORES_S,
             cleanup_s=5.0,
-            report_timeout_s=30.0,
-            backlog_s=4.0,
+            report_timeout_s=SILENCE_S,
+            backlog_s=BACKLOG_S,
         )
 
     def _drive(self, runner: Runner) -> None:
