@@ -17,6 +17,9 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Union
 
+_CREATE, _EXCLUSIVE, _TRUNCATE, _APPEND = os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_APPEND
+_WRITE = os.O_WRONLY | os.O_RDWR
+_NOT_JUST_READ = _WRITE | _CREATE | _EXCLUSIVE | _TRUNCATE
 FIRST_DESCRIPTOR = 1_000_000
 """No real file has such a number, so a descriptor that gets away is bad everywhere."""
 _DEVICE = 7
@@ -46,8 +49,13 @@ class File:
     def put(self, offset: int, data: bytes | memoryview) -> None:
         """Write; what was dropped and is written again can be synced again."""
         end = offset + len(data)
-        self.data[offset:end] = data
+        if offset == len(self.data):
+            self.data += data
+        else:
+            self.data[offset:end] = data
         start, stop = self.dropped
+        if not stop:
+            return
         if offset <= start:
             start = max(start, min(end, stop))
         self.dropped = (start, stop) if start < stop else (0, 0)
@@ -56,7 +64,8 @@ class File:
         """Have all that is not dropped reached the disk."""
         start, stop = self.dropped
         if not stop:
-            self.synced = bytes(self.data)
+            if len(self.synced) != len(self.data) or self.synced != self.data:
+                self.synced = bytes(self.data)
         elif start >= len(self.synced):
             self.synced = bytes(self.data[:start])  # and what follows is as good as lost
 
@@ -80,6 +89,8 @@ class Folder:
 
     def sync(self, count: int | None = None) -> None:
         """Have the first `count` changes, or all, reached the disk."""
+        if not self.changes:
+            return
         for change in self.changes[:count]:
             _apply(self.synced, change)
         self.changes = [] if count is None else self.changes[count:]
@@ -106,7 +117,7 @@ class Handle:
 
     __slots__ = ("append", "node", "offset", "path")
 
-    def __init__(self, node: Node, path: str, *, append: bool) -> None:
+    def __init__(self, node: Node, path: str, append: bool) -> None:
         self.node = node
         self.path = path
         self.append = append
@@ -173,7 +184,7 @@ class Disk:
         self.until_trouble = 1
         self.full = False
         """There is no space for anything new."""
-        self.lies: Callable[[], bool] = lambda: False
+        self.lies: Callable[[], bool] | None = None
         """Asked at each sync whether it only pretends to."""
         self.lied = False
         self.on_removal: Callable[[str], None] = lambda path: None
@@ -381,7 +392,7 @@ class Disk:
         node = self._node(path)
         if not isinstance(node, Folder):
             raise _error(errno.ENOTDIR, path)
-        return Entries(Entry(path, name, below) for name, below in node.entries.items())
+        return Entries([Entry(path, name, below) for name, below in node.entries.items()])
 
     def stat(self, path: PathLike, *, follow_symlinks: bool = True) -> Found:
         path = os.fspath(path)
@@ -394,24 +405,29 @@ class Disk:
     # --- bytes ------------------------------------------------------------------------------------------------------
 
     def open(self, path: PathLike, flags: int, mode: int = 0o666) -> int:
-        path = os.fspath(path)
-        self.step("open", path)
+        if type(path) is not str:
+            path = os.fspath(path)
+        self.until_trouble -= 1  # as `step` does, without the call: half of all operations are opens
+        if self.until_trouble <= 0:
+            self.trouble("open", path)
         node = self.nodes.get(path)
         if node is None:
-            if not flags & os.O_CREAT:
+            if not flags & _CREATE:
                 self._parent(path)
                 raise _error(errno.ENOENT, path)
             self._needs_space(path)
             node = File(next(self._inodes))
             self._add(path, node)
-        elif flags & os.O_CREAT and flags & os.O_EXCL:
-            raise _error(errno.EEXIST, path)
-        elif flags & (os.O_WRONLY | os.O_RDWR) and isinstance(node, Folder):
-            raise _error(errno.EISDIR, path)
-        if flags & os.O_TRUNC and isinstance(node, File):
-            del node.data[:]
+        elif flags & _NOT_JUST_READ:
+            if flags & _CREATE and flags & _EXCLUSIVE:
+                raise _error(errno.EEXIST, path)
+            if isinstance(node, Folder):
+                if flags & _WRITE:
+                    raise _error(errno.EISDIR, path)
+            elif flags & _TRUNCATE:
+                del node.data[:]
         descriptor = next(self._descriptors)
-        self.handles[descriptor] = Handle(node, path, append=bool(flags & os.O_APPEND))
+        self.handles[descriptor] = Handle(node, path, flags & _APPEND != 0)
         return descriptor
 
     def close(self, descriptor: int) -> None:
@@ -429,11 +445,16 @@ class Disk:
             raise _error(errno.EBADF, str(descriptor)) from None
 
     def _open_file(self, descriptor: int, operation: str) -> tuple[Handle, File]:
-        handle = self._handle(descriptor)
-        self.step(operation, handle.path)
-        if isinstance(handle.node, Folder):
+        handle = self.handles.get(descriptor)
+        if handle is None:
+            raise _error(errno.EBADF, str(descriptor))
+        self.until_trouble -= 1
+        if self.until_trouble <= 0:
+            self.trouble(operation, handle.path)
+        node = handle.node
+        if isinstance(node, Folder):
             raise _error(errno.EISDIR, handle.path)
-        return handle, handle.node
+        return handle, node
 
     def fstat(self, descriptor: int) -> Found:
         return _found(self._handle(descriptor).node)
@@ -486,13 +507,15 @@ class Disk:
 
     def fsync(self, descriptor: int) -> None:
         handle = self._handle(descriptor)
-        try:
-            self.step("sync", handle.path)
-        except OSError:
-            if isinstance(handle.node, File):
-                handle.node.drop()
-            raise
-        if self.lies():
+        self.until_trouble -= 1
+        if self.until_trouble <= 0:
+            try:
+                self.trouble("sync", handle.path)
+            except OSError:
+                if isinstance(handle.node, File):
+                    handle.node.drop()
+                raise
+        if self.lies is not None and self.lies():
             self.lied = True
         else:
             handle.node.sync()
@@ -500,7 +523,7 @@ class Disk:
     def sync_all(self) -> None:
         """Sync the whole file system."""
         self.step("sync", "")
-        if self.lies():
+        if self.lies is not None and self.lies():
             self.lied = True
             return
         for node in _nodes(self.root):

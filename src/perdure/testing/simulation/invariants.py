@@ -105,8 +105,7 @@ class Facts:
     def fold(self, event: AnyEvent) -> None:
         """Take in the next record."""
         self.count += 1
-        kind = type(event)
-        if kind in _FACTS:
+        if type(event) in _FACTS:
             self._fold(event)
 
     def _fold(self, event: AnyEvent) -> None:
@@ -210,15 +209,14 @@ class Ledger:
         grown: dict[str, float] = {}
         fold = self.facts.fold
         for event in events:
-            kind = type(event)
-            if kind is AttemptPlanned and self.thorough:
+            if isinstance(event, AttemptPlanned) and self.thorough:
                 self._check_start(event, state)
             fold(event)
-            if kind is Reported:
+            if isinstance(event, Reported):
                 self.check_value(event)
                 if event.checkpoint is not None:
                     grown[event.trial] = event.at
-            elif kind is CheckpointCommitted:
+            elif isinstance(event, CheckpointCommitted):
                 grown[event.trial] = event.at
         if self.facts.count != sequence:
             raise BrokenPromiseError(f"record {self.facts.count} has number {sequence}")
