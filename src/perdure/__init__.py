@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
+from perdure.relocation import NAMES, Elsewhere, refusal
+
 if TYPE_CHECKING:
+    from perdure import air as air
     from perdure import train as train
     from perdure import tune as tune
 else:
 
     def __getattr__(name: str) -> object:
-        """Load `perdure.tune` and `perdure.train` where a script says `import perdure` alone."""
-        if name in ("train", "tune"):
+        """Load `perdure.tune` and its like where a script says `import perdure` alone."""
+        if name in ("air", "train", "tune"):
             return importlib.import_module(f"perdure.{name}")
-        if name == "air":
-            raise ImportError("perdure.air is not offered by perdure. Import its names from perdure.tune.")
-        raise AttributeError(f"module 'perdure' has no attribute {name!r}")
+        advice = NAMES[""].get(name)
+        if advice is None:
+            raise AttributeError(f"module 'perdure' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
+        raise refusal(__name__, name, f"perdure.{name} is not offered by perdure. {advice}", sys._getframe(1))  # noqa: SLF001 - who asks decides the kind of error
 
+
+sys.meta_path.append(Elsewhere)
 
 __all__ = ["__version__", "train", "tune"]
 

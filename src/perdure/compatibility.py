@@ -13,7 +13,8 @@ import enum
 import importlib
 import sys
 from collections.abc import Callable, Mapping
-from types import FrameType
+
+from perdure.relocation import INNER, NAMES, refusal
 
 
 class Status(enum.Enum):
@@ -268,9 +269,7 @@ SURFACE: dict[str, dict[str, Row]] = {
         ),
         "pretty_print": absent("Print the result's dictionary with pprint."),
     },
-    "tune.logger.aim": {
-        "AimLoggerCallback": same("perdure.loggers.aim:AimLoggerCallback", VALID_NP_HPARAMS=_INTERNAL)
-    },
+    "tune.logger.aim": {"AimLoggerCallback": same("perdure.loggers.aim:AimLoggerCallback", VALID_NP_HPARAMS=_INTERNAL)},
     "tune.logger.comet": {"CometLoggerCallback": _COMET},
     "tune.logger.mlflow": {"MLflowLoggerCallback": _MLFLOW},
     "tune.logger.wandb": {"WandbLoggerCallback": _WANDB},
@@ -402,11 +401,19 @@ SURFACE: dict[str, dict[str, Row]] = {
     },
     "tune.tune_config": {"ResumeConfig": _RESUME_CONFIG, "TuneConfig": _TUNE_CONFIG},
     "tune.tuner": {"Tuner": _TUNER},
-    "tune.utils": _names(
-        lambda _: absent(_INTERNAL),
-        "UtilMonitor date_str deep_update diagnose_serialization flatten_dict merge_dicts unflattened_lookup "
-        "validate_save_restore wait_for_gpu warn_if_slow",
-    ),
+    "tune.utils": {
+        "validate_save_restore": same(
+            "perdure.trainable.validation:validate_save_restore", "In this process; num_gpus is ignored."
+        ),
+        "wait_for_gpu": absent(
+            "Leave it out: a trial starts when the process that had its GPU is gone, and its memory with it."
+        ),
+        "diagnose_serialization": absent("Leave it out: fit() says what of a trainable cannot be pickled."),
+        "date_str": absent("Use datetime.datetime.now().strftime(...)."),
+        **_names(lambda _: absent("Python's own `{**one, **other}` merges dicts."), "deep_update merge_dicts"),
+        **_names(lambda _: absent('Use pandas.json_normalize(data, sep="/").'), "flatten_dict unflattened_lookup"),
+        **_names(lambda _: absent(f"{_INTERNAL} Leave it out."), "UtilMonitor warn_if_slow"),
+    },
     "train": {
         "Checkpoint": _CHECKPOINT,
         "CheckpointConfig": _CHECKPOINT_CONFIG,
@@ -446,8 +453,10 @@ SURFACE: dict[str, dict[str, Row]] = {
         ),
     },
     "air": {
-        **_names(lambda name: absent(f"Import {name} from perdure.tune."), "CheckpointConfig FailureConfig Result"),
-        "RunConfig": absent("Import RunConfig from perdure.tune."),
+        "CheckpointConfig": _CHECKPOINT_CONFIG,
+        "FailureConfig": _FAILURE_CONFIG,
+        "Result": _RESULT,
+        "RunConfig": _RUN_CONFIG,
         "ScalingConfig": absent(_DISTRIBUTED),
     },
     "air.integrations": {},
@@ -478,18 +487,23 @@ def lazy_names(module: str) -> tuple[Callable[[str], object], Callable[[], list[
     """Return `__getattr__` and `__dir__` for `module`, which load each name on first use.
 
     A name of Ray's that is not offered raises AttributeError, or ImportError where it was being imported, and the
-    message says what to use.
+    message says what to use. The module also gets what makes it a package, so that Python looks for inner modules of
+    Ray's below it (`perdure.relocation`).
     """
-    rows = SURFACE[module.removeprefix("perdure.")]
+    path = module.removeprefix("perdure.")
+    rows, gone = SURFACE[path], NAMES.get(path, {})
+    vars(sys.modules[module]).setdefault("__path__", [])
 
     def load(name: str) -> object:
         row = rows.get(name)
-        if f"{module.removeprefix('perdure.')}.{name}" in SURFACE:
+        if f"{path}.{name}" in SURFACE or f"{path}.{name}" in INNER:
             return importlib.import_module(f"{module}.{name}")
-        if row is None:
+        if row is None and name not in gone:
             raise AttributeError(f"module {module!r} has no attribute {name!r}", name=name, obj=sys.modules[module])
-        if not row.offered:
-            raise _refusal(module, name, row, sys._getframe(1))  # noqa: SLF001 - as the stdlib's namedtuple does
+        if row is None or not row.offered:
+            when = "is not offered yet" if row and row.status is Status.PLANNED else "is not offered by perdure"
+            message = f"{module}.{name} {when}. {row.note if row else gone[name]}"
+            raise refusal(module, name, message, sys._getframe(1))  # noqa: SLF001 - as the stdlib's namedtuple does
         value = resolve(row)
         setattr(sys.modules[module], name, value)
         return value
@@ -516,20 +530,3 @@ def resolve(row: Row) -> object:
             f"{module}.{name} needs {error.name}, which is not installed: pip install 'perdure[{row.extra}]'.",
             name=error.name,
         ) from error
-
-
-def _refusal(module: str, name: str, row: Row, caller: FrameType) -> ImportError | AttributeError:
-    """Say why a name is not there. `from m import n` would replace an AttributeError by a message of its own."""
-    when = "is not offered yet" if row.status is Status.PLANNED else "is not offered by perdure"
-    message = f"{module}.{name} {when}. {row.note}"
-    if _is_importing(caller):
-        return ImportError(message, name=module)
-    return AttributeError(message, name=name, obj=sys.modules[module])
-
-
-def _is_importing(caller: FrameType) -> bool:
-    """Whether `caller` is in the middle of `from module import name`."""
-    import dis
-
-    instruction = dis.opname[caller.f_code.co_code[caller.f_lasti]]
-    return instruction == "IMPORT_FROM" or caller.f_code.co_filename.startswith("<frozen importlib")

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from perdure.arguments import named_fields
 from perdure.errors import ConfigurationError
 
 if TYPE_CHECKING:  # names for annotations only: this module imports nothing above it
@@ -53,6 +54,7 @@ def _is_duration(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
 
 
+@named_fields({"keep_checkpoints_num": "Use num_to_keep.", "checkpoint_freq": "Use checkpoint_frequency."})
 @dataclasses.dataclass
 class CheckpointConfig:
     """How many checkpoints of each trial are kept, which ones, and when a class trainable saves.
@@ -85,6 +87,7 @@ class CheckpointConfig:
         _require(self.checkpoint_at_end in (True, False, None), self, "checkpoint_at_end", "use True or False")
 
 
+@named_fields()
 @dataclasses.dataclass
 class FailureConfig:
     """What happens when a trial fails.
@@ -119,6 +122,7 @@ class FailureConfig:
             _require(value is None or _is_duration(value), self, name, "use a number of seconds above 0")
 
 
+@named_fields({"upload_dir": "Use RunConfig(storage_path=...).", "syncer": "Leave it out: nothing is synced."})
 @dataclasses.dataclass
 class SyncConfig:
     """Accepted for scripts that come from Ray Tune; perdure writes to the storage itself and never syncs copies."""
@@ -137,6 +141,7 @@ class ResumeType(str, enum.Enum):
     RESTART = "restart"
 
 
+@named_fields()
 @dataclasses.dataclass
 class ResumeConfig:
     """What a restored experiment does with its trials, by how they ended."""
@@ -158,6 +163,7 @@ class ResumeConfig:
                 ) from None
 
 
+@named_fields()
 @dataclasses.dataclass
 class TuneConfig:
     """How trials are chosen and scheduled.
@@ -209,6 +215,7 @@ class TuneConfig:
         _require(fits, self, "max_concurrent_trials", "use 1 or more, or None for no limit")
 
 
+@named_fields({"upload_dir": "Use storage_path.", "checkpoint_freq": "Use CheckpointConfig(checkpoint_frequency=...)."})
 @dataclasses.dataclass
 class RunConfig:
     """Where an experiment lives and how it is run.
@@ -258,7 +265,7 @@ class RunConfig:
             warnings.warn(
                 "RunConfig(sync_config=...) is accepted and ignored: perdure writes to the storage itself, so there is "
                 "nothing to sync. Remove it.",
-                stacklevel=3,
+                stacklevel=4,
             )
         if self.local_dir is not None:
             raise ConfigurationError("RunConfig(local_dir=...) is gone; use storage_path.")

@@ -3,6 +3,7 @@
     PerdureError
     ├── UserError                          what was asked for cannot be done
     │   ├── ConfigurationError             (ValueError)         an argument is wrong
+    │   ├── ArgumentError                  (TypeError)          there is no argument of that name
     │   ├── TrainableError                 (TypeError)          the trainable cannot be called or pickled
     │   ├── MetricError                    (ValueError)         a metric is missing, or is not data
     │   │   └── NoBestTrialError           (RuntimeError)       no trial has the metric that was asked for
@@ -45,6 +46,10 @@ class UserError(PerdureError):
 
 class ConfigurationError(UserError, ValueError):
     """An argument of a public class or function is wrong."""
+
+
+class ArgumentError(UserError, TypeError):
+    """A public class or function has no argument of that name; the message says what to write."""
 
 
 class TrainableError(UserError, TypeError):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from perdure.analysis import ExperimentAnalysis
+from perdure.arguments import named
 from perdure.config import CheckpointConfig, FailureConfig, ResumeConfig, ResumeType, RunConfig, SyncConfig, TuneConfig
 from perdure.errors import ConfigurationError, TrialFailedError
 from perdure.stoppers.base import Stopper
@@ -38,6 +39,23 @@ if TYPE_CHECKING:
 StopRule = Mapping[str, Any] | Callable[[str, dict[str, Any]], bool] | Stopper | None
 _DEPRECATED = ("keep_checkpoints_num", "checkpoint_score_attr", "checkpoint_freq", "checkpoint_at_end")
 """Arguments of `run` in place of `checkpoint_config`."""
+_LEAVE_OUT = "Leave it out: there is no cluster."
+_OLDER = {
+    "upload_dir": "Use storage_path.",
+    "loggers": "Use callbacks=[...], with objects of perdure.tune.logger; the usual files are written without.",
+    "trial_resources": "Use resources_per_trial.",
+    "trial_executor": _LEAVE_OUT,
+    "queue_trials": _LEAVE_OUT,
+    "ray_auto_init": _LEAVE_OUT,
+    "with_server": "Leave it out: perdure ls, show and stop look at an experiment and change it while it runs.",
+    "server_port": "Leave it out: perdure ls, show and stop look at an experiment and change it while it runs.",
+    "sync_to_driver": "Leave it out: nothing is synced.",
+    "sync_to_cloud": "Leave it out: nothing is synced.",
+    "sync_on_checkpoint": "Leave it out: nothing is synced.",
+    "global_checkpoint_period": "Leave it out: every row is journaled.",
+    "run_errored_only": 'Use resume="AUTO+ERRORED_ONLY".',
+}
+"""What to write in place of arguments of `run` in older releases of Ray Tune."""
 _NAMED = 5
 """Failed trials that an error names."""
 
@@ -199,6 +217,7 @@ class Experiment:
         return {name: value for name, value in known.items() if value is not None}
 
 
+@named("tune.run", _OLDER)
 def run(
     run_or_experiment: Any,
     *,

@@ -551,8 +551,15 @@ def check_resources(
         if amount > capacity[name] + 1e-9:
             raise ResourceError(
                 f"{whom} asks for {amount:g} {name}, and this machine has {capacity[name]:g} in all; "
-                f"it could never start. {advice}"
+                f"it could never start. {advice} To say that the machine has more: "
+                f"RunConfig(executor=LocalExecutor({_argument(name, amount)}))."
             )
+
+
+def _argument(name: str, amount: float) -> str:
+    """Return how LocalExecutor is told of so much of a resource."""
+    known = {"CPU": "cpus", "GPU": "gpus"}
+    return f"{known[name]}={amount:g}" if name in known else f"resources={{{name!r}: {amount:g}}}"
 
 
 def _nested(metrics: Mapping[str, object], path: str) -> bool:

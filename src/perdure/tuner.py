@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from perdure.arguments import named
 from perdure.assembly import exists, objects_in, run_session
 from perdure.config import ResumeConfig, ResumeType, RunConfig, TuneConfig
 from perdure.core.state import State
@@ -33,6 +34,7 @@ class Tuner:
         UserError: something that was asked for cannot work. Raised before any trial starts.
     """
 
+    @named("Tuner", {"config": "Use param_space.", "run": "The trainable is the first argument, without a name."})
     def __init__(
         self,
         trainable: Any = None,

@@ -9,6 +9,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "src"))
 
 from perdure.compatibility import SURFACE, Row, Status  # noqa: E402
+from perdure.relocation import INNER, MODULES, NAMES  # noqa: E402
 
 HEAD = """\
 # Migrating from Ray Tune
@@ -22,8 +23,10 @@ Change the import, and keep the script:
 from perdure import train, tune
 ```
 
-There is no cluster to start: drop `ray.init()`. `train.report`, `train.get_checkpoint`, `train.Checkpoint` and the
-configuration classes are the very objects of `tune`, so either spelling works.
+There is no cluster to start: drop `import ray`, `ray.init()` and `ray.shutdown()`. `train.report`, `train.get_checkpoint`,
+`train.Checkpoint` and the configuration classes are the very objects of `tune`, so either spelling works; so do
+`air.RunConfig` and `session.report` of scripts for Ray 2.0 to 2.6 (`from perdure import air`, `from perdure.air import
+session`), and inner modules such as `perdure.tune.schedulers.pbt`.
 
 What is different on purpose:
 
@@ -33,6 +36,18 @@ What is different on purpose:
 - A function trainable runs in its process's main thread; a stop unwinds it, so `with` and `finally` blocks run.
 - A row is written once, whatever crashed in between: the row of a repeated iteration replaces the older one.
 - TensorBoard tags have no prefix.
+
+What does not move by changing imports:
+
+- `ray.init(num_cpus=8)` on a smaller machine: trials that ask for more CPUs than there are, are refused. Say
+  `RunConfig(executor=LocalExecutor(cpus=8))` (from `perdure.executors.local`), or ask for less.
+- `ray.put` and `ray.get` of an object that trials share: `tune.with_parameters(train, data=data)`.
+- Tasks, actors, Ray Data, Ray Serve, RLlib (also algorithms by name, `Tuner("PPO")`), Ray Train's trainers
+  (`TorchTrainer`, `ScalingConfig`): train in one process, or start your own distributed training inside the trial.
+- `HEBOSearch`; `ray.tune.utils` but for `validate_save_restore`; a script that imports from `ray.tune.examples` needs a
+  copy of the example.
+- Schedulers of your own that use Ray's `TuneController` beyond `get_trials()` and `get_live_trials()`.
+- Experiments that Ray has begun: perdure neither restores nor reads them.
 
 Each public name of Ray Tune 2.60 is in one of the tables below: **same** (same parameters, same defaults), **accepted
 and ignored**, **planned** (importing it says so, and what to use until then), **not offered** (importing it says what
@@ -54,6 +69,26 @@ def table(module: str, rows: dict[str, Row]) -> list[str]:
     return lines
 
 
+def elsewhere() -> list[str]:
+    """Inner modules, and what older releases had."""
+    inner = [f"`{module}`" for module in sorted(INNER)]
+    lines = [
+        "## Inner modules",
+        "",
+        f"These give the names of the public module that they are part of: {', '.join(inner)}.",
+    ]
+    lines += [
+        "",
+        "## Older releases and the rest of Ray",
+        "",
+        "Importing one of these says the same as this table.",
+        "",
+    ]
+    lines += ["| module or name | |", "|---|---|"]
+    gone = MODULES | {f"{m}.{name}".lstrip("."): advice for m, names in NAMES.items() for name, advice in names.items()}
+    return [*lines, *(f"| `{name}` | {advice} |" for name, advice in sorted(gone.items()))]
+
+
 def remark(row: Row) -> str:
     """The note, and what the row lacks."""
     lacks = [f"`{name}` differs: {reason}" for name, reason in sorted(row.without.items()) if name not in ("()", "*")]
@@ -66,6 +101,7 @@ def render() -> str:
     for module, rows in SURFACE.items():
         if rows:
             lines += table(module, rows)
+    lines += elsewhere()
     return "\n".join(lines).rstrip() + "\n"
 
 

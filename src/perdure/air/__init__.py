@@ -8,7 +8,9 @@ from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
     from perdure.air import integrations
+    from perdure.config import CheckpointConfig, FailureConfig, RunConfig
+    from perdure.result import Result
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 
-__all__: list[str] = []
+__all__ = ["CheckpointConfig", "FailureConfig", "Result", "RunConfig"]

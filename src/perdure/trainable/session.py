@@ -18,6 +18,7 @@ from typing import Protocol, cast
 
 import msgspec
 
+from perdure.arguments import named
 from perdure.checkpoint import Checkpoint
 from perdure.control import route
 from perdure.core.events import CheckpointInfo, Data, Decision, Outcome
@@ -360,6 +361,12 @@ def _inside(what: str) -> Session:
     return _current
 
 
+def _as_a_dict(loose: Mapping[str, object]) -> str:
+    written = ", ".join(f'"{name}": ...' for name in loose)
+    return f"Metrics are one dict: write report({{{written}}})."
+
+
+@named("report", _as_a_dict)
 def report(metrics: Mapping[str, object], *, checkpoint: Checkpoint | None = None) -> None:
     """Report a row of metrics, and optionally a checkpoint that belongs to it; wait until both are kept.
 
@@ -401,6 +408,13 @@ def should_stop() -> bool:
     return _current is not None and _current.stop_requested
 
 
+@named(
+    "checkpoint_dir",
+    {
+        "step": "Save into the directory it gives, and report that within the block: "
+        "report(metrics, checkpoint=Checkpoint.from_directory(path)).",
+    },
+)
 @contextlib.contextmanager
 def checkpoint_dir() -> Iterator[str]:
     """Give a new directory on the storage itself; reporting a checkpoint of it moves no bytes.

@@ -1,0 +1,75 @@
+"""Arguments by names that a function or class does not have: said with what to write instead.
+
+Python's own TypeError names the argument. Scripts come here from many releases of Ray Tune, whose arguments were
+renamed and moved about, so the answer is most often known: it is an argument of another class, or was replaced.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import ParamSpec, TypeVar
+
+from perdure.errors import ArgumentError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C", bound="type[object]")
+
+_homes: dict[str, str] = {}
+"""The configuration class, by each argument of it."""
+
+
+def named(
+    called: str, older: Mapping[str, str] | Callable[[Mapping[str, object]], str] | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a function so that an argument it does not have raises ArgumentError, with what to write.
+
+    Args:
+        called: What its users call it, for example "tune.run".
+        older: What to write in place of an argument of an older release, by its name; or a function of all unknown
+            arguments that returns it.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        parameters = inspect.signature(function).parameters.values()
+        known = frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **given: P.kwargs) -> R:
+            if not known.issuperset(given):
+                unknown = {name: value for name, value in given.items() if name not in known}
+                advice = older(unknown) if callable(older) else _advice(next(iter(unknown)), known, older or {})
+                names = ", ".join(f"{name}=..." for name in unknown)
+                raise ArgumentError(f"{called}({names}): there is no such argument. {advice}")
+            return function(*args, **given)
+
+        return checked
+
+    return decorate
+
+
+def named_fields(older: Mapping[str, str] | None = None) -> Callable[[C], C]:
+    """Decorate a configuration class as `named` does a function, and make its arguments known to the others."""
+
+    def decorate(class_: C) -> C:
+        initialise = class_.__init__
+        for name in list(inspect.signature(class_).parameters):
+            _homes.setdefault(name, class_.__name__)
+        class_.__init__ = named(class_.__name__, older)(initialise)  # type: ignore[method-assign]
+        return class_
+
+    return decorate
+
+
+def _advice(name: str, known: frozenset[str], older: Mapping[str, str]) -> str:
+    if name in older:
+        return older[name]
+    if name in _homes:
+        return f"{name} is an argument of tune.{_homes[name]}."
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f"Did you mean {near[0]}?"
+    return f"It has {', '.join(sorted(public for public in known if not public.startswith('_')))}."
