@@ -23,10 +23,10 @@ Change the import, and keep the script:
 from perdure import train, tune
 ```
 
-There is no cluster to start: drop `import ray`, `ray.init()` and `ray.shutdown()`. `train.report`, `train.get_checkpoint`,
-`train.Checkpoint` and the configuration classes are the very objects of `tune`, so either spelling works; so do
-`air.RunConfig` and `session.report` of scripts for Ray 2.0 to 2.6 (`from perdure import air`, `from perdure.air import
-session`), and inner modules such as `perdure.tune.schedulers.pbt`.
+There is no cluster to start: drop `import ray`, `ray.init()` and `ray.shutdown()`. `train.report`,
+`train.get_checkpoint`, `train.Checkpoint` and the configuration classes are the very objects of `tune`, so either
+spelling works; so do `air.RunConfig` and `session.report` of scripts for Ray 2.0 to 2.6 (`from perdure import air`,
+`from perdure.air import session`), and inner modules such as `perdure.tune.schedulers.pbt`.
 
 What is different on purpose:
 
