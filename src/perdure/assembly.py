@@ -31,7 +31,7 @@ from perdure.core.events import (
     SpecChanged,
 )
 from perdure.core.state import Status
-from perdure.definition import TRAINABLE, Definition, file_of, spec_of, store, store_again
+from perdure.definition import TRAINABLE, Definition, file_of, spec_of, store, store_again, unstorable
 from perdure.errors import ConfigurationError, ExperimentExistsError, TrainableError, TrialFailedError
 from perdure.executors.base import Executor, Program
 from perdure.executors.devices import DeviceLedger
@@ -48,6 +48,7 @@ from perdure.loggers.policies import PolicyLog
 from perdure.loggers.replay import DEFAULT_LOGGERS
 from perdure.naming import Namer
 from perdure.recovery import adopt, requeue
+from perdure.reporting.advice import of_script
 from perdure.reporting.base import RunInfo
 from perdure.reporting.standing import standing_of
 from perdure.retelling import Retelling
@@ -520,6 +521,12 @@ class Session:
     def _start_observers(self, recovered: Recovered) -> None:
         assert self.runner is not None
         definition, state = self.definition, self.state
+        how_to = of_script(
+            self.path,
+            definition.name,
+            starts_or_resumes=bool(definition.run_config.resume),
+            stored=not definition.left_out and not unstorable(definition),
+        )
         info = RunInfo(
             name=self.path.name,
             path=str(self.path),
@@ -529,7 +536,8 @@ class Session:
             time_budget_s=state.spec.time_budget_s,
             ran_before_s=state.ran_before_s,
             capacity=state.capacity,
-            how_to_resume=f"Tuner.restore({str(self.path)!r}, {definition.name}).fit()",
+            how_to_resume=how_to.resume,
+            how_to_retry=how_to.retry,
             standing=standing_of(state, self.search.total) if self.goes_on else None,
         )
         self.display.start(info, _events_before(self.path, self.journal.epoch), state)

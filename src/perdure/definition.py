@@ -216,13 +216,11 @@ def store(
         callbacks=[callback for callback in given.callbacks or () if _can_be_stored(callback)],
         executor=given.executor if _can_be_stored(given.executor) else "local",
     )
-    parts = (*(given.callbacks or ()), given.executor)
-    left_out = [type(part).__name__ for part in parts if not _can_be_stored(part)]
     objects = {
         "param_space": dict(definition.param_space),
         "tune_config": definition.tune_config,
         "run_config": run_config,
-        "left_out": [*definition.left_out, *left_out],
+        "left_out": [*definition.left_out, *unstorable(definition)],
     }
     tuner = dump_objects(objects, definition.path / tuner_file, what="Tuner")
     fault_point("store.tuner")
@@ -260,6 +258,13 @@ def file_of(pickles: Mapping[str, str], role: str) -> str:
     """Return the name of the file that holds the trainable (`TRAINABLE`) or the rest (`TUNER`)."""
     stem = role.partition(".")[0]
     return next((name for name in pickles if name.partition(".")[0].partition("-")[0] == stem), role)
+
+
+def unstorable(definition: Definition) -> list[str]:
+    """Return the classes of callbacks (or of the executor) that a restore without the script goes on without."""
+    run_config = definition.run_config
+    parts = (*(run_config.callbacks or ()), run_config.executor)
+    return [type(part).__name__ for part in parts if not _can_be_stored(part)]
 
 
 def _can_be_stored(value: object) -> bool:

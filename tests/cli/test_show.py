@@ -30,7 +30,7 @@ def test_a_finished_experiment(perdure, finished):
     assert ran.lines[start + 3] == "ValueError: learning rate too large"
     assert ran.lines[start + 4].startswith("  failed train_ab12c_00002")
     assert ran.lines[-1] == (
-        f'To run the failed ones again: Tuner.restore("{finished}", trainable, resume_errored=True).fit()'
+        f"To run the failed ones again: perdure resume {finished} --resume-errored"
     )
 
 
@@ -83,7 +83,7 @@ def test_failures_of_one_kind_are_shown_once(perdure, new_experiment):
 def test_an_interrupted_experiment_says_how_to_go_on(perdure, interrupted):
     ran = perdure("show", interrupted)
     assert ran.lines[1] == "interrupted, 1 trial: 1 INTERRUPTED"
-    assert ran.lines[-1] == f'To go on with it: Tuner.restore("{interrupted}", trainable).fit()'
+    assert ran.lines[-1] == f"To go on with it: perdure resume {interrupted}"
 
 
 def test_a_running_experiment_names_its_driver(perdure, new_experiment):

@@ -101,7 +101,7 @@ def test_a_first_signal_stops_in_good_order(tmp_path: Path, programs: list[Progr
     history = history_of(tmp_path)
     assert history.state.stopping == signal.Signals(number).name
     assert all(trial.live is None for trial in history.state.trials.values())
-    assert "Tuner.restore" in output_of(tmp_path)
+    assert f"trials left: perdure resume {tmp_path / 'exp'}, or run this script again" in output_of(tmp_path)
     assert "Traceback" not in output_of(tmp_path)
     stopping = f"Stopping ({signal.Signals(number).name}) at the next report of 2 trials."
     assert stopping in output_of(tmp_path)

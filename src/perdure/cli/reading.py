@@ -15,6 +15,7 @@ from perdure.errors import ExperimentNotFoundError, UserError
 from perdure.history import ExperimentHistory, TrialHistory, read_experiment
 from perdure.journal.claim import ClaimInfo, read_claim
 from perdure.journal.file import FileJournalReader
+from perdure.reporting.advice import by_code, by_command
 from perdure.reporting.frame import STATUS_STYLES
 from perdure.reporting.tally import Best, TrialLine, best_of, leaves, metric_of
 from perdure.storage.uri import parse_storage_path
@@ -82,13 +83,13 @@ class Experiment:
 
     @property
     def how_to_retry(self) -> str:
-        """One line of Python that runs its failed trials again."""
-        return f'Tuner.restore("{self.path}", trainable, resume_errored=True).fit()'
+        """One line of shell that runs its failed trials again."""
+        return by_command(self.path).retry
 
     @property
     def how_to_resume(self) -> str:
-        """One line of Python that goes on with it."""
-        return f'Tuner.restore("{self.path}", trainable).fit()'
+        """One line of shell that goes on with it."""
+        return by_command(self.path).resume
 
     def status_word(self, status: Status) -> str:
         """Return a trial's status as it is shown: nothing runs without a driver."""
@@ -267,7 +268,7 @@ def experiment_json(experiment: Experiment) -> Data:
         "total": experiment.total,
         "counts": experiment.counts,
         "best": None if best is None else dataclasses.asdict(best),
-        "resume": experiment.how_to_resume if experiment.resumable else None,
+        "resume": by_code(experiment.path).resume if experiment.resumable else None,
     }
 
 

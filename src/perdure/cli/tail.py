@@ -133,6 +133,7 @@ def _info(experiment: Experiment) -> RunInfo:
         ran_before_s=state.ran_before_s,
         capacity=dict(state.capacity),
         how_to_resume=experiment.how_to_resume,
+        how_to_retry=experiment.how_to_retry,
         began_s_ago=running_s,
     )
 

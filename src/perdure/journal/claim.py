@@ -11,6 +11,7 @@ import datetime as dt
 import fcntl
 import os
 import secrets
+import shlex
 import time
 import weakref
 from collections.abc import Iterator
@@ -273,10 +274,11 @@ def _refusal(directory: Path, found: ClaimInfo | None, reason: str) -> str:
         )
     if found.is_of_this_boot:
         itself = " (this very process)" if found.pid == os.getpid() else ""
-        advice = f"Wait for it to end, or stop it (kill {found.pid}); then its claim can be taken over at once."
+        answers = f"; if it does not answer, kill {found.pid}. Then its claim can be taken over at once."
     else:
         itself = ""
-        advice = "Wait for it to end, or stop it there; a claim from elsewhere can be taken over when it has run out."
+        answers = ". The claim of one that was killed elsewhere can be taken over when it has run out."
+    advice = f"Wait for it to end, or end it in good order: perdure stop {shlex.quote(os.fspath(directory))}{answers}"
     return f"The experiment in {directory} has another driver: {found}{itself}; {reason}. Nothing was changed. {advice}"
 
 

@@ -31,6 +31,7 @@ class RunInfo:
         capacity: Amounts of each resource there are to share.
         began_s_ago: How long this session had been running when the display was started, beside it: in another process.
         how_to_resume: One line of code or shell that goes on with the experiment if it ends early.
+        how_to_retry: One that runs failed trials again.
         standing: How things stood when this session began, if it goes on with an experiment.
     """
 
@@ -43,6 +44,7 @@ class RunInfo:
     ran_before_s: float = 0.0
     capacity: Mapping[str, float] = dataclasses.field(default_factory=dict)
     how_to_resume: str = ""
+    how_to_retry: str = ""
     began_s_ago: float = 0.0
     standing: Standing | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perdure.core.events import Decision, ErrorInfo
 from perdure.core.state import Status
+from perdure.reporting.advice import by_code
 from perdure.reporting.base import RunInfo, TableOptions
 from perdure.reporting.formats import duration, number, one_line, plural, value_text
 from perdure.reporting.frame import (
@@ -181,10 +182,10 @@ def outcome(snapshot: Snapshot, info: RunInfo, options: TableOptions, *, session
         lines.append(best_line(snapshot.best, options.metric or info.metric or ""))
     lines.append([Span("Results are in "), Span(info.path, "bold")])
     if snapshot.left:
-        how = info.how_to_resume or f'Tuner.restore("{info.path}", trainable).fit()'
+        how = info.how_to_resume or by_code(info.path).resume
         lines.append([Span(f"To go on with the {plural(snapshot.left, 'trial')} left: "), Span(how, "bold")])
     elif snapshot.count(Status.ERROR):
-        retry = f'Tuner.restore("{info.path}", trainable, resume_errored=True).fit()'
+        retry = info.how_to_retry or by_code(info.path).retry
         lines.append([Span("To run the failed ones again: "), Span(retry, "bold")])
     return lines
 
