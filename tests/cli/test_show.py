@@ -12,6 +12,10 @@ from perdure.core.events import (
     Source,
     TrialActed,
 )
+from perdure.journal.file import FileJournalReader
+from perdure.reporting.base import RunInfo, TableOptions
+from perdure.reporting.frame import metric_headings
+from perdure.reporting.tally import Tally
 
 
 def test_a_finished_experiment(perdure, finished):
@@ -252,3 +256,22 @@ def test_without_a_mode_no_trial_is_called_the_best(perdure, new_experiment):
     assert perdure("show", experiment.path, "--json").json["experiment"]["best"] is None
     refused = perdure("best", experiment.path)
     assert (refused.code, "needs a mode" in refused.err) == (2, True)
+
+
+def test_columns_stand_in_the_order_of_the_display_that_fit_shows(perdure, new_experiment):
+    """The optimised metric, then the others as they were first reported, whatever the last rows look like."""
+    experiment = new_experiment(metric="loss", mode="min")
+    experiment.start(0)
+    experiment.report(0, 1, zeta=1.0, loss=0.5, acc=0.5)
+    experiment.report(0, 2, acc=0.5, late=1.0, loss=0.5, zeta=1.0)
+    experiment.end(0)
+    experiment.finish()
+    tally = Tally(metric="loss", mode="min")
+    tally.fold(event for _, event in FileJournalReader(experiment.path).read())
+    info = RunInfo(name="digits", path="", metric="loss", mode="min")
+    shown = list(metric_headings(tally.snapshot(), info, TableOptions()))
+    assert shown == ["loss", "zeta", "acc"]
+    for command in ("show", "ls"):
+        lines = perdure(command, experiment.path).lines
+        heading = next(line for line in lines if line.startswith("trial "))
+        assert heading.split()[4:7] == shown, command

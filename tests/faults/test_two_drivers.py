@@ -42,7 +42,8 @@ def assert_refused_for_a_while(storage: Path, host: str) -> None:
 def test_a_driver_that_lives_keeps_a_second_one_out(tmp_path: Path) -> None:
     with driver(tmp_path, *SLOW) as first:
         wait_until(lambda: rows_reported(tmp_path) >= 2)
-        with pytest.raises(ExperimentLockedError, match=rf"pid {first.pid}, started 2.*perdure stop .*; if it does not answer, kill {first.pid}"):
+        advice = rf"perdure stop .*; if it does not answer, kill {first.pid}"
+        with pytest.raises(ExperimentLockedError, match=rf"pid {first.pid}, started 2.*{advice}"):
             FileJournal(tmp_path / NAME)
         assert_not_disturbed(wait_for_end(first, tmp_path))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -24,6 +25,8 @@ INTERRUPTED = "INTERRUPTED"
 """What a RUNNING trial is called when no driver is alive to run it."""
 _SHORTEST_PREFIX = 3
 """Characters of an id that stand for all of it."""
+_FIRST = 8
+"""Trials whose first rows tell in which order metrics were first reported."""
 _NAMED = 10
 """Trials that a message names at most."""
 
@@ -127,11 +130,17 @@ class Experiment:
         return best_of(self.lines(), -1.0 if self.history.mode == "min" else 1.0)
 
     def metric_names(self) -> list[str]:
-        """Return the metrics of the trials' last rows, the optimised one first."""
+        """Return the metrics of the trials' last rows, in the order of the displays.
+
+        The optimised one is first, the others as they were first reported: by the first trials' first rows.
+        """
         names: dict[str, None] = {}
         if self.history.metric is not None:
             names[self.history.metric] = None
-        for trial in self.history.trials.values():
+        trials = self.history.trials.values()
+        for trial in itertools.islice((trial for trial in trials if trial.row_count), _FIRST):
+            names.update(dict.fromkeys(leaves(self.history.row_at(trial, 0).metrics)))
+        for trial in trials:
             last = trial.last_row()
             if last is not None:
                 names.update(dict.fromkeys(leaves(last.metrics)))
