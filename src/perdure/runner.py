@@ -42,6 +42,7 @@ from perdure.core.events import (
     AttemptPlanned,
     AttemptStarted,
     CheckpointCommitted,
+    CheckpointInfo,
     CheckpointsDeleted,
     CheckpointsDurable,
     CheckpointsRetired,
@@ -190,6 +191,7 @@ class Runner:
         self._marked_at = self._started_at
         self._searcher_waits = False
         self._idle_since: float | None = None
+        self._told_of_score = False
         self._declined: set[Command] = set()
         self._awaited: Await | None = None
         """What was said to be all that is left, held back by people."""
@@ -320,6 +322,7 @@ class Runner:
             case Saved():
                 self.emit(CheckpointCommitted(at=self.wall_clock(), trial=trial.id, checkpoint=message.checkpoint))
                 self.judge.saved(trial, message.checkpoint)
+                self._look_for_score(trial, message.checkpoint)
                 self._answer(key, Verdict(), backed_up=True)
             case Asked():
                 event = self.desk.answer(message.request)
@@ -363,9 +366,25 @@ class Runner:
         if decision is not Decision.CONTINUE:
             self._kill_at[key] = self.clock() + self.settings.cleanup_s
         self.judge.reported(trial, event)
+        self._look_for_score(trial, event.checkpoint)
         verdict = Verdict(decision=decision, save=save, replaced=trial.start is not None)
         self._answer(key, verdict, backed_up=report.checkpoint is not None)
         self._heed_stopper()
+
+    def _look_for_score(self, trial: Trial, checkpoint: CheckpointInfo | None) -> None:
+        """Say, once, that a checkpoint has nothing to be ranked by: the attribute's name may be wrong."""
+        attribute = self.state.spec.score_attribute
+        if checkpoint is None or checkpoint.score is not None or attribute is None or self._told_of_score:
+            return
+        self._told_of_score = True
+        reported = ", ".join(sorted(trial.last.metrics)) if trial.last is not None else ""
+        text = (
+            f"Checkpoint {checkpoint.number} of trial {trial.id} has no finite number under "
+            f"checkpoint_score_attribute={attribute!r} to be ranked by; its row has: {reported or 'nothing'}. Those "
+            "without one are the first to go. Report it in each row that comes with a checkpoint, or name another "
+            "attribute. (Said once, whatever others lack it.)"
+        )
+        self.emit(Noticed(at=self.wall_clock(), trial=trial.id, text=text))
 
     def _ended(
         self, trial: Trial, key: AttemptKey, outcome: Outcome, error: ErrorInfo | None, *, rejected: bool = False

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from perdure import tune
+from perdure.core.events import Noticed
 from perdure.executors.local import LocalExecutor
 from perdure.executors.triage import OutOfMemoryWatch
+from perdure.journal.file import FileJournalReader
 from tests.end_to_end.conftest import Start
 
 
@@ -75,3 +77,29 @@ def test_a_trial_resumed_after_an_error_keeps_its_stoppers_count(tuner: Start, s
     assert tuner(train, stop=MaximumIterationStopper(6)).fit().num_errors == 1
     (result,) = tune.Tuner.restore(storage / "exp", train, resume_errored=True).fit()
     assert list(result.metrics_dataframe["step"]) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(("attribute", "told"), [("accuracy", 1), ("loss", 0), ("training_iteration", 0), (None, 0)])
+def test_a_checkpoint_that_cannot_be_ranked_is_told_of_once(tmp_path: Path, attribute: str | None, told: int) -> None:
+    """Of two trials with two checkpoints each."""
+
+    def train(config: dict[str, Any]) -> None:
+        for step in range(2):
+            with tune.checkpoint_dir() as path:
+                Path(path, "state").write_text("saved")
+                tune.report({"loss": step, "b": 1}, checkpoint=tune.Checkpoint.from_directory(path))
+
+    keeps = tune.CheckpointConfig(num_to_keep=1, checkpoint_score_attribute=attribute)
+    tune.Tuner(
+        train,
+        tune_config=tune.TuneConfig(num_samples=2),
+        run_config=tune.RunConfig(
+            name="exp", storage_path=str(tmp_path), executor="inline", verbose=0, checkpoint_config=keeps
+        ),
+    ).fit()
+    events = [event for _, event in FileJournalReader(tmp_path / "exp").read()]
+    notices = [event.text for event in events if isinstance(event, Noticed)]
+    assert len(notices) == told
+    if told:
+        assert "checkpoint_score_attribute='accuracy'" in notices[0]
+        assert "its row has: b, loss." in notices[0]
