@@ -488,6 +488,18 @@ class Judge:
         latest = trial.latest
         return latest if latest is not None and latest.segment == trial.segment and trial.start is None else None
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """Say what there is to a plugin that takes this for Ray's controller."""
+            raise AttributeError(
+                f"A plugin asked the experiment for {name!r}, which it does not have. It has get_trials(), "
+                "get_live_trials(), get_paused_trials(), get_trial(trial_id), count(status), checkpoint_of(trial_id), "
+                'and capacity, for example capacity["CPU"].',
+                name=name,
+                obj=self,
+            )
+
     @property
     def capacity(self) -> Mapping[str, float]:
         """What the executor has in all."""

@@ -260,3 +260,12 @@ def test_trials_that_remain_get_the_resources_of_those_that_ended(tuner: Start) 
     assert len(long) == 8
     assert long[-1] == 4.0
     assert long == sorted(long)
+
+
+def test_a_function_of_the_users_that_asks_for_rays_controller_is_told_what_there_is(tuner: Start) -> None:
+    def rule(tune_controller: Any, trial: Any, result: dict[str, Any], scheduler: Any) -> None:
+        tune_controller._resource_updater.get_num_cpus()
+
+    started = tuner(show_cpus, {"steps": 2}, scheduler=ResourceChangingScheduler(resources_allocation_function=rule))
+    with pytest.raises(AttributeError, match=r"asked the experiment for '_resource_updater'.* capacity\[\"CPU\"\]"):
+        started.fit()

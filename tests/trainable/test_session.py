@@ -5,6 +5,7 @@ import pytest
 from perdure.errors import OutsideTrialError
 from perdure.trainable.messages import Verdict
 from perdure.trainable.session import checkpoint_dir, get_checkpoint, get_context, report
+from perdure.trainable.wrappers import PlacementGroupFactory, with_resources
 
 
 def test_report_outside_a_trial_says_what_to_do():
@@ -69,3 +70,31 @@ def test_a_report_from_within_a_report_is_refused_and_not_sent(trial):
     said = trial.run(lambda config: report({"a": 1}), signal_handler)
     assert said.rows == [{"a": 1}]
     assert "signal handler" in refused[0]
+
+
+def test_resources_of_a_trial_have_the_attributes_of_what_was_asked_for(trial):
+    seen = []
+
+    def train(config):
+        resources = get_context().get_trial_resources()
+        seen.append((resources, resources.bundles, resources.head_cpus, resources.head_bundle_is_empty))
+
+    asked = with_resources(train, PlacementGroupFactory([{"CPU": 1}, {"CPU": 2, "GPU": 1}]))
+    amounts = {"CPU": 3.0, "GPU": 1.0}
+    trial.run(asked, resources=amounts)
+    assert seen.pop() == (amounts, [{"CPU": 1.0}, {"CPU": 2.0, "GPU": 1.0}], 1.0, False)
+    trial.run(asked, resources={"CPU": 4.0})  # a scheduler has changed them
+    assert seen.pop() == ({"CPU": 4.0}, [{"CPU": 4.0}], 4.0, False)
+
+
+def test_resources_follow_the_configuration(trial):
+    seen = []
+
+    def train(config):
+        config["workers"] = 0
+        resources = get_context().get_trial_resources()
+        seen.append((resources.bundles, resources.required_resources, resources.head_bundle_is_empty))
+
+    asked = with_resources(train, lambda config: PlacementGroupFactory([{}, {"CPU": config["workers"]}]))
+    trial.run(asked, config={"workers": 2}, resources={"CPU": 2.0})
+    assert seen == [([{}, {"CPU": 2.0}], {"CPU": 2.0}, True)]

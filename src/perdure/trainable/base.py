@@ -21,6 +21,7 @@ from perdure.errors import CheckpointError, CheckpointMissingError, TrainableErr
 from perdure.storage import processes
 from perdure.trainable.pickling import dump_trainable, load_trainable
 from perdure.trainable.registry import register_trainable, resolve_trainable
+from perdure.trainable.resources import TrialResources
 from perdure.trainable.session import current_session
 
 __all__ = [
@@ -204,10 +205,10 @@ class Trainable:
         return session.assignment.name if session else "default"
 
     @property
-    def trial_resources(self) -> dict[str, float] | None:
+    def trial_resources(self) -> TrialResources | None:
         """What the trial was given, None without a tuner."""
         session = current_session()
-        return dict(session.assignment.resources) if session else None
+        return session.resources if session else None
 
     @property
     def logdir(self) -> str:

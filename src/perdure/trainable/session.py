@@ -11,7 +11,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
 from typing import Protocol, cast
@@ -34,6 +34,7 @@ from perdure.journal.values import to_data
 from perdure.storage.faults import fault_point
 from perdure.trainable.channel import Channel
 from perdure.trainable.messages import Asked, Assignment, Notice, Report, Saved, Verdict
+from perdure.trainable.resources import TrialResources
 
 MEASURED = frozenset({"time_this_iter_s", "time_total_s", "time_since_restore", "timestamp"})
 """Columns that perdure fills in by itself: a reported value of that name does not count."""
@@ -80,9 +81,16 @@ class Session:
         assignment: What the attempt was started with.
         channel: The way to the driver.
         make_saver: Called when the first checkpoint is to be saved.
+        bundles: Says how the trial's resources were asked for; called if user code wants to know.
     """
 
-    def __init__(self, assignment: Assignment, channel: Channel, make_saver: Callable[[], Committer]) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        channel: Channel,
+        make_saver: Callable[[], Committer],
+        bundles: Callable[[], Sequence[Mapping[str, float]]] = tuple,
+    ) -> None:
         self.assignment = assignment
         self.iteration = assignment.iteration
         """`training_iteration` of the newest row."""
@@ -98,6 +106,7 @@ class Session:
         """Who takes requests of this process outside of the trial: the driver, where the trial runs inline."""
         self._channel = channel
         self._make_saver = make_saver
+        self._bundles = bundles
         self._saver: Committer | None = None
         self._staged: str | None = None
         self._last: Report | None = None
@@ -166,6 +175,11 @@ class Session:
                 "a signal handler or a destructor?). Nothing was asked; set a flag there and ask later."
             )
         self.outer(request, patience_s)
+
+    @property
+    def resources(self) -> TrialResources:
+        """What the trial was given."""
+        return TrialResources(self.assignment.resources, self._bundles())
 
     @property
     def stop_requested(self) -> bool:
@@ -457,9 +471,9 @@ class TuneContext:
         """Return the absolute path of the trial's directory on the storage."""
         return _current.assignment.path if _current else None
 
-    def get_trial_resources(self) -> dict[str, float] | None:
-        """Return what the trial was given, for example `{"CPU": 1.0}`."""
-        return dict(_current.assignment.resources) if _current else None
+    def get_trial_resources(self) -> TrialResources | None:
+        """Return what the trial was given: a dict such as `{"CPU": 1.0}`, with Ray's `head_cpus` and `bundles`, too."""
+        return _current.resources if _current else None
 
     def should_stop(self) -> bool:
         """Return whether this trial has been asked to end soon; see `perdure.tune.should_stop`."""

@@ -23,6 +23,7 @@ from perdure.trainable.pickling import PARAMS, load_objects
 from perdure.trainable.session import Session, TrialStopped, activated
 from perdure.trainable.stepping import KeptInstance, run_class
 from perdure.trainable.workplace import workplace
+from perdure.trainable.wrappers import bundles_of
 
 RETRY_DELAYS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Waits between tries to read a start checkpoint from a storage that does not answer."""
@@ -67,7 +68,12 @@ def run_attempt(
 
 
 def _attempt(assignment: Assignment, channel: Channel, trainable: object, kept: KeptInstance | None) -> Ended:
-    session = Session(assignment, channel, lambda: _saver(assignment))
+    session = Session(
+        assignment,
+        channel,
+        make_saver=lambda: _saver(assignment),
+        bundles=lambda: bundles_of(trainable, config_of(assignment)).bundles,
+    )
     try:
         if assignment.start is not None:
             verify_start(assignment.start, session.notice)
