@@ -21,6 +21,7 @@ import xxhash
 
 from perdure.errors import ExperimentLockedError
 from perdure.journal import codec
+from perdure.journal.reading import reading
 from perdure.storage.faults import fault_point
 
 HEAD_NAME = "journal.head"
@@ -134,7 +135,7 @@ def read_header(path: Path) -> tuple[Header, int, int] | None:
         JournalVersionError: the epoch was written by a newer perdure.
         FileNotFoundError: there is no such file.
     """
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         line = file.readline(_CHUNK)
     if line[-1:] != b"\n" or not codec.is_sealed(line):
         return None
@@ -236,7 +237,8 @@ def sync_directory(directory: Path) -> None:
 def read_head(directory: Path) -> Head | None:
     """Return what `journal.head` says; None where it is missing or damaged, which only means that less is known."""
     try:
-        line = (directory / HEAD_NAME).read_bytes()
+        with reading(directory / HEAD_NAME):
+            line = (directory / HEAD_NAME).read_bytes()
     except FileNotFoundError:
         return None
     if not codec.is_sealed(line):
@@ -274,7 +276,7 @@ def hash_file(path: Path, length: int) -> tuple[str, int]:
     """Return (xxh3_64 of the first `length` bytes, how many there were)."""
     hasher = new_hasher()
     left = length
-    with path.open("rb", buffering=0) as file:
+    with reading(path), path.open("rb", buffering=0) as file:
         while left > 0 and (chunk := file.read(min(_CHUNK, left))):
             hasher.update(chunk)
             left -= len(chunk)

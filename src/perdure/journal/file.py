@@ -27,6 +27,7 @@ from perdure.journal import codec, epochs, recovery
 from perdure.journal.base import START, Batch, Position
 from perdure.journal.claim import Claim
 from perdure.journal.epochs import Hasher, Head, Segment
+from perdure.journal.reading import reading
 from perdure.journal.recovery import CutReport, Damage, repair_journal, verify_journal
 from perdure.storage.faults import fault_point
 
@@ -412,6 +413,7 @@ class FileJournalReader:
             JournalCorruptError: acknowledged records are damaged; names file, line and byte.
             JournalVersionError: the journal was written by a newer perdure.
             StorageError: `after` is no longer part of history (its driver had lost the claim): read again from START.
+                Or a file cannot be read right now; the message names it.
         """
         skipped = after.sequence if not after.offset else 0
         for batch in self.read_many(after):
@@ -448,7 +450,8 @@ class FileJournalReader:
     def _history(self) -> tuple[Segment, ...]:
         """Return the chain of epochs; a directory listing only where there is an epoch that was not known yet."""
         if not self._newest or epochs.epoch_path(self.directory, self._newest + 1).exists():
-            found = recovery.walk(self.directory)
+            with reading(self.directory):
+                found = recovery.walk(self.directory)
             recovery.raise_if_refused(found)
             self._segments = tuple(found.segments)
             # An epoch whose header is not whole yet may get one: look again next time.
@@ -502,7 +505,7 @@ def _first_segment(segments: Sequence[Segment], after: Position, directory: Path
 def _records(segment: Segment, offset: int, sequence: int) -> Generator[Batch, None, tuple[int, int, str]]:
     """Yield valid records up to the end or the first bad one; return (byte, number) reached and what is bad there."""
     limit = segment.limit if segment.limit is not None else 2**63
-    with segment.path.open("rb", buffering=0) as file:
+    with reading(segment.path), segment.path.open("rb", buffering=0) as file:
         file.seek(offset)
         rest = b""
         while chunk := file.read(max(0, min(_CHUNK, limit - offset - len(rest)))):
@@ -537,7 +540,7 @@ def _up_to_the_bad_one(lines: Sequence[bytes], epoch: int, sequence: int) -> tup
 
 def _whole_lines(path: Path, start: int, end: int) -> Iterator[list[bytes]]:
     """Yield the lines between two places where lines begin, many at a time."""
-    with path.open("rb", buffering=0) as file:
+    with reading(path), path.open("rb", buffering=0) as file:
         file.seek(start)
         rest = b""
         while chunk := file.read(max(0, min(_CHUNK, end - start - len(rest)))):
@@ -565,7 +568,7 @@ def _out_of_order(found_epoch: int, number: int, epoch: int, due: int) -> str:
 
 def _has_valid_line(path: Path, offset: int) -> bool:
     """Whether a whole record follows the bad one at `offset`."""
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         file.seek(offset)
         file.readline()
         return any(codec.is_sealed(line) for line in file)

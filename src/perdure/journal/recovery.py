@@ -16,6 +16,7 @@ from perdure.errors import JournalCorruptError
 from perdure.journal import codec, epochs
 from perdure.journal.claim import Claim, read_claim
 from perdure.journal.epochs import Head, Header, Link, Segment
+from perdure.journal.reading import reading
 from perdure.storage import processes
 
 _CHUNK = 1 << 20
@@ -161,7 +162,8 @@ def _is_void(path: Path, number: int, head: Head | None) -> bool:
     """Whether a driver died before it had written the header, and so wrote nothing. Else the header is damaged."""
     if head and head.epoch == number:
         return False
-    lines = path.read_bytes().split(b"\n")
+    with reading(path):
+        lines = path.read_bytes().split(b"\n")
     return not any(codec.is_sealed(line) for line in lines[1:])
 
 
@@ -171,7 +173,7 @@ def _missing(directory: Path, epoch: int, why: str) -> Damage:
 
 
 def _bad_header(path: Path) -> Damage:
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         line = file.readline()
     what = "the epoch's header does not match its checksum"
     return Damage(file=path.name, line=1, offset=0, nbytes=len(line), what=what, refused=True)
@@ -272,7 +274,7 @@ def _scan(segment: Segment, start: int, sequence: int, end: int, tick: Callable[
     scan = _Scan(start, sequence)
     expected = sequence + 1
     offset = start
-    with segment.path.open("rb", buffering=0) as file:
+    with reading(segment.path), segment.path.open("rb", buffering=0) as file:
         file.seek(start)
         rest = b""
         while chunk := file.read(max(0, min(_CHUNK, end - offset - len(rest)))):
