@@ -8,6 +8,9 @@ import pytest
 from perdure.core.events import (
     Action,
     AttemptEnded,
+    CheckpointsDeleted,
+    CheckpointsDurable,
+    CheckpointsRetired,
     CheckpointsUnsafe,
     Decision,
     ErrorInfo,
@@ -22,6 +25,7 @@ from perdure.core.state import Status
 from perdure.errors import ExperimentNotFoundError
 from perdure.history import ExperimentHistory, RowOrigin, expand_row, flatten, read_experiment
 from perdure.journal.file import FileJournalReader
+from perdure.result import ResultGrid
 from perdure.testing.written import WrittenExperiment
 
 
@@ -229,8 +233,6 @@ def test_a_forgotten_trial_is_ignored_and_the_others_go_on(written):
     history = ExperimentHistory(FileJournalReader(written.path))
     history.refresh()
     history.forget(gone)
-    from perdure.core.events import CheckpointsDurable, CheckpointsRetired
-
     both = (Source(trial=gone, number=0), Source(trial=kept, number=0))
     written.write(CheckpointsDurable(at=1.0, items=both), CheckpointsRetired(at=1.0, items=both[:1]))
     action = Action(trial=gone, decision=Decision.STOP)
@@ -238,6 +240,36 @@ def test_a_forgotten_trial_is_ignored_and_the_others_go_on(written):
     history.refresh()
     assert list(history.trials) == [kept]
     assert values(history.trials[kept]) == [1.0, 2.0]
+
+
+def test_a_checkpoint_that_came_and_went_between_two_looks_leaves_its_row(written):
+    """A watcher that looks now and then sees what one sees that reads it all at once."""
+    trial = written.trial({"lr": 0.5})
+    written.attempt(trial)
+    written.directory(trial).mkdir(parents=True, exist_ok=True)
+    written.report(trial, 1, {"loss": 3.0}, checkpoint=0)
+    watched = read_experiment(written.path)
+    assert list(watched.trials[trial].checkpoints) == [0]
+
+    written.report(trial, 2, {"loss": 2.0}, checkpoint=1)
+    written.report(trial, 3, {"loss": 1.0}, checkpoint=2)
+    gone = (Source(trial=trial, number=1),)
+    kept = (Source(trial=trial, number=2),)
+    written.write(
+        CheckpointsDurable(at=1.0, items=kept),
+        CheckpointsRetired(at=1.0, items=gone),
+        CheckpointsDeleted(at=1.0, items=gone),
+    )
+    shutil.rmtree(written.directory(trial) / "checkpoint_000001")
+    watched.refresh()
+    for history in (watched, read_experiment(written.path)):
+        seen = history.trials[trial]
+        assert list(seen.checkpoints) == [0, 2]
+        assert values(seen) == [3.0, 2.0, 1.0]
+        assert [row.checkpoint.number for row in seen.rows()] == [0, 1, 2], "that it was saved is history"
+    result = ResultGrid(watched)[0]
+    assert result.checkpoint.path.endswith("checkpoint_000002")
+    assert [row["loss"] for _, row in result.best_checkpoints] == [3.0, 1.0]
 
 
 def test_no_experiment_is_a_clear_error(tmp_path):

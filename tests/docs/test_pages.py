@@ -32,3 +32,11 @@ def test_the_environment_page_names_every_variable_that_is_read() -> None:
     for path in (ROOT / "src" / "perdure").rglob("*.py"):
         read |= set(re.findall(r"environ(?:\.get\(|\[)\s*\"((?:TUNE|RAY|PERDURE)_[A-Z_]+)\"", path.read_text()))
     assert {name for name in read if f"`{name}`" not in text} == set()
+
+
+def test_each_design_note_has_a_number_of_its_own_and_says_it() -> None:
+    notes = sorted((ROOT / "docs" / "design").glob("*.md"))
+    numbers = [note.name.partition("-")[0] for note in notes]
+    assert numbers == [f"{number:03d}" for number in range(1, len(notes) + 1)]
+    for number, note in zip(numbers, notes, strict=True):
+        assert note.read_text(encoding="utf-8").startswith(f"# {number}: "), note.name

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pickle
+import shutil
 import time
 
 import pytest
@@ -17,6 +18,7 @@ from perdure.loggers.csv import CSVLoggerCallback
 from perdure.loggers.follower import Follower, LoggerFollower
 from perdure.loggers.json import JsonLoggerCallback
 from perdure.loggers.tensorboard import TBXLoggerCallback
+from perdure.loggers.tracker import TrackerCallback
 from perdure.testing.written import WrittenExperiment
 
 
@@ -530,3 +532,34 @@ def test_a_journal_that_cannot_be_read_stops_the_loggers_only(written):
     thread.start()
     assert thread.close(30)
     assert "disk on fire" in problems[0]
+
+
+# --- trackers
+
+
+def test_a_checkpoint_that_is_gone_already_is_not_given_to_a_tracker(written):
+    """It was committed and retired before the logger, which lags, came to it."""
+
+    class Tracker(TrackerCallback):
+        saved = []
+
+        def _open(self, trial):
+            return trial.trial_id
+
+        def _save(self, run, trial):
+            self.saved.append(os.listdir(trial.checkpoint.path))
+
+        def _start(self, run, trial): ...
+
+        def _row(self, run, trial, row): ...
+
+    trial = written.trial()
+    written.attempt(trial)
+    written.directory(trial).mkdir(parents=True, exist_ok=True)
+    written.report(trial, 1, {"loss": 2.0}, checkpoint=0)
+    written.report(trial, 2, {"loss": 1.0}, checkpoint=1)
+    shutil.rmtree(written.directory(trial) / "checkpoint_000000")
+    problems = []
+    follow(written, [Tracker()], on_problem=problems.append)
+    assert problems == []
+    assert Tracker.saved == [os.listdir(written.directory(trial) / "checkpoint_000001")]

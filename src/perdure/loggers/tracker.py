@@ -8,6 +8,7 @@ events, not only by its start; and nothing depends on `setup`.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -98,8 +99,9 @@ class TrackerCallback(LoggerCallback, Generic[Run]):
         self._row(self._run_of(trial), trial, result)
 
     def log_trial_save(self, trial: TrialView) -> None:
-        """Log a checkpoint, if that was asked for."""
-        self._save(self._run_of(trial), trial)
+        """Log a checkpoint, if that was asked for; one that was retired before the logger came to it is gone."""
+        if trial.checkpoint is None or os.path.isdir(trial.checkpoint.path):
+            self._save(self._run_of(trial), trial)
 
     def log_trial_end(self, trial: TrialView, failed: bool = False) -> None:
         """End the trial's run."""
