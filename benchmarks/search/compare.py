@@ -2,11 +2,10 @@
 
     python benchmarks/search/compare.py perdure.jsonl ray.jsonl killed.jsonl
 
-For each method and problem: the best value at the end, median over the seeds, and whether one engine is worse beyond
-noise: a one-sided Mann-Whitney U test over the seeds' best values at half of the epochs and at all of them, corrected
-for the number of tests (Holm). For searches that were killed and restored: whether the curve is the very same (one
-trial at a time), or, several at once, not worse. And whether ASHA and population-based training beat random search at
-equal epochs. Needs scipy.
+For each method and problem: the best value so far at half of the epochs and at the end, median and quartiles over the
+seeds, and whether the engines differ beyond noise (Mann-Whitney U test, two-sided). Whether each scheduler beats random
+search at equal epochs (Wilcoxon's signed-rank test over the seeds, one-sided). Whether searches that were killed and
+restored report the very same values, one trial at a time, or, several at once, no worse ones. Needs scipy.
 """
 
 from __future__ import annotations
@@ -17,28 +16,29 @@ import json
 import statistics
 from pathlib import Path
 
-from scipy.stats import mannwhitneyu
+from methods import METHODS
+from scipy.stats import mannwhitneyu, wilcoxon
 
 LEVEL = 0.05
-ONE_AT_A_TIME = {"random", "optuna", "hyperopt", "bayesopt", "nevergrad", "ax"}
-BEATS_RANDOM = [("asha", "random at once", "digits"), ("pbt", "random population", "descent")]
 
 Curves = dict[int, list[float]]
 """Reported values in the order of time, by seed."""
 
 
 def read(paths: list[Path]) -> dict[tuple[str, str, str], Curves]:
+    """Return the curves of each (engine, method, problem)."""
     curves: dict[tuple[str, str, str], Curves] = collections.defaultdict(dict)
     for path in paths:
         for line in path.read_text().splitlines():
-            run = json.loads(line)
-            curves[run["method"], run["problem"], run["engine"]][run["seed"]] = run["values"]
+            if line.startswith("{"):  # Ray prints between them
+                run = json.loads(line)
+                curves[run["engine"], run["method"], run["problem"]][run["seed"]] = run["values"]
     return curves
 
 
 def best(curves: Curves, epochs: int) -> list[float]:
-    """Return each seed's best value after so many epochs, over all its trials."""
-    return [min(values[:epochs]) for values in curves.values()]
+    """Return each seed's best value after so many epochs, over all its trials, in the order of the seeds."""
+    return [min(curves[seed][:epochs]) for seed in sorted(curves)]
 
 
 def length(*several: Curves) -> int:
@@ -46,13 +46,10 @@ def length(*several: Curves) -> int:
     return min(len(values) for curves in several for values in curves.values())
 
 
-def worse(ours: Curves, theirs: Curves) -> list[float]:
-    """Return, at half of the epochs and at all, the probability that ours are so much worse by chance."""
-    epochs = length(ours, theirs)
-    return [
-        float(mannwhitneyu(best(ours, at), best(theirs, at), alternative="greater").pvalue)
-        for at in (max(1, epochs // 2), epochs)
-    ]
+def spread(values: list[float]) -> str:
+    """Return the median and the quartiles."""
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return f"{middle:.4g} ({low:.4g} to {high:.4g})"
 
 
 def holm(tests: list[tuple[str, float]]) -> list[str]:
@@ -65,49 +62,73 @@ def holm(tests: list[tuple[str, float]]) -> list[str]:
     return rejected
 
 
+def against_ray(curves: dict[tuple[str, str, str], Curves]) -> None:
+    print("| method | problem | seeds | epochs | perdure | Ray | p |\n|---|---|---|---|---|---|---|")
+    tests: list[tuple[str, float]] = []
+    for (engine, method, problem), ours in curves.items():
+        theirs = curves.get(("ray", method, problem))
+        if engine != "perdure" or not theirs:
+            continue
+        end = length(ours, theirs)
+        for epochs in (end // 2, end):
+            mine, rays = best(ours, epochs), best(theirs, epochs)
+            p = float(mannwhitneyu(mine, rays).pvalue)
+            sign = "better" if statistics.median(mine) < statistics.median(rays) else "worse"
+            tests.append((f"{method} on {problem} at {epochs} ({sign})", p))
+            seeds = f"{len(mine)}, {len(rays)}"
+            print(f"| {method} | {problem} | {seeds} | {epochs} | {spread(mine)} | {spread(rays)} | {p:.2f} |")
+    below = [f"{name}, p = {p:.3f}" for name, p in tests if p < LEVEL]
+    print(f"\nBelow {LEVEL} by themselves, of {len(tests)} tests: {'; '.join(below) or 'none'}.")
+    print(f"After Holm's correction for {len(tests)} tests: {'; '.join(holm(tests)) or 'none'}.\n")
+
+
+def against_random(curves: dict[tuple[str, str, str], Curves]) -> None:
+    print("| engine | method | problem | epochs | method's | random search's | seeds better | p |")
+    print("|---|---|---|---|---|---|---|---|")
+    for (engine, method, problem), searches in curves.items():
+        baseline = curves.get(("perdure", METHODS[method].baseline, problem))
+        if engine == "killed" or not baseline:
+            continue
+        pairs = [{seed: side[seed] for seed in searches.keys() & baseline.keys()} for side in (searches, baseline)]
+        epochs = length(*pairs)
+        mine, random = (best(side, epochs) for side in pairs)
+        p = float(wilcoxon(mine, random, alternative="less").pvalue)
+        won = f"{sum(a < b for a, b in zip(mine, random, strict=True))} of {len(mine)}"
+        name = "perdure" if engine == "perdure" else "Ray"
+        print(f"| {name} | {method} | {problem} | {epochs} | {spread(mine)} | {spread(random)} | {won} | {p:.2g} |")
+    print()
+
+
+def after_kills(curves: dict[tuple[str, str, str], Curves]) -> bool:
+    """Print what being killed has changed; return whether all is as it should be."""
+    right = True
+    for (engine, method, problem), killed in curves.items():
+        whole = curves.get(("perdure", method, problem))
+        if engine != "killed" or not whole:
+            continue
+        shared = sorted(killed.keys() & whole.keys())
+        if METHODS[method].slots == 1:
+            same = sum(killed[seed] == whole[seed] for seed in shared)
+            right = right and same == len(shared)
+            print(f"- {method} on {problem}: {same} of {len(shared)} curves are the very same.")
+        else:
+            epochs = length(killed, whole)
+            mine, uncut = best(killed, epochs), best(whole, epochs)
+            p = float(mannwhitneyu(mine, uncut, alternative="greater").pvalue)
+            right = right and p >= LEVEL
+            figures = f"{spread(mine)} against {spread(uncut)} of {epochs} epochs, p = {p:.2f}"
+            print(f"- {method} on {problem}, several at once: {figures} that killed ones are worse.")
+    return right
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
     curves = read(parser.parse_args().runs)
-    tests: list[tuple[str, float]] = []
-    print("| method | problem | seeds | perdure | Ray | epochs | p (half, end) |\n|---|---|---|---|---|---|---|")
-    for (method, problem, engine), ours in curves.items():
-        theirs = curves.get((method, problem, "ray"))
-        if engine != "perdure":
-            continue
-        mine, epochs = statistics.median(best(ours, length(ours))), length(ours)
-        if theirs:
-            epochs = length(ours, theirs)
-            ps = worse(ours, theirs)
-            tests += [(f"{method} on {problem} at {at}", p) for at, p in zip(("half", "the end"), ps, strict=True)]
-            mine, rays = (statistics.median(best(side, epochs)) for side in (ours, theirs))
-            print(
-                f"| {method} | {problem} | {len(ours)}, {len(theirs)} | {mine:.4g} | {rays:.4g} | {epochs} "
-                f"| {ps[0]:.2f}, {ps[1]:.2f} |"
-            )
-        else:
-            print(f"| {method} | {problem} | {len(ours)} | {mine:.4g} | | {epochs} | |")
-    print(f"\nWorse than Ray beyond noise (Holm, {len(tests)} tests): {', '.join(holm(tests)) or 'none'}.\n")
-
-    for (method, problem, engine), killed in curves.items():
-        if engine != "killed":
-            continue
-        whole = curves[method, problem, "perdure"]
-        shared = killed.keys() & whole.keys()
-        if method in ONE_AT_A_TIME:
-            same = sum(killed[seed] == whole[seed] for seed in shared)
-            print(f"- {method} on {problem}, killed and restored: {same} of {len(shared)} curves are the very same.")
-        else:
-            p = worse(killed, whole)[1]
-            print(f"- {method} on {problem}, killed and restored, several at once: not worse (p = {p:.2f}).")
-    for method, base, problem in BEATS_RANDOM:
-        ours, theirs = curves.get((method, problem, "perdure")), curves.get((base, problem, "perdure"))
-        if ours and theirs:
-            epochs = length(ours, theirs)
-            p = float(mannwhitneyu(best(ours, epochs), best(theirs, epochs), alternative="less").pvalue)
-            mine, other = (statistics.median(best(side, epochs)) for side in (ours, theirs))
-            figures = f"{mine:.4g} against {other:.4g}, p = {p:.2g}"
-            print(f"- {method} against random on {problem} at {epochs} epochs: {figures}.")
+    against_ray(curves)
+    against_random(curves)
+    if not after_kills(curves):
+        raise SystemExit("A search that was killed and restored is not what it would have been.")
 
 
 if __name__ == "__main__":

@@ -5,16 +5,18 @@
     python benchmarks/search/run.py --engine perdure --seeds 20 --kill > killed.jsonl
     python benchmarks/search/compare.py perdure.jsonl ray.jsonl killed.jsonl
 
-Both engines run the same trainable with the same algorithm, and the same library under it where there is one. `--kill`
-(perdure only) has the driver killed with SIGKILL at random times and restored until the search ends.
+Both engines search the same problem with the same algorithm, and the same library under it where there is one, run by
+the same Python if its environment has both. No trial has a process of its own: see `scripted.py` and
+`ray_in_process.py`. With `--processes` trials are real ones; with `--kill` too, and the driver is killed with SIGKILL
+at random times and the search restored until it ends.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import importlib.util
+import itertools
 import json
 import os
 import random
@@ -33,10 +35,16 @@ sys.path.insert(0, str(HERE))
 from methods import METHODS, Method  # noqa: E402
 from problems import PROBLEMS, Problem  # noqa: E402
 
-KILLS = 3
+KILLS = 2
+RAY_SETTINGS = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_INIT": "1",  # see ray_in_process.py
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "60",
+}
 
 
-def trainable_of(tune: Any, problem: Problem, rest_s: float) -> Any:
+def trainable_of(tune: Any, problem: Problem) -> Any:
     """Return the class that trains; it can be paused and cloned at each epoch."""
 
     class Training(tune.Trainable):
@@ -44,7 +52,6 @@ def trainable_of(tune: Any, problem: Problem, rest_s: float) -> Any:
             self.state = problem.start(config)
 
         def step(self):
-            time.sleep(rest_s)
             self.state, value = problem.epoch(self.config, self.state)
             return {"value": value, "reported_at": time.time(), "done": self.iteration + 1 >= problem.epochs}
 
@@ -63,27 +70,35 @@ def trainable_of(tune: Any, problem: Problem, rest_s: float) -> Any:
     return Training
 
 
-def search(engine: str, method: Method, problem: Problem, seed: int, directory: str, *, rest_s: float) -> None:
-    """Run one search to its end, or go on with it."""
+def search(engine: str, method: Method, problem: Problem, seed: int, directory: str, *, processes: bool) -> None:
+    """Run one search to its end, or go on with it; perdure in processes, or both engines without."""
     tune = importlib.import_module(f"{engine}.tune")
     random.seed(seed)
     if importlib.util.find_spec("numpy"):
         importlib.import_module("numpy").random.seed(seed)
     chosen = method.make(engine, problem, seed)
-    run: dict[str, Any] = {"storage_path": directory, "name": "search", "verbose": 0}
+    name = f"{method.name} {problem.name} {seed}".replace(",", "").replace(" ", "-")
+    run: dict[str, Any] = {"storage_path": directory, "name": name, "verbose": 0}
     if engine == "perdure":
         chosen["seed"] = seed
-        run["resume"] = "auto"
-    if problem.epochs > 1:
-        run["checkpoint_config"] = tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=2)
+        if processes:
+            run["resume"] = "auto"
+        else:
+            run["executor"] = importlib.import_module("scripted").executor(problem, method.slots)
+        if problem.epochs > 1:
+            run["checkpoint_config"] = tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=2)
+    else:
+        importlib.import_module("ray_in_process").use(method.slots, directory)
+        run["checkpoint_config"] = tune.CheckpointConfig(checkpoint_at_end=False)
+        run["callbacks"] = [tune.logger.JsonLoggerCallback()]
     tuner = tune.Tuner(
-        tune.with_resources(trainable_of(tune, problem, rest_s), {"cpu": 0.4}),
+        tune.with_resources(trainable_of(tune, problem), {"cpu": 0.4 if processes else 1}),
         param_space=problem.space(tune),
         tune_config=tune.TuneConfig(
             metric="value",
             mode="min",
             num_samples=method.samples,
-            max_concurrent_trials=method.slots,
+            max_concurrent_trials=method.slots if engine == "perdure" or method.slots == 1 else None,
             reuse_actors=True,
             **chosen,
         ),
@@ -97,25 +112,31 @@ def search(engine: str, method: Method, problem: Problem, seed: int, directory: 
 def curve_of(directory: str) -> list[float]:
     """Return every value that was reported, in the order of time."""
     rows = []
-    for path in Path(directory, "search").glob("*/result.json"):
+    for path in Path(directory).glob("*/*/result.json"):
         rows += [json.loads(line) for line in path.read_text().splitlines()]
     rows.sort(key=lambda row: row["reported_at"])
     return [row["value"] for row in rows]
 
 
-def killed_search(method: str, problem: str, seed: int, directory: str) -> int:
-    """Run a search in a process that is killed `KILLS` times; return how often it was while it still ran."""
+def reports(directory: str) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in Path(directory).glob("*/*/result.json"))
+
+
+def killed_search(method: Method, problem: str, seed: int, directory: str) -> int:
+    """Run a search in a process that is killed when `KILLS` random numbers of reports are reached; return how often."""
     chance = random.Random(seed)
-    command = [sys.executable, __file__, "--one", method, problem, str(seed), directory]
+    command = [sys.executable, __file__, "--one", method.name, problem, str(seed), directory]
     kills = 0
-    for _ in range(KILLS):
+    expected = method.reports or method.samples * PROBLEMS[problem].epochs
+    for reached in sorted(chance.sample(range(expected), KILLS)):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.4 + 0.5 * chance.random())
+        while process.poll() is None and reports(directory) < reached:
+            time.sleep(0.02)
+        time.sleep(0.05 * chance.random())
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
-            process.wait()
             kills += 1
+        process.wait()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return kills
 
@@ -124,43 +145,48 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", choices=["perdure", "ray"], default="perdure")
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--only", action="append", choices=list(METHODS), help="only this method; may be repeated")
+    parser.add_argument("--on", action="append", choices=list(PROBLEMS), help="only this problem; may be repeated")
+    parser.add_argument("--processes", action="store_true", help="perdure only: trials have processes of their own")
     parser.add_argument("--kill", action="store_true", help="kill the driver at random times, and go on")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     if options.one:
         method, problem, seed, directory = options.one
-        rest_s = 0.01 if PROBLEMS[problem].epochs == 1 else 0.001
-        search("perdure", METHODS[method], PROBLEMS[problem], int(seed), directory, rest_s=rest_s)
+        search("perdure", METHODS[method], PROBLEMS[problem], int(seed), directory, processes=True)
         return
     if options.engine == "ray":
-        os.environ |= {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "0"}
-        importlib.import_module("ray").init(logging_level="ERROR", log_to_driver=False)
+        os.environ |= RAY_SETTINGS
+    chosen = []
     for method in METHODS.values():
-        if options.only and method.name not in options.only:
+        if (options.only and method.name not in options.only) or options.engine not in method.engines:
             continue
         if method.library and not importlib.util.find_spec(method.library):
             print(f"{method.name}: {method.library} is not installed; left out", file=sys.stderr)
             continue
+        chosen.append(method)
+    for seed, method in itertools.product(range(options.first, options.first + options.seeds), chosen):
         for name in method.problems:
-            for seed in range(options.seeds):
-                with tempfile.TemporaryDirectory(prefix="perdure-search-", ignore_cleanup_errors=True) as directory:
-                    kills = 0
-                    if options.kill:
-                        kills = killed_search(method.name, name, seed, directory)
-                    else:
-                        search(options.engine, method, PROBLEMS[name], seed, directory, rest_s=0.0)
-                    values = curve_of(directory)
-                line = {
-                    "engine": "killed" if options.kill else options.engine,
-                    "method": method.name,
-                    "problem": name,
-                    "seed": seed,
-                    "kills": kills,
-                    "values": [float(f"{value:.6g}") for value in values],
-                }
-                print(json.dumps(line), flush=True)
+            if options.on and name not in options.on:
+                continue
+            with tempfile.TemporaryDirectory(prefix="perdure-search-", ignore_cleanup_errors=True) as directory:
+                kills = 0
+                if options.kill:
+                    kills = killed_search(method, name, seed, directory)
+                else:
+                    search(options.engine, method, PROBLEMS[name], seed, directory, processes=options.processes)
+                values = curve_of(directory)
+            line = {
+                "engine": "killed" if options.kill else options.engine,
+                "method": method.name,
+                "problem": name,
+                "seed": seed,
+                "kills": kills,
+                "values": values,
+            }
+            print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
