@@ -154,3 +154,38 @@ def test_it_is_cross_validated_as_any_estimator(iris, tmp_path):
     options = {"n_trials": 1, "cv": 2, "executor": "inline", "storage_path": tmp_path}
     search = TuneSearchCV(LogisticRegression(max_iter=500), {"C": [1.0]}, **options)
     assert cross_val_score(search, *iris, cv=2).min() > 0.8
+
+
+class InterruptsOnce(SGDClassifier):
+    """Interrupts the search that it runs in, in its second epoch, unless the file says that it has done so."""
+
+    def __init__(self, alpha=1e-4, marker=""):
+        super().__init__(alpha=alpha, random_state=0)
+        self.marker = marker
+
+    def partial_fit(self, X, y, classes=None):
+        if hasattr(self, "t_") and not os.path.exists(self.marker):
+            with open(self.marker, "w"):
+                pass
+            signal.raise_signal(signal.SIGINT)
+        return super().partial_fit(X, y, classes=classes)
+
+
+def test_a_search_that_is_interrupted_fits_nothing_and_goes_on(iris, tmp_path):
+    search = TuneSearchCV(
+        InterruptsOnce(marker=str(tmp_path / "marker")),
+        {"alpha": tune.loguniform(1e-4, 1e-1)},
+        n_trials=2,
+        cv=2,
+        max_epochs=3,
+        name="interrupted",
+        storage_path=tmp_path,
+        resume=True,
+        executor="inline",
+    )
+    with pytest.raises(KeyboardInterrupt, match="was interrupted; nothing is fitted"):
+        search.fit(*iris)
+    assert not hasattr(search, "best_estimator_")
+    search.fit(*iris)
+    assert search.best_estimator_ is not None
+    assert not search.results_.interrupted
