@@ -15,12 +15,22 @@ from perdure.config import check_mode
 from perdure.errors import ConfigurationError, NoBestTrialError
 from perdure.frames import library
 from perdure.history import ExperimentHistory, read_experiment, view_of
+from perdure.relocation import attribute_error
 from perdure.result import Result, ResultGrid
 from perdure.rows import flatten
 from perdure.trial_view import TrialView
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_OLDER = {
+    "fetch_trial_dataframes": "use trial_dataframes",
+    "get_trial_checkpoints_paths": "use ResultGrid, whose results have best_checkpoints",
+    "stats": "use perdure show",
+    "runner_data": "use perdure show",
+}
+"""What to use in place of attributes of older releases of Ray."""
 
 
 class ExperimentAnalysis:
@@ -52,6 +62,12 @@ class ExperimentAnalysis:
         self._grid = ResultGrid(self._history, path=self._path)
         self._metric = default_metric
         self._mode = default_mode
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """Say what replaced attributes of older releases of Ray."""
+            raise attribute_error(self, name, _OLDER)
 
     @property
     def experiment_path(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
 
@@ -186,6 +186,13 @@ class Elsewhere:
         """See `spec_of`."""
         del path, target
         return spec_of(name) if name.startswith("perdure.") else None
+
+
+def attribute_error(owner: object, name: str, older: Mapping[str, str]) -> AttributeError:
+    """Return what to raise where an object has no attribute `name`, given what replaced those of older releases."""
+    kind = type(owner).__name__
+    advice = f"{kind} has no {name}: {older[name]}." if name in older else f"{kind!r} object has no attribute {name!r}"
+    return AttributeError(advice, name=name, obj=owner)
 
 
 def refusal(module: str, name: str, message: str, caller: FrameType) -> ImportError | AttributeError:

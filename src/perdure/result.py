@@ -36,6 +36,7 @@ from perdure.frames import table as table_of
 from perdure.history import AttemptHistory, ExperimentHistory, LineageStep, TrialHistory, read_experiment
 from perdure.journal.claim import read_claim
 from perdure.journal.values import decode_config, from_data, has_objects
+from perdure.relocation import attribute_error
 from perdure.rows import AUTO_FILLED, RowOrigin, expand_row, flatten
 from perdure.scores import SCOPES, better, number_at, reported_names, reported_sentence, value_in
 from perdure.storage.layout import MANIFEST
@@ -65,6 +66,12 @@ class Result:
         self._compared: dict[int, str] = {}
         """What is wrong with the checkpoints whose every byte was compared; "" is nothing."""
         self._told: set[int] = set()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """Say what replaced attributes that results had in older releases of Ray."""
+            raise attribute_error(self, name, {"log_dir": "use path", "dataframe": "use metrics_dataframe"})
 
     @property
     def path(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -94,3 +95,34 @@ def test_a_script_of_ray_2_0_runs_with_air_and_session(tmp_path) -> None:
         ),
     ).fit()
     assert grid.get_best_result().config == {"x": 1}
+
+
+def one_row(config: dict) -> None:
+    tune.report({"loss": config["x"]})
+
+
+def test_results_say_what_replaced_their_older_attributes(tmp_path) -> None:
+    run_config = tune.RunConfig(storage_path=tmp_path, verbose=0, executor="inline")
+    grid = tune.Tuner(one_row, param_space={"x": 1}, run_config=run_config).fit()
+    analysis = tune.ExperimentAnalysis(grid.experiment_path)
+    for owner, name, advice in [
+        (grid[0], "log_dir", "Result has no log_dir: use path."),
+        (grid[0], "dataframe", "use metrics_dataframe"),
+        (analysis, "fetch_trial_dataframes", "ExperimentAnalysis has no fetch_trial_dataframes: use trial_dataframes."),
+        (analysis, "nothing", "'ExperimentAnalysis' object has no attribute 'nothing'"),
+        (grid[0], "nothing", "'Result' object has no attribute 'nothing'"),
+    ]:
+        with pytest.raises(AttributeError) as refused:
+            getattr(owner, name)
+        assert advice.rstrip(".") in str(refused.value)
+        assert not hasattr(owner, name)
+
+
+def test_a_function_that_waits_for_a_checkpoint_dir_is_told_to_ask_for_it() -> None:
+    def old(config: dict, checkpoint_dir: str | None = None) -> None: ...
+
+    with pytest.warns(UserWarning, match=r"begins again after each interruption. Ask tune.get_checkpoint\(\)"):
+        tune.Tuner(old)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tune.Tuner(tune.with_parameters(old, checkpoint_dir="somewhere"))

@@ -12,6 +12,7 @@ import os
 import pickle
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
@@ -420,6 +421,13 @@ def _check_callable(function: Callable[..., object]) -> None:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some builtins have none
         return
+    older = signature.parameters.get("checkpoint_dir")
+    if older is not None and older.default is None:  # how releases of Ray before 2.0 gave the checkpoint
+        warnings.warn(
+            f"Nothing is passed to the function {name}{signature} as checkpoint_dir, so if it goes on from there it "
+            "begins again after each interruption. Ask tune.get_checkpoint() for the checkpoint instead.",
+            stacklevel=3,
+        )
     try:
         signature.bind({})
     except TypeError:
