@@ -62,6 +62,7 @@ from perdure.searchers.registry import create_searcher
 from perdure.snapshots import Snapshots
 from perdure.stoppers import resolve_stopper
 from perdure.storage.faults import fault_point
+from perdure.storage.placement import place_apart
 from perdure.storage.processes import boot_id, hostname, process_start
 from perdure.storage.uri import check_writable
 from perdure.trainable.importing import own_directories
@@ -142,6 +143,7 @@ class Session:
         self.journal = FileJournal(self.path, strict=self.strict)
         self.stack.callback(self.journal.close)
         self.claimed = True
+        place_apart(self.path)
         fault_point("session.claimed")
         self.reader = FileJournalReader(self.path)
         whole = resume is not None and (resume.finished != "skip" or resume.errored != "skip")

@@ -11,6 +11,8 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, lru_cache
+from random import Random
 from typing import Any
 
 from perdure.errors import ConfigurationError
@@ -68,7 +70,7 @@ def directory_name(name: str, tag: str, date: str, *, unique: str = "") -> str:
         date: As `2026-11-25_12-00-00`.
     """
     number, _, parameters = tag.partition("_")
-    name = re.sub(r"[^A-Za-z0-9_.=,-]+", "_", name).strip("._") or "trial"
+    name = _clean(name)
     shortest = name[:_LEAST_NAME]
     for shown in (date, date.partition("_")[0], ""):
         fixed = [part for part in (unique, number, shown) if part]
@@ -112,10 +114,12 @@ class Namer:
         self._seed = seed
         self._name_creator = trial_name_creator
         self._dirname_creator = trial_dirname_creator
+        self._generator = Random(0)
+        self._date = (0, "")
         self._taken = {name.casefold() for name in taken}
         self._clock = clock
 
-    @property
+    @cached_property
     def search_seed(self) -> int:
         """The seed for random search: the one of TuneConfig, or one that follows from the token.
 
@@ -129,7 +133,7 @@ class Namer:
 
     def seed(self, number: int) -> int:
         """Return the seed of trial `number`, 0 to 2**31 - 1."""
-        return keyed_random("trial", self.search_seed, number).getrandbits(31)
+        return keyed_random("trial", self.search_seed, number, into=self._generator).getrandbits(31)
 
     def tag(self, number: int, searched: Mapping[str, Any]) -> str:
         """Return the experiment tag of trial `number`."""
@@ -153,11 +157,16 @@ class Namer:
         """
         if self._dirname_creator is not None:
             return self._unique(_checked_directory(_asked("trial_dirname_creator", self._dirname_creator, trial)))
-        date = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(self._clock()))
+        date = self._date_of(int(self._clock()))
         if self._name_creator is not None:
             return self._unique(directory_name(trial.trial_name, trial.experiment_tag, date))
         # Names with a trial id in them differ from each other; a power cut may have left a directory of that name.
         return self._free(directory_name(self.trainable, trial.experiment_tag, date, unique=trial.trial_id))
+
+    def _date_of(self, second: int) -> str:
+        if second != self._date[0]:
+            self._date = (second, time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(second)))
+        return self._date[1]
 
     def _unique(self, name: str) -> str:
         """Return `name`, or with a number after it if there is such a directory; two trials never share one."""
@@ -203,7 +212,12 @@ def _checked_directory(name: str) -> str:
 
 def _pairs(searched: Mapping[str, Any]) -> list[str]:
     flat = {key: value for outer, inner in searched.items() for key, value in flatten(inner, (outer,)).items()}
-    return [f"{_readable(key.rsplit('/', 1)[-1])}={_value(value)}" for key, value in sorted(flat.items())]
+    return [f"{_last_name(key)}={_value(value)}" for key, value in sorted(flat.items())]
+
+
+@lru_cache(maxsize=1024)
+def _last_name(key: str) -> str:
+    return _readable(key.rsplit("/", 1)[-1])
 
 
 def _value(value: Any) -> str:
@@ -216,6 +230,11 @@ def _value(value: Any) -> str:
 
 def _readable(text: str) -> str:
     return _UNREADABLE.sub("_", text).strip("_")
+
+
+@lru_cache(maxsize=1024)
+def _clean(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.=,-]+", "_", name).strip("._") or "trial"
 
 
 def _fitting(parameters: str, room: int) -> str:

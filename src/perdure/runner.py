@@ -630,7 +630,7 @@ class Runner:
 
     def _folder(self, source: Source, name: str) -> str:
         # Not with pathlib: this is done for every checkpoint.
-        return os.path.join(self._path, self.state.trials[source.trial].directory, name)
+        return f"{self._path}{os.sep}{self.state.trials[source.trial].directory}{os.sep}{name}"
 
     def _doom(self, items: tuple[Source, ...]) -> None:
         """Note what is to be deleted once a power cut can no longer take back that it was retired.

@@ -122,7 +122,13 @@ class CheckpointManager:
         self._experiment_path = os.path.abspath(experiment_path)
         self._wake = wake
         self._clock = clock
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        # What is waited for, each by its own: whoever is woken for nothing takes the interpreter from the loop.
+        self._small_due = threading.Condition(self._lock)
+        self._large_due = threading.Condition(self._lock)
+        self._deletion_due = threading.Condition(self._lock)
+        self._hurried = threading.Condition(self._lock)
+        self._settled = threading.Condition(self._lock)
         self._to_sync: dict[Source, _Job] = {}
         """Waiting and in progress, oldest first; a job leaves when its outcome is known."""
         self._nbytes = 0
@@ -165,22 +171,26 @@ class CheckpointManager:
             trusted: It was committed in this boot of this machine. Of another one, the bytes that a power cut left
                 are checked first: a digest made of them now would only certify the damage.
         """
-        with self._changed:
+        with self._lock:
             if source in self._to_sync or source in self._to_delete:
                 return
-            job = _Job(source, os.path.abspath(directory), nbytes, digested, trusted, self._clock())
+            folder = os.fspath(directory)
+            if not os.path.isabs(folder):
+                folder = os.path.abspath(folder)
+            job = _Job(source, folder, nbytes, digested, trusted, self._clock())
             self._to_sync[source] = job
             self._nbytes += nbytes
             if job.large:
                 self._large.append(job)
                 self._ensure_thread(f"sync-large-{next(self._turns) % LARGE_AT_ONCE}", self._large_loop)
+                self._large_due.notify()
             else:
                 self._ensure_thread("sync", self._sync_loop)
-            self._changed.notify_all()
+                self._small_due.notify()
 
     def delete(self, source: Source, directory: str | os.PathLike[str]) -> None:
         """Have a checkpoint removed; `poll` will say Deleted or Failed. It need not become durable any more."""
-        with self._changed:
+        with self._lock:
             job = self._to_sync.pop(source, None)
             if job is not None:
                 job.cancelled = True
@@ -188,7 +198,7 @@ class CheckpointManager:
             if source not in self._to_delete:
                 self._to_delete[source] = os.fspath(directory)
                 self._ensure_thread("delete", self._delete_loop)
-            self._changed.notify_all()
+                self._deletion_due.notify()
 
     def poll(self) -> list[Done]:
         """Return what has come of it since the last call. Never waits."""
@@ -200,7 +210,7 @@ class CheckpointManager:
     @property
     def backlog(self) -> Backlog:
         """What is on its way to the disk: how many, how many bytes, and for how long the oldest has waited."""
-        with self._changed:
+        with self._lock:
             return Backlog(len(self._to_sync), self._nbytes, self._oldest_s())
 
     def find_committed(self, trial_path: str | os.PathLike[str], *, first: int = 0) -> list[Manifest]:
@@ -213,18 +223,18 @@ class CheckpointManager:
 
     def hasten(self) -> None:
         """Rest no more: there is nothing left that the machine would be left to."""
-        with self._changed:
+        with self._lock:
             self._hurry.set()
-            self._changed.notify_all()
+            self._hurried.notify_all()
 
     def drain(self, timeout_s: float) -> bool:
         """Work without rest until nothing is left to do, and return True; False when the time is over first."""
-        with self._changed:
+        with self._lock:
             self._draining += 1
             self._hurry.set()
-            self._changed.notify_all()
+            self._hurried.notify_all()
             try:
-                return self._changed.wait_for(lambda: not self._to_sync and not self._to_delete, timeout_s)
+                return self._settled.wait_for(lambda: not self._to_sync and not self._to_delete, timeout_s)
             finally:
                 self._draining -= 1
                 if not self._draining and not self._stop.is_set():
@@ -232,10 +242,11 @@ class CheckpointManager:
 
     def close(self) -> None:
         """Stop. What was not done is done after a restore: it is still due by the journal."""
-        with self._changed:
+        with self._lock:
             self._stop.set()
             self._hurry.set()
-            self._changed.notify_all()
+            for waited_for in (self._small_due, self._large_due, self._deletion_due, self._hurried):
+                waited_for.notify_all()
         give_up_at = time.monotonic() + 5.0  # a disk that hangs must not hang the end; the threads are daemons
         for thread in self._threads.values():
             thread.join(timeout=max(0.0, give_up_at - time.monotonic()))
@@ -255,11 +266,11 @@ class CheckpointManager:
 
         False: the manager is closed. A simulation calls it without a thread.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: self._stop.is_set() or any(not job.large for job in self._to_sync.values()))
+        with self._lock:
+            self._small_due.wait_for(lambda: self._stop.is_set() or self._has_small())
             # Not a sleep: a drain or a close ends it.
             gather_s = max(GATHER_S, min(self._gather_s, GATHER_AT_MOST_S))
-            self._changed.wait_for(self._hurry.is_set, gather_s)
+            self._hurried.wait_for(self._hurry.is_set, gather_s)
             jobs = [job for job in self._to_sync.values() if not job.large]
         if self._stop.is_set():
             return False
@@ -270,13 +281,16 @@ class CheckpointManager:
 
     def large_round(self) -> bool:
         """Wait for a large checkpoint and bring it to the disk. False: the manager is closed. See `sync_round`."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._stop.is_set() or self._large)
+        with self._lock:
+            self._large_due.wait_for(lambda: self._stop.is_set() or self._large)
             jobs = [self._large.popleft()] if self._large else []
         if self._stop.is_set():
             return False
         self._see_to(jobs)
         return True
+
+    def _has_small(self) -> bool:
+        return any(not job.large for job in self._to_sync.values())
 
     def _see_to(self, jobs: list[_Job]) -> None:
         try:
@@ -344,12 +358,12 @@ class CheckpointManager:
             self._count_reading(-1)
 
     def _count_reading(self, change: int) -> None:
-        with self._changed:
+        with self._lock:
             self._reading += change
 
     def _rest_s(self, worked_s: float) -> float:
         """Return how long to rest after so much reading, so that all who read take together what one may take."""
-        with self._changed:
+        with self._lock:
             if self._hurry.is_set() or self._oldest_s() > HURRY_S:
                 return 0.0
             return worked_s * ((1.0 + REST) * self._reading - 1.0)
@@ -378,12 +392,12 @@ class CheckpointManager:
         ]
 
     def _finish(self, outcomes: list[tuple[_Job, Done]]) -> None:
-        with self._changed:
+        with self._lock:
             for job, done in outcomes:
                 if not job.cancelled and self._to_sync.pop(job.source, None) is not None:
                     self._nbytes -= job.nbytes
                     self._done.append(done)
-            self._changed.notify_all()
+            self._settled.notify_all()
         self._wake()
 
     def _oldest_s(self) -> float:
@@ -398,19 +412,19 @@ class CheckpointManager:
 
     def delete_round(self) -> bool:
         """Wait for something to remove and remove it. False: the manager is closed. See `sync_round`."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._stop.is_set() or self._to_delete)
+        with self._lock:
+            self._deletion_due.wait_for(lambda: self._stop.is_set() or self._to_delete)
             if self._stop.is_set():
                 return False
             jobs = list(self._to_delete.items())
         for first in range(0, len(jobs), DELETED_TOGETHER):
             outcomes = [self._delete(source, folder) for source, folder in jobs[first : first + DELETED_TOGETHER]]
-            with self._changed:
+            with self._lock:
                 for done in outcomes:
                     if done is not None:
                         del self._to_delete[done.source]
                         self._done.append(done)
-                self._changed.notify_all()
+                self._settled.notify_all()
             self._wake()
             if None in outcomes:
                 return False

@@ -206,8 +206,8 @@ class Saver:
 
     def _publish(self, staged: str, manifest: Manifest) -> None:
         """Write the manifest and rename: before it there is no checkpoint, after it there is a whole one."""
-        path = os.path.join(staged, MANIFEST)
-        target = os.path.join(self._trial_path, checkpoint_name(manifest.number))
+        path = f"{staged}{os.sep}{MANIFEST}"  # not joined: this is done for every checkpoint
+        target = f"{self._trial_path}{os.sep}{checkpoint_name(manifest.number)}"
         _write_new_file(path, encode_manifest(manifest))
         fault_point("commit.manifest")
         if self._strict:
@@ -267,7 +267,7 @@ class Saver:
 
     def _make_staging(self) -> str:
         while True:
-            path = os.path.join(self._trial_path, staging_name(self._attempt, self._stagings))
+            path = f"{self._trial_path}{os.sep}{staging_name(self._attempt, self._stagings)}"
             self._stagings += 1
             try:
                 os.mkdir(path)
@@ -293,7 +293,7 @@ def _copy(folder: str, staged: str, name: str, found: Found, device: int) -> str
     """Copy one file; return its digest if it is small, "" otherwise."""
     if found.size <= SMALL:
         data = _read_small(folder, name, found.size)
-        _write_new_file(os.path.join(staged, name), data, found.mode)
+        _write_new_file(f"{staged}{os.sep}{name}", data, found.mode)
         fault_point("commit.file")
         return digest_bytes(data)
     source = _open_source(folder, name)
@@ -311,7 +311,7 @@ def _copy(folder: str, staged: str, name: str, found: Found, device: int) -> str
 
 def _open_source(folder: str, name: str) -> int:
     try:
-        return os.open(os.path.join(folder, name), os.O_RDONLY | _CLOEXEC)
+        return os.open(f"{folder}{os.sep}{name}", os.O_RDONLY | _CLOEXEC)
     except FileNotFoundError:
         raise changed(folder, f"{name} was removed") from None
 

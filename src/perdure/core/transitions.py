@@ -424,24 +424,28 @@ def _move(state: State, trial: Trial, status: Status) -> None:
     counts = state.counts
     counts[trial.status._value_] -= 1  # on Python 3.11 `value` takes half a microsecond, and this a tenth of it
     counts[status._value_] = counts.get(status._value_, 0) + 1
-    for index in (state.ahead, state.pending, state.live, state.paused):
-        index.pop(trial.id, None)
+    if trial.status is Status.RUNNING:
+        state.live.pop(trial.id, None)
+    elif trial.status is Status.PENDING:
+        state.ahead.pop(trial.id, None)
+        state.pending.pop(trial.id, None)
+    else:
+        state.paused.pop(trial.id, None)
     trial.status = status
-    match status:
-        case Status.PENDING:
-            state.ahead[trial.id] = None
-        case Status.RUNNING:
-            state.live[trial.id] = None
-        case Status.PAUSED:
-            state.paused[trial.id] = None
-        case Status.TERMINATED | Status.ERROR:
-            trial.resume = False
-            _decide_nothing(trial)
-            _let_loose(state, trial)
-            _let_go_of_donor(state, trial)
-            state.agenda.retention[trial.id] = None
-            state.agenda.released = True
-            state.agenda.finished[trial.id] = None
+    if status is Status.PENDING:
+        state.ahead[trial.id] = None
+    elif status is Status.RUNNING:
+        state.live[trial.id] = None
+    elif status is Status.PAUSED:
+        state.paused[trial.id] = None
+    else:  # at its end
+        trial.resume = False
+        _decide_nothing(trial)
+        _let_loose(state, trial)
+        _let_go_of_donor(state, trial)
+        state.agenda.retention[trial.id] = None
+        state.agenda.released = True
+        state.agenda.finished[trial.id] = None
     _index_paused(state, trial)
 
 

@@ -82,7 +82,7 @@ class CSVLoggerCallback(FileLogger):
 
 
 def _path(trial: TrialView) -> str:
-    return os.path.join(trial.path, PROGRESS_FILE)
+    return f"{trial.path}{os.sep}{PROGRESS_FILE}"
 
 
 class CsvFile:

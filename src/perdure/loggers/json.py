@@ -150,15 +150,15 @@ def _joined(lines: Iterator[bytes], size: int = 256) -> Iterator[bytes]:
 
 
 def _result_path(trial: TrialView) -> str:
-    return os.path.join(trial.path, RESULT_FILE)
+    return f"{trial.path}{os.sep}{RESULT_FILE}"
 
 
 def write_params(trial: TrialView, text: bytes) -> None:
     """Write the trial's parameters as `text`, and as a pickle unless the runner has already put objects there."""
     path = trial.path
-    _write(os.path.join(path, PARAMS_FILE), _indented(text))
+    _write(f"{path}{os.sep}{PARAMS_FILE}", _indented(text))
     if not trial.has_objects:
-        _write(os.path.join(path, PARAMS_PICKLE), pickle.dumps(trial.config))
+        _write(f"{path}{os.sep}{PARAMS_PICKLE}", pickle.dumps(trial.config))
 
 
 def _indented(text: bytes) -> bytes:

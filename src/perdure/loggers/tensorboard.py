@@ -115,7 +115,7 @@ class TBXLoggerCallback(FileLogger):
         """Return a name that sorts after the ones there are, so that TensorBoard reads it last."""
         second = max((int(os.path.basename(path).split(".")[3]) + 1 for path in before), default=0)
         name = f"events.out.tfevents.{max(second, int(now)):010d}.{_host()}.{SUFFIX}"
-        return os.path.join(trial.path, name)
+        return f"{trial.path}{os.sep}{name}"
 
     def _head(self, trial: TrialView, now: float) -> bytes:
         return tfevents.version_event(now) + tfevents.hparams_start(now, hyperparameters(trial.config))

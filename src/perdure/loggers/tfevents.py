@@ -126,14 +126,31 @@ def _value_prefix(name: str) -> bytes:
 
 def hparams_start(wall_time: float, params: Mapping[str, float | bool | str]) -> bytes:
     """Return the record that names a run's hyperparameters."""
-    entries = b"".join(_field(1, _text(1, name) + _field(2, _hparam(value))) for name, value in params.items())
-    return _hparams(wall_time, "_hparams_/session_start_info", _field(3, entries + _double(5, wall_time)))
+    entries = b"".join([_field(1, _name(name) + _field(2, _hparam(value))) for name, value in params.items()])
+    return record(_hparams(wall_time, _SESSION_START_INFO, _field(3, entries + _double(5, wall_time))))
 
 
 def hparams_end(wall_time: float, *, failed: bool) -> bytes:
     """Return the record that says how a run ended."""
-    info = _number(1, FAILURE if failed else SUCCESS) + _double(2, wall_time)
-    return _hparams(wall_time, "_hparams_/session_end_info", _field(4, info))
+    time = _pack_double(wall_time)
+    return record(b"\x09" + time + _hparams_end_but_times(failed) + time)
+
+
+@functools.cache
+def _hparams_end_but_times(failed: bool) -> bytes:
+    """Return the message without the two times: the one after its first byte, and the one that it ends with."""
+    info = _number(1, FAILURE if failed else SUCCESS) + _double(2, 0.0)
+    return _hparams(0.0, _SESSION_END_INFO, _field(4, info))[9:-8]
+
+
+@functools.lru_cache(maxsize=1024)
+def _name(name: str) -> bytes:
+    return _text(1, name)
+
+
+_SESSION_START_INFO = _text(1, "_hparams_/session_start_info")
+_SESSION_END_INFO = _text(1, "_hparams_/session_end_info")
+_PLUGIN = _text(1, "hparams")
 
 
 def _hparam(value: float | bool | str) -> bytes:
@@ -144,6 +161,6 @@ def _hparam(value: float | bool | str) -> bytes:
     return _text(3, value)
 
 
-def _hparams(wall_time: float, tag: str, content: bytes) -> bytes:
-    plugin = _field(1, _text(1, "hparams") + _field(2, content))
-    return record(_double(1, wall_time) + _field(5, _field(1, _text(1, tag) + _field(9, plugin))))
+def _hparams(wall_time: float, tag: bytes, content: bytes) -> bytes:
+    plugin = _field(1, _PLUGIN + _field(2, content))
+    return _double(1, wall_time) + _field(5, _field(1, tag + _field(9, plugin)))

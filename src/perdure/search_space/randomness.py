@@ -47,9 +47,18 @@ def random_source(random_state: object) -> random.Random:
     return random.Random(random.getrandbits(63) if seed is None else seed)
 
 
-def keyed_random(*key: object) -> random.Random:
-    """Return a generator whose draws depend on `key` alone: the same on every machine, in any order of calls."""
-    return random.Random("\x1f".join(map(str, key)))
+def keyed_random(*key: object, into: random.Random | None = None) -> random.Random:
+    """Return a generator whose draws depend on `key` alone: the same on every machine, in any order of calls.
+
+    Args:
+        key: Anything that has a text of its own.
+        into: A generator to seed and return, for a caller who keeps none of them: half the time of a new one.
+    """
+    text = "\x1f".join(map(str, key))
+    if into is None:
+        return random.Random(text)
+    into.seed(text)
+    return into
 
 
 @contextlib.contextmanager

@@ -161,6 +161,8 @@ class _Resolution:
         return self._build(value, path)
 
     def _build(self, node: Any, path: Path) -> Any:
+        if isinstance(node, _ATOMS):  # most parts of most spaces
+            return node
         if as_domain(node) is not None:
             return self._resolve(node, path)
         if isinstance(node, ConfigView):

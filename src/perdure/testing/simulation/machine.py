@@ -100,7 +100,7 @@ class Machine:
                 sleep=lambda seconds: None,
             ),
             "threading": SimpleNamespace(
-                Thread=_NoThread, Condition=_Condition, Event=_Event, Lock=lambda: self.lock
+                Thread=_NoThread, Condition=_Condition, Event=_Event, Lock=lambda: self.lock, RLock=_Condition
             ),
             "fcntl": SimpleNamespace(
                 LOCK_EX=2, LOCK_NB=4, LOCK_UN=8, flock=lambda *_: None, ioctl=self._ioctl
@@ -135,7 +135,7 @@ class Machine:
             getpid=lambda: self.pid,
             urandom=lambda count: self._token(count).encode(),
             path=SimpleNamespace(
-                **{name: getattr(posixpath, name) for name in ("dirname", "basename", "abspath", "relpath")},
+                **{name: getattr(posixpath, name) for name in ("dirname", "basename", "abspath", "isabs", "relpath")},
                 join=_join,
                 realpath=posixpath.abspath,
                 exists=disk.exists,
@@ -371,7 +371,10 @@ class _Event:
 
 
 class _Condition:
-    """Nobody waits: a round is run when there is something to do."""
+    """Nobody waits: a round is run when there is something to do. One thread at a time: it is its own lock, too."""
+
+    def __init__(self, lock: _Condition | None = None) -> None:
+        pass
 
     def __enter__(self) -> _Condition:
         return self
@@ -381,6 +384,9 @@ class _Condition:
 
     def wait_for(self, predicate: Callable[[], object], timeout: float | None = None) -> bool:
         return bool(predicate())
+
+    def notify(self) -> None:
+        pass
 
     def notify_all(self) -> None:
         pass
