@@ -192,8 +192,10 @@ class ExperimentAnalysis:
 
     @functools.cached_property
     def results_df(self) -> pd.DataFrame:
-        """Each trial's last row, indexed by trial id."""
-        return self._grid.get_dataframe().drop(columns="logdir").set_index("trial_id")
+        """Each trial's last row, with its experiment_tag, indexed by trial id."""
+        frame = self._grid.get_dataframe().drop(columns="logdir").set_index("trial_id")
+        tags = {view.trial_id: view.experiment_tag for view in self.trials}
+        return frame.assign(experiment_tag=[tags[trial] for trial in frame.index])
 
     def dataframe(self, metric: str | None = None, mode: str | None = None) -> pd.DataFrame:
         """Return one row per trial: its last, or the one with the best `metric`. See `ResultGrid.get_dataframe`."""

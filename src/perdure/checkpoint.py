@@ -26,6 +26,7 @@ _GONE = {
         ("from_dict", "to_dict", "from_bytes", "to_bytes", "get_internal_representation"),
         "write the data into files of a directory and use Checkpoint.from_directory(path)",
     ),
+    **dict.fromkeys(("value", "dir_or_data"), "use its `path`"),
     **dict.fromkeys(("from_uri", "to_uri", "uri"), "use Checkpoint(path) and its `path`"),
     **dict.fromkeys(("get_preprocessor", "set_preprocessor"), "use get_metadata() and set_metadata()"),
 }

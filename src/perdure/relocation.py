@@ -65,6 +65,13 @@ MODULES: dict[str, str] = {
         ("tune.integration.torch", "tune.integration.tensorflow", "tune.integration.horovod"), _DISTRIBUTED
     ),
     "tune.utils.mock_trainable": "It belongs to Ray's own tests: define the trainable in your script.",
+    "tune.utils.log": "Say RunConfig(verbose=...) with an int: 0, 1, 2 or 3.",
+    "tune.utils.placement_groups": "Import PlacementGroupFactory from perdure.tune.",
+    "tune.resources": "Say what a trial needs with tune.with_resources(trainable, {'cpu': 2, 'gpu': 1}).",
+    **{
+        f"tune.search.{library}": "Ray has it no more. Use perdure.tune.search.optuna.OptunaSearch, or another."
+        for library in ("dragonfly", "flaml", "sigopt", "skopt")
+    },
     "tune.utils.mock": "It belongs to Ray's own tests.",
     "tune.search.variant_generator": f"{_OF_RAY} Import grid_search from perdure.tune.",
     "tune.execution.tune_controller": f"{_OF_RAY} Hooks of a scheduler get a view with get_trials() and "
@@ -72,7 +79,7 @@ MODULES: dict[str, str] = {
     **dict.fromkeys(
         (
             *("tune.execution.trial_runner", "tune.trial_runner", "tune.trial_executor", "tune.ray_trial_executor"),
-            *("tune.function_runner", "tune.impl", "tune.automl", "tune.utils.log", "tune.constants"),
+            *("tune.function_runner", "tune.impl", "tune.automl", "tune.constants", "tune.utils.file_transfer"),
         ),
         _OF_RAY,
     ),
@@ -137,9 +144,13 @@ NAMES: dict[str, dict[str, str]] = {
         ("DEFAULT_LOGGERS", "Logger", "UnifiedLogger", "JsonLogger", "CSVLogger", "TBXLogger", "NoopLogger"), _LOGGERS
     ),
     "tune.schedulers": {"PB2": "Import it from perdure.tune.schedulers.pb2."},
-    "tune.utils": dict.fromkeys(
-        ("pin_in_object_store", "get_pinned_object"), "Use tune.with_parameters(trainable, name=object)."
-    ),
+    "tune.search.searcher": {"ConcurrencyLimiter": "Import it from perdure.tune.search."},
+    "tune.utils": {
+        **dict.fromkeys(
+            ("pin_in_object_store", "get_pinned_object"), "Use tune.with_parameters(trainable, name=object)."
+        ),
+        "unflatten_dict": "Result.config and Result.metrics are nested as they were given.",
+    },
     "train": dict.fromkeys(("Trainer", "TrainingIterator", "world_rank", "world_size", "local_rank"), _DISTRIBUTED),
 }
 """What to write in place of a name, by module and name."""

@@ -54,3 +54,10 @@ def test_what_is_missing_is_said(tmp_path, analysis):
         ExperimentAnalysis(tmp_path / "nothing")
     with pytest.raises(ConfigurationError):
         ExperimentAnalysis(analysis.experiment_path, default_mode="best")
+
+
+def test_the_last_rows_carry_the_tag_of_their_trial(analysis) -> None:
+    assert len({trial.experiment_tag for trial in analysis.trials}) == 3
+    assert [analysis.results_df.loc[trial.trial_id, "experiment_tag"] for trial in analysis.trials] == [
+        trial.experiment_tag for trial in analysis.trials
+    ]
