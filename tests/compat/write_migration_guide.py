@@ -36,6 +36,9 @@ What is different on purpose:
 - A function trainable runs in its process's main thread; a stop unwinds it, so `with` and `finally` blocks run.
 - A row is written once, whatever crashed in between: the row of a repeated iteration replaces the older one.
 - TensorBoard tags have no prefix.
+- `fit()` does not write into the directory of an older experiment: a name that is taken is an error, unless `resume`
+  says what to do.
+- `Result.error` is a `TrialFailedError` with the trial's own exception as its `__cause__`.
 
 What does not move by changing imports:
 
@@ -44,6 +47,10 @@ What does not move by changing imports:
 - `ray.put` and `ray.get` of an object that trials share: `tune.with_parameters(train, data=data)`.
 - Tasks, actors, Ray Data, Ray Serve, RLlib (also algorithms by name, `Tuner("PPO")`), Ray Train's trainers
   (`TorchTrainer`, `ScalingConfig`): train in one process, or start your own distributed training inside the trial.
+- `ray.init(address=...)`: trials run on the machine that the script runs on. On a cluster with Slurm see
+  [how to run there](how-to/slurm.md).
+- Libraries that start Ray themselves, such as `Trainer.hyperparameter_search(backend="ray")` of Transformers: tune a
+  function that makes the Trainer, see [Hugging Face](how-to/huggingface.md).
 - `HEBOSearch`; `ray.tune.utils` but for `validate_save_restore`; a script that imports from `ray.tune.examples` needs a
   copy of the example.
 - Schedulers of your own that use Ray's `TuneController` beyond `get_trials()` and `get_live_trials()`.
