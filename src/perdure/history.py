@@ -4,16 +4,19 @@ The core's state says what is true now; the history adds what was: every attempt
 key is (segment, training_iteration). An attempt that goes on from a checkpoint supersedes every row after that
 checkpoint's key: such rows stay in the journal and are gone from every view (P4).
 
-Rows are not held in memory. Of each the history keeps its key and its place in the journal (24 bytes) and reads it
-again when it is asked for. A history without a reader, made from a list of events, keeps the events themselves.
+Rows are not held in memory. Of each the history keeps its key and its number in the journal (16 bytes), of every few
+hundred records where they stand, and reads a row again when it is asked for. A history without a reader, made from a
+list of events, keeps the events themselves.
 """
 
 from __future__ import annotations
 
 import operator
 import os
+import struct
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from sys import intern
@@ -49,8 +52,9 @@ from perdure.core.events import (
 )
 from perdure.core.state import Agenda, State, Status, Trial
 from perdure.core.transitions import apply
-from perdure.errors import ExperimentNotFoundError, JournalCorruptError
+from perdure.errors import ExperimentNotFoundError, JournalCorruptError, StorageError
 from perdure.journal.base import START, Batch, JournalReader, Position
+from perdure.journal.outlines import Outlined, RowOutline
 from perdure.journal.values import from_data, has_objects
 from perdure.rows import AUTO_FILLED, RowOrigin, date_of, expand_row, flatten, leaf
 from perdure.trial_view import TrialView
@@ -74,8 +78,8 @@ __all__ = [
 row_of = expand_row
 
 _SEGMENT = 40  # bits of a row's key that hold the iteration
-_EPOCH = 44  # bits of a row's place that hold the sequence number
-_WIDTH = 3  # numbers that are held of a row
+_MARK_EVERY = 256  # records, of which the place of one is held
+_FAR = 1024  # rows of a trial with more records than this between them are looked for apart
 _AGENDA_LIMIT = 4096
 
 
@@ -128,54 +132,51 @@ class LineageStep(NamedTuple):
 
 
 class RowIndex:
-    """Where the rows of one trial's view stand in the journal, in the order of their keys."""
+    """Which records the rows of one trial's view are, in the order of their keys."""
 
-    __slots__ = ("_gone", "_kept", "_rows", "superseded")
+    __slots__ = ("_gone", "_kept", "_keys", "_sequences", "superseded")
 
     def __init__(self, *, keep: bool, gone: set[int]) -> None:
-        self._rows = array("q")  # of each row: key, place, offset
+        self._keys = array("q")
+        self._sequences = array("q")
         self._kept: list[Reported] | None = [] if keep else None
         self._gone = gone  # sequence numbers of superseded rows, of all trials
         self.superseded = 0
         """Rows that were in the view once and no longer are."""
 
     def __len__(self) -> int:
-        return len(self._rows) // _WIDTH
+        return len(self._keys)
 
-    def add(self, before: Position, event: Reported) -> int:
+    def add(self, sequence: int, event: Reported) -> int:
         """Put a row at the end; rows at or after its key are superseded. Returns how many were."""
         key = (event.segment << _SEGMENT) + event.iteration
-        rows = self._rows
-        dropped = self.cut(event.segment, event.iteration - 1) if rows and rows[-_WIDTH] >= key else 0
-        rows.extend((key, (before.epoch << _EPOCH) + before.sequence, before.offset))
+        keys = self._keys
+        dropped = self.cut(event.segment, event.iteration - 1) if keys and keys[-1] >= key else 0
+        keys.append(key)
+        self._sequences.append(sequence)
         if self._kept is not None:
             self._kept.append(event)
         return dropped
 
-    def extend(self, batch: Batch, places: Sequence[int]) -> bool:
-        """Put rows of a batch at the end; False, with nothing done, where they do not just follow what is there."""
-        rows: list[Any] = [batch.records[place].d for place in places]
-        keys = [(row.segment << _SEGMENT) + row.iteration for row in rows]
-        known = self._rows
-        if (known and known[-_WIDTH] >= keys[0]) or any(map(operator.ge, keys, keys[1:])):
+    def extend(self, sequences: Sequence[int], rows: Sequence[RowOutline]) -> bool:
+        """Put many rows at the end; False, with nothing done, where they do not just follow what is there."""
+        more = [(row.segment << _SEGMENT) + row.iteration for row in rows]
+        keys = self._keys
+        if (keys and keys[-1] >= more[0]) or any(map(operator.ge, more, more[1:])):
             return False
-        epoch, begin, ends = batch.epoch << _EPOCH, batch.begin, batch.ends
-        more = array("q", bytes(len(keys) * _WIDTH * known.itemsize))
-        more[0::_WIDTH] = array("q", keys)
-        more[1::_WIDTH] = array("q", [epoch + batch.records[place].q - 1 for place in places])
-        more[2::_WIDTH] = array("q", [ends[place - 1] if place else begin for place in places])
-        known += more
-        if self._kept is not None:
-            self._kept.extend(rows)
+        layout = f"{len(more)}q"
+        keys.frombytes(struct.pack(layout, *more))
+        self._sequences.frombytes(struct.pack(layout, *sequences))
         return True
 
     def cut(self, segment: int, iteration: int) -> int:
         """Supersede every row after the key (segment, iteration). Returns how many there were."""
-        first = self._first_from((segment << _SEGMENT) + iteration + 1)
+        first = bisect_left(self._keys, (segment << _SEGMENT) + iteration + 1)
         dropped = len(self) - first
         if dropped:
-            self._gone.update(self.sequence(i) for i in range(first, len(self)))
-            del self._rows[first * _WIDTH :]
+            self._gone.update(self._sequences[first:])
+            del self._keys[first:]
+            del self._sequences[first:]
             if self._kept is not None:
                 del self._kept[first:]
             self.superseded += dropped
@@ -188,25 +189,16 @@ class RowIndex:
     def find(self, segment: int, iteration: int) -> int | None:
         """Return the index of the row with that key, or None."""
         key = (segment << _SEGMENT) + iteration
-        index = self._first_from(key)
-        return index if index < len(self) and self._rows[index * _WIDTH] == key else None
+        index = bisect_left(self._keys, key)
+        return index if index < len(self) and self._keys[index] == key else None
 
     def kept(self, index: int) -> Reported | None:
         """Return the row itself, where rows are kept."""
         return None if self._kept is None else self._kept[index]
 
-    def before(self, index: int) -> Position:
-        """Return the position after which the row is the next record."""
-        place, offset = self._rows[index * _WIDTH + 1], self._rows[index * _WIDTH + 2]
-        return Position(place >> _EPOCH, place & ((1 << _EPOCH) - 1), offset)
-
     def sequence(self, index: int) -> int:
         """Return the sequence number of the row's record."""
-        return (self._rows[index * _WIDTH + 1] & ((1 << _EPOCH) - 1)) + 1
-
-    def _first_from(self, key: int) -> int:
-        """Return the index of the first row whose key is not before `key`."""
-        return bisect_left(range(len(self)), key, key=lambda index: self._rows[index * _WIDTH])
+        return self._sequences[index]
 
 
 class TrialHistory:
@@ -451,7 +443,9 @@ class ExperimentHistory:
         self._reader = reader
         self._forgot = False
         self._folded = 0
+        self._sequence = 0  # of the event that is being folded
         self._superseded: set[int] = set()
+        self._marks: list[Position] = [START]  # of every few hundred records the one before them
 
     @property
     def name(self) -> str:
@@ -469,21 +463,31 @@ class ExperimentHistory:
 
     def fold(self, position: Position, event: AnyEvent) -> TrialHistory | None:
         """Take in the next event, and return the trial it is about, if it is about one."""
+        self._mark(self.position)
         if self._forgot:
             left = self._without_forgotten(event)
             if left is None:
                 self.position = position
                 return None
             event = left
+        trial = self._take(position.sequence, event)
+        self.position = position
+        return trial
+
+    def _take(self, sequence: int, event: AnyEvent) -> TrialHistory | None:
         apply(self.state, event)
         handler = _FOLDS.get(type(event))
+        self._sequence = sequence
         trial = handler(self, event) if handler is not None else None
-        self.position = position
         self.updated_at = event.at
         self._folded += 1
         if not self._folded % _AGENDA_LIMIT:
             self.state.agenda = Agenda()  # nobody plans from a history
         return trial
+
+    def _mark(self, before: Position) -> None:
+        if before.sequence - self._marks[-1].sequence >= _MARK_EVERY:
+            self._marks.append(before)
 
     def fold_all(self, events: Iterable[tuple[Position, AnyEvent]]) -> None:
         """Take in events, in order."""
@@ -499,42 +503,42 @@ class ExperimentHistory:
             self.fold_all(self._reader.read(self.position))
             return
         for batch in self._reader.read_many(self.position):
+            self._mark(batch.before)
             self._fold_batch(batch)
+            self.position, self.updated_at = batch.last, batch.event(-1).at
 
-    def _fold_batch(self, batch: Batch) -> None:
-        """Take in many events. Of rows that an attempt reported in a row, only the last one's state is worked out."""
-        rows: dict[tuple[str, int], list[int]] = {}
+    def _fold_batch(self, batch: Batch[Outlined]) -> None:
+        """Take in many events. Of rows that a trial reported in a row, only the last one's state is worked out."""
+        runs: defaultdict[str, list[int]] = defaultdict(list)
         for index, record in enumerate(batch.records):
             event = record.d
-            if type(event) is Reported and _is_plain(event):
-                key = (event.trial, event.attempt)
-                if key in rows:
-                    rows[key].append(index)
-                else:
-                    rows[key] = [index]
+            if (
+                type(event) is RowOutline  # one that changes nothing but how far its trial is
+                and event.decision is Decision.CONTINUE
+                and event.checkpoint is None
+                and not (event.actions or event.save or event.adopted)
+            ):
+                runs[event.trial].append(index)
             else:
-                self._fold_rows(batch, rows)
-                rows.clear()
-                self.fold(batch.position(index), event)
-        self._fold_rows(batch, rows)
+                if runs:
+                    self._fold_runs(batch, runs)
+                    runs.clear()
+                self._take(record.q, batch.event(index))
+        self._fold_runs(batch, runs)
 
-    def _fold_rows(self, batch: Batch, rows: Mapping[tuple[str, int], list[int]]) -> None:
-        latest = -1
-        for (trial_id, _), places in rows.items():
-            trial = self.trials[trial_id]
-            last: Any = batch.records[places[-1]].d
-            if trial.index.extend(batch, places):
+    def _fold_runs(self, batch: Batch[Outlined], runs: Mapping[str, list[int]]) -> None:
+        records = batch.records
+        for trial_id, places in runs.items():
+            rows: list[Any] = [records[place].d for place in places]
+            sequences = [records[place].q for place in places]
+            trial, attempt = self.trials[trial_id], rows[-1].attempt
+            if all([row.attempt == attempt for row in rows]) and trial.index.extend(sequences, rows):  # noqa: C419
+                last: Any = batch.event(places[-1])
                 apply(self.state, last)
+                trial.last = last
             else:
-                for place in places:
-                    row: Any = batch.records[place].d
-                    apply(self.state, row)
-                    trial.index.add(_before(batch, place), row)
-            trial.last = last
-            latest = max(latest, places[-1])
-        if latest >= 0:
-            self.position = batch.position(latest)
-            self.updated_at = batch.records[latest].d.at
+                for sequence, place in zip(sequences, places, strict=True):
+                    self._take(sequence, batch.event(place))
 
     def forget(self, trial_id: str) -> None:
         """Drop a finished trial. Events that concern it are ignored from here on."""
@@ -598,7 +602,7 @@ class ExperimentHistory:
 
     def _reported(self, event: Reported) -> TrialHistory:
         trial = self.trials[event.trial]
-        trial.index.add(self.position, event)
+        trial.index.add(self._sequence, event)
         trial.last = event
         return trial
 
@@ -633,61 +637,54 @@ class ExperimentHistory:
         index = trial.index
         count = len(index)
         if self._reader is None:
-            for i in range(count):
-                row = index.kept(i)
-                if row is not None:
-                    yield row
-        elif count and index.sequence(count - 1) - index.sequence(0) < _DENSE * count:
-            yield from self._scan_one(trial, count)
-        else:
-            for i in range(count):
-                yield self.row_at(trial, i)
+            yield from (row for row in map(index.kept, range(count)) if row is not None)
+            return
+        i = 0
+        while i < min(count, len(index)):
+            for row in self._rows_near(index, i):
+                yield row
+                i += 1
+                if i >= min(count, len(index)):
+                    return
 
     def row_at(self, trial: TrialHistory, index: int) -> Reported:
         """Return one row of a trial's view."""
         kept = trial.index.kept(index)
-        if kept is not None:
-            return kept
+        return next(self._rows_near(trial.index, index)) if kept is None else kept
+
+    def _rows_near(self, index: RowIndex, i: int) -> Iterator[Reported]:
+        """Yield the row number `i` and those after it that are in the journal not far from each other."""
         assert self._reader is not None
-        _, event = next(iter(self._reader.read(trial.index.before(index))))
-        assert isinstance(event, Reported)
-        return event
+        due = index.sequence(i)
+        mark = self._marks[bisect_right(self._marks, due - 1, key=_sequence_of) - 1]
+        for position, event in self._reader.read(mark):
+            if position.sequence == due:
+                assert isinstance(event, Reported)
+                yield event
+                i += 1
+                if i >= len(index) or index.sequence(i) - due > _FAR:
+                    return
+                due = index.sequence(i)
+        raise StorageError(f"Record {due} of the experiment at {self.path}, which was read before, is gone.")
 
     def all_rows(self) -> Iterator[Sequence[Reported]]:
         """Yield every row of every view, each trial's in order, in one pass over the journal, many rows at a time."""
         if self._reader is None:
-            for each in self.trials.values():
-                rows = list(self.rows_of(each))
-                if rows:
-                    yield rows
+            yield from filter(None, (list(self.rows_of(each)) for each in self.trials.values()))
             return
-        superseded = self._superseded
-        trials = self.trials
+        trials, gone = self.trials, self._superseded
         for records in self._reader.reread(self.position):
-            rows = [
-                record.d
-                for record in records
-                if type(record.d) is Reported and record.q not in superseded and record.d.trial in trials
-            ]
+            found = [record for record in records if type(record.d) is Reported]
+            if gone and not gone.isdisjoint(record.q for record in found):
+                found = [record for record in found if record.q not in gone]
+            rows: list[Any] = [record.d for record in found]
+            if self._forgot:
+                rows = [row for row in rows if row.trial in trials]
             if rows:
                 yield rows
 
-    def _scan_one(self, trial: TrialHistory, count: int) -> Iterator[Reported]:
-        assert self._reader is not None
-        index = trial.index
-        i = 0
-        expected = index.sequence(0)
-        for position, event in self._reader.read(index.before(0)):
-            if position.sequence == expected:
-                assert isinstance(event, Reported)
-                yield event
-                i += 1
-                if i == count or i >= len(index):
-                    return
-                expected = index.sequence(i)
 
-
-_DENSE = 16  # rows closer together than this are read in one pass
+_sequence_of = operator.attrgetter("sequence")
 
 
 _FOLDS: dict[type, Callable[[ExperimentHistory, Any], TrialHistory | None]] = {
@@ -700,22 +697,6 @@ _FOLDS: dict[type, Callable[[ExperimentHistory, Any], TrialHistory | None]] = {
     DefinitionChanged: ExperimentHistory._definition_changed,  # noqa: SLF001
     DriverStarted: ExperimentHistory._driver_started,  # noqa: SLF001
 }
-
-
-def _is_plain(row: Reported) -> bool:
-    """Whether a row changes nothing but how far its trial is."""
-    return (
-        row.decision is Decision.CONTINUE
-        and row.checkpoint is None
-        and not row.actions
-        and not row.save
-        and not row.adopted
-    )
-
-
-def _before(batch: Batch, place: int) -> Position:
-    """Return the position after which a record of a batch is the next."""
-    return Position(batch.epoch, batch.records[place].q - 1, batch.ends[place - 1] if place else batch.begin)
 
 
 def _with_known_donor(action: Action, known: Mapping[str, Trial]) -> Action:

@@ -99,6 +99,11 @@ _perdure() {{
         COMPREPLY=($(compgen -W "{names} --help --version" -- "$word"))
         return
     fi
+    if [ "$word" = "=" ]; then  # bash makes three words of --option=value
+        word=""
+    elif [ "$before" = "=" ]; then
+        before="${{COMP_WORDS[COMP_CWORD-2]}}"
+    fi
     case "$command:$before" in
 {chr(10).join(values)}
     esac
@@ -131,7 +136,11 @@ _perdure() {{
 {listed}
     )
     if (( CURRENT == 2 )); then
-        _describe -t commands 'perdure command' commands
+        if [[ "$PREFIX" == -* ]]; then
+            _arguments '--help[show what there is]' '--version[show the version]'
+        else
+            _describe -t commands 'perdure command' commands
+        fi
         return
     fi
     local command="${{words[2]}}"
@@ -155,16 +164,33 @@ def _zsh_option(option: Option) -> str:
     if option.takes_value:
         value = f":value:({' '.join(option.choices)})" if option.choices else ":value:_files"
     together = f"({' '.join(option.flags)})" if len(option.flags) > 1 else ""
-    return " ".join(_quoted(f"{together}{flag}[{about}]{value}") for flag in option.flags)
+    specs = []
+    for flag in option.flags:
+        joint = "=" if value and flag.startswith("--") else ""  # the value may follow as a word, or after "="
+        specs.append(_quoted(f"{together}{flag}{joint}[{about}]{value}"))
+    return " ".join(specs)
+
+
+_FISH = """\
+# fish completion of perdure: put this file into ~/.config/fish/completions/perdure.fish
+function __perdure_wants_command
+    test (count (commandline -opc)) -eq 1
+end
+function __perdure_command_is
+    set -l words (commandline -opc)
+    test (count $words) -gt 1 -a "$words[2]" = "$argv[1]"
+end
+complete -c perdure -n __perdure_wants_command -f -l help -d 'show what there is'
+complete -c perdure -n __perdure_wants_command -f -l version -d 'show the version'"""
 
 
 def _fish(commands: list[Command]) -> str:
-    lines = ["# fish completion of perdure: put this file into ~/.config/fish/completions/perdure.fish"]
+    lines = [_FISH]
     for command in commands:
         about = _quoted(command.summary)
-        lines.append(f"complete -c perdure -n __fish_use_subcommand -f -a {command.name} -d {about}")
+        lines.append(f"complete -c perdure -n __perdure_wants_command -f -a {command.name} -d {about}")
     for command in commands:
-        here = f"complete -c perdure -n '__fish_seen_subcommand_from {command.name}'"
+        here = f"complete -c perdure -n '__perdure_command_is {command.name}'"
         if command.choices:
             lines.append(f"{here} -f -a {_quoted(' '.join(command.choices))}")
         for option in command.options:

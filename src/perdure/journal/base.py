@@ -5,11 +5,14 @@ A journal is written by one driver at a time and read by anybody at any time.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from perdure.core.events import AnyEvent
-from perdure.journal.codec import Record
+from perdure.journal.codec import Record, decode_sealed
+from perdure.journal.outlines import Outlined, RowOutline
 
 
 class Position(NamedTuple):
@@ -25,20 +28,59 @@ class Position(NamedTuple):
 
 START = Position(0, 0, 0)
 
+R_co = TypeVar("R_co", bound=Outlined, covariant=True)
 
-class Batch(NamedTuple):
-    """Records of one epoch that follow each other."""
 
-    epoch: int
-    begin: int
-    """The byte at which the first one begins."""
-    records: Sequence[Record]
-    ends: Sequence[int]
-    """For each, the byte after it."""
+class Batch(Generic[R_co]):
+    """Records of one epoch that follow each other.
 
-    def position(self, index: int) -> Position:
-        """Return where a record stands."""
-        return Position(self.epoch, self.records[index].q, self.ends[index])
+    Args:
+        epoch: Theirs.
+        begin: The byte at which the first one begins.
+        records: At least one.
+        block: Their lines; empty where there are no bytes.
+    """
+
+    def __init__(self, epoch: int, begin: int, records: Sequence[R_co], block: bytes = b"") -> None:
+        self.epoch = epoch
+        self.begin = begin
+        self.records = records
+        self._block = block
+        self._tail: list[bytes] = []  # the last lines, as many as have been asked for
+
+    def event(self, index: int) -> AnyEvent:
+        """Return the event of a record in full, where it was read in outline."""
+        event = self.records[index].d
+        if not isinstance(event, RowOutline):
+            return event
+        count = len(self.records) - index if index >= 0 else -index
+        if count > len(self._tail):
+            wanted = max(count, 2 * len(self._tail))
+            self._tail = self._block[:-1].rsplit(b"\n", wanted)[-wanted:]
+        return decode_sealed(self._tail[-count])[2]
+
+    @functools.cached_property
+    def ends(self) -> Sequence[int]:
+        """For each record, the byte after it; 0 where there are no bytes."""
+        if not self._block:
+            return [0] * len(self.records)
+        lines = self._block.split(b"\n")[:-1]
+        return list(itertools.accumulate((len(line) + 1 for line in lines), initial=self.begin))[1:]
+
+    @property
+    def end(self) -> int:
+        """The byte after the last record."""
+        return self.begin + len(self._block)
+
+    @property
+    def before(self) -> Position:
+        """Where the record before the first one stands, or the epoch's header."""
+        return Position(self.epoch, self.records[0].q - 1, self.begin)
+
+    @property
+    def last(self) -> Position:
+        """Where the last record stands."""
+        return Position(self.epoch, self.records[-1].q, self.end)
 
 
 class JournalWriter(Protocol):
@@ -103,8 +145,8 @@ class JournalReader(Protocol):
         """
         ...
 
-    def read_many(self, after: Position = START) -> Iterator[Batch]:
-        """Yield what `read` yields, many records at a time."""
+    def read_many(self, after: Position = START) -> Iterator[Batch[Outlined]]:
+        """Yield what `read` yields, many records at a time; rows may be in outline."""
         ...
 
     def reread(self, until: Position) -> Iterator[Sequence[Record]]:

@@ -8,7 +8,8 @@ kind (an epoch's header, the head) has the same seal at its end, so that one fun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
 
 import msgspec
 from crc32c import crc32c
@@ -37,6 +38,16 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     d: AnyEvent
 
 
+class Versioned(Protocol):
+    """What says of which schema version it is."""
+
+    @property
+    def v(self) -> int: ...
+
+
+R = TypeVar("R", bound=Versioned)
+
+
 class _Versioned(msgspec.Struct, frozen=True):
     """A line whose event may be of any version."""
 
@@ -49,9 +60,13 @@ class _Versioned(msgspec.Struct, frozen=True):
 _encode_event = msgspec.json.Encoder().encode
 _record_decoder = msgspec.json.Decoder(Record)
 _decode_record = _record_decoder.decode
-_decode_records = _record_decoder.decode_lines
 _decode_versioned = msgspec.json.Decoder(_Versioned).decode
 _decode_data = msgspec.json.Decoder(Data).decode
+
+
+def decode_records(block: bytes) -> list[Record]:
+    """Return what the lines of `block` hold, unchecked."""
+    return _record_decoder.decode_lines(block)
 
 
 def upcast(version: int) -> Callable[[Upcast], Upcast]:
@@ -109,7 +124,7 @@ def encode_and_decode(event: AnyEvent, epoch: int, sequence: int) -> tuple[bytes
     """
     line = encode_event(event, epoch, sequence)
     try:
-        return line, _decode_sealed(line)[2]
+        return line, decode_sealed(line)[2]
     except JournalCorruptError as error:
         raise InternalError(f"This event would not be read back, so it was not written: {event!r:.2000}") from error
 
@@ -123,30 +138,36 @@ def decode(line: bytes) -> tuple[int, int, AnyEvent]:
     """
     if not is_sealed(line):
         raise JournalCorruptError(_why_unsealed(line))
-    return _decode_sealed(line)
+    return decode_sealed(line)
 
 
-def decode_lines(lines: Sequence[bytes], *, known: bool = False) -> list[Record] | None:
+def decode_lines(block: bytes, decoder: Callable[[bytes], list[R]], *, known: bool = False) -> list[R] | None:
     """Return the records of many lines, several times as fast as one by one; None if `decode` must look at each.
 
     Args:
-        lines: Without their newlines.
-        known: They have been read before, so their seals were checked then.
+        block: The lines, each with its newline.
+        decoder: `decode_records`, or another reading of the same lines.
+        known: They are as they were written: their seals need not be checked.
     """
-    if not known and [line[-_SEAL:] for line in lines] != [
-        b',"c":"%08x"}' % crc32c(line[:-_SEAL]) for line in lines
-    ]:
+    if not known and not _are_sealed(block.split(b"\n")):
         return None
     try:
-        records = _decode_records(b"\n".join(lines))
+        records = decoder(block)
     except msgspec.DecodeError:
         return None
-    if len(records) != len(lines) or any(record.v != VERSION for record in records):
+    if {record.v for record in records} != {VERSION} or not (known or len(records) == block.count(b"\n")):
         return None
     return records
 
 
-def _decode_sealed(line: bytes) -> tuple[int, int, AnyEvent]:
+def _are_sealed(lines: list[bytes]) -> bool:
+    """Whether these lines, without their newlines and followed by an empty one, are whole and as they were written."""
+    seals = [line[-_SEAL:] for line in lines]
+    return seals.pop() == b"" and seals == [b',"c":"%08x"}' % crc32c(line[:-_SEAL]) for line in lines[:-1]]
+
+
+def decode_sealed(line: bytes) -> tuple[int, int, AnyEvent]:
+    """Return what `decode` does of a line that is known to be as it was written."""
     try:
         record = _decode_record(line)
     except msgspec.DecodeError as error:

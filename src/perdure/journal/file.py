@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from perdure.core.events import AnyEvent
 from perdure.errors import (
@@ -23,17 +22,20 @@ from perdure.errors import (
     StorageError,
     StorageFullError,
 )
-from perdure.journal import codec, epochs, recovery
+from perdure.journal import blocks, codec, epochs, recovery
 from perdure.journal.base import START, Batch, Position
 from perdure.journal.claim import Claim
+from perdure.journal.codec import Record
 from perdure.journal.epochs import Hasher, Head, Segment
+from perdure.journal.outlines import Outlined, decode_outlines
 from perdure.journal.reading import reading
 from perdure.journal.recovery import CutReport, Damage, repair_journal, verify_journal
 from perdure.storage.faults import fault_point
 
 __all__ = ["CutReport", "Damage", "FileJournal", "FileJournalReader", "repair_journal", "verify_journal"]
 
-_CHUNK = 1 << 16  # about 200 records, decoded at once in a quarter of a millisecond
+R = TypeVar("R", bound=Outlined)
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -416,36 +418,27 @@ class FileJournalReader:
                 Or a file cannot be read right now; the message names it.
         """
         skipped = after.sequence if not after.offset else 0
-        for batch in self.read_many(after):
+        for batch in self._batches(after, codec.decode_records):
             epoch = batch.epoch
             for record, end in zip(batch.records, batch.ends, strict=True):
                 if record.q > skipped:
                     yield Position(epoch, record.q, end), record.d
 
-    def read_many(self, after: Position = START) -> Iterator[Batch]:
-        """Yield what `read` yields and raises, many records at a time.
+    def read_many(self, after: Position = START) -> Iterator[Batch[Outlined]]:
+        """Yield what `read` yields and raises, many records at a time, with rows in outline.
 
         For a position that does not say at which byte it stands, reading begins where its epoch does.
         """
-        segments = self._history()
-        first = _first_segment(segments, after, self.directory)
-        sequence = after.sequence if after.offset else -1
-        for segment in segments[first:]:
-            offset = after.offset if segment.epoch == after.epoch and after.offset else segment.start
-            if offset == segment.start and sequence not in (-1, segment.sequence):
-                raise self._corrupt(segment, 0, f"it goes on from record {segment.sequence}, not from {sequence}")
-            sequence = segment.sequence if offset == segment.start else sequence
-            sequence = yield from self._segment(segment, offset, sequence)
+        return self._batches(after, decode_outlines)
 
-    def reread(self, until: Position) -> Iterator[Sequence[codec.Record]]:
+    def reread(self, until: Position) -> Iterator[Sequence[Record]]:
         """Yield the records up to `until` once more, many at a time. What was checked when it was read is not again."""
         for segment in self._history():
             if segment.epoch > until.epoch:
                 return
             end = until.offset if segment.epoch == until.epoch else segment.limit
             assert end is not None, "a segment before the one that was read to its end has one"
-            for lines in _whole_lines(segment.path, segment.start, end):
-                yield codec.decode_lines(lines, known=True) or [codec.Record(*_parts(line)) for line in lines]
+            yield from blocks.reread_records(segment, end)
 
     def _history(self) -> tuple[Segment, ...]:
         """Return the chain of epochs; a directory listing only where there is an epoch that was not known yet."""
@@ -459,11 +452,26 @@ class FileJournalReader:
             self._newest = found.newest if is_settled else 0
         return self._segments
 
-    def _segment(self, segment: Segment, offset: int, sequence: int) -> Generator[Batch, None, int]:
+    def _batches(self, after: Position, decoder: Callable[[bytes], list[R]]) -> Iterator[Batch[R | Record]]:
+        segments = self._history()
+        first = _first_segment(segments, after, self.directory)
+        sequence = after.sequence if after.offset else -1
+        for segment in segments[first:]:
+            offset = after.offset if segment.epoch == after.epoch and after.offset else segment.start
+            if offset == segment.start and sequence not in (-1, segment.sequence):
+                raise self._corrupt(segment, 0, f"it goes on from record {segment.sequence}, not from {sequence}")
+            sequence = segment.sequence if offset == segment.start else sequence
+            sequence = yield from self._segment(segment, offset, sequence, decoder)
+
+    def _segment(
+        self, segment: Segment, offset: int, sequence: int, decoder: Callable[[bytes], list[R]]
+    ) -> Generator[Batch[R | Record], None, int]:
         """Yield the records of one epoch after (`offset`, `sequence`); return the number of the last one."""
         suspect = -1
         while True:
-            offset, sequence, problem = yield from _records(segment, offset, sequence)
+            offset, sequence, problem = yield from blocks.read_records(
+                segment, offset, sequence, decoder, lambda: self._vouched(segment)
+            )
             if segment.limit is not None:
                 if problem or offset < segment.limit:
                     raise self._corrupt(segment, offset, problem or "the file ends here, before its successor begins")
@@ -473,6 +481,13 @@ class FileJournalReader:
             if not self._should_go_on(segment, offset, problem):
                 return sequence
             suspect = offset  # it had been written by now, so it must be there when read once more
+
+    def _vouched(self, segment: Segment) -> tuple[int, str]:
+        """Return how much of an epoch's file somebody knows the hash of, and the hash."""
+        if segment.limit is not None:
+            return segment.limit, segment.hash
+        head = epochs.read_head(self.directory)
+        return (head.offset, head.hash) if head is not None and head.epoch == segment.epoch else (0, "")
 
     def _should_go_on(self, segment: Segment, offset: int, problem: str) -> bool:
         """Whether the record at `offset`, of the last epoch, has long been written: then it is not torn but damaged."""
@@ -500,70 +515,6 @@ def _first_segment(segments: Sequence[Segment], after: Position, directory: Path
         f"{after} is no longer part of the journal in {directory}: the driver that wrote it had lost the experiment, "
         "or the journal was repaired. Read it again from the start."
     )
-
-
-def _records(segment: Segment, offset: int, sequence: int) -> Generator[Batch, None, tuple[int, int, str]]:
-    """Yield valid records up to the end or the first bad one; return (byte, number) reached and what is bad there."""
-    limit = segment.limit if segment.limit is not None else 2**63
-    with reading(segment.path), segment.path.open("rb", buffering=0) as file:
-        file.seek(offset)
-        rest = b""
-        while chunk := file.read(max(0, min(_CHUNK, limit - offset - len(rest)))):
-            *lines, rest = (rest + chunk).split(b"\n")
-            records = codec.decode_lines(lines)
-            problem = ""
-            if records is None or not _are_in_order(records, segment.epoch, sequence):
-                records, problem = _up_to_the_bad_one(lines, segment.epoch, sequence)
-            if records:
-                ends = list(itertools.accumulate((len(line) + 1 for line in lines[: len(records)]), initial=offset))
-                yield Batch(segment.epoch, offset, records, ends[1:])
-                offset, sequence = ends[-1], records[-1].q
-            if problem:
-                return offset, sequence, problem
-    return offset, sequence, "it is not a whole record" if rest else ""
-
-
-def _up_to_the_bad_one(lines: Sequence[bytes], epoch: int, sequence: int) -> tuple[list[codec.Record], str]:
-    """Return the records of lines before the first that is not as it was written, and what is wrong with that one."""
-    records: list[codec.Record] = []
-    for line in lines:
-        try:
-            found_epoch, number, event = codec.decode(line)
-        except JournalCorruptError as error:
-            return records, str(error)
-        due = sequence + len(records) + 1
-        if number != due or found_epoch != epoch:
-            return records, _out_of_order(found_epoch, number, epoch, due)
-        records.append(codec.Record(epoch, number, codec.VERSION, event))
-    return records, ""
-
-
-def _whole_lines(path: Path, start: int, end: int) -> Iterator[list[bytes]]:
-    """Yield the lines between two places where lines begin, many at a time."""
-    with reading(path), path.open("rb", buffering=0) as file:
-        file.seek(start)
-        rest = b""
-        while chunk := file.read(max(0, min(_CHUNK, end - start - len(rest)))):
-            *lines, rest = (rest + chunk).split(b"\n")
-            start += sum(map(len, lines)) + len(lines)
-            if lines:
-                yield lines
-
-
-def _parts(line: bytes) -> tuple[int, int, int, AnyEvent]:
-    epoch, sequence, event = codec.decode(line)
-    return epoch, sequence, codec.VERSION, event
-
-
-def _are_in_order(records: Sequence[codec.Record], epoch: int, sequence: int) -> bool:
-    """Whether these are the records of the epoch that follow number `sequence`."""
-    return [record.q for record in records] == list(range(sequence + 1, sequence + 1 + len(records))) and all(
-        record.e == epoch for record in records
-    )
-
-
-def _out_of_order(found_epoch: int, number: int, epoch: int, due: int) -> str:
-    return f"it is record {number} of epoch {found_epoch} where record {due} of epoch {epoch} was due"
 
 
 def _has_valid_line(path: Path, offset: int) -> bool:

@@ -114,16 +114,16 @@ class MemoryJournal:
             epoch, sequence, event = codec.decode(line)
             yield Position(epoch, sequence, 0), event
 
-    def read_many(self, after: Position = START) -> Iterator[Batch]:
+    def read_many(self, after: Position = START) -> Iterator[Batch[codec.Record]]:
         """Yield the records that follow `after`, those of an epoch at a time."""
         for epoch, found in itertools.groupby(self.read(after), key=lambda item: item[0].epoch):
             records = [codec.Record(epoch, at.sequence, codec.VERSION, event) for at, event in found]
-            yield Batch(epoch, 0, records, [0] * len(records))
+            yield Batch(epoch, 0, records)
 
     def reread(self, until: Position) -> Iterator[Sequence[codec.Record]]:
         """Yield the records up to `until` once more."""
-        records = codec.decode_lines(self.store.lines[: until.sequence], known=True)
+        lines = self.store.lines[: until.sequence]
+        records = codec.decode_lines(b"".join(lines), codec.decode_records, known=True)
         yield records if records is not None else [
-            codec.Record(epoch, sequence, codec.VERSION, event)
-            for epoch, sequence, event in map(codec.decode, self.store.lines[: until.sequence])
+            codec.Record(epoch, sequence, codec.VERSION, event) for epoch, sequence, event in map(codec.decode, lines)
         ]

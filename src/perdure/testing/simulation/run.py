@@ -483,9 +483,7 @@ class World:
 
 def _read_history() -> ExperimentHistory:
     history = ExperimentHistory()
-    for batch in FileJournalReader(PATH).read_many():
-        for index, record in enumerate(batch.records):
-            history.fold(batch.position(index), record.d)
+    history.fold_all(FileJournalReader(PATH).read())
     return history
 
 
