@@ -16,7 +16,7 @@ SCHEDULES = int(os.environ.get("PERDURE_SCHEDULES", "2000"))
 CHUNK = 50
 
 
-def _population(seed: int) -> Case:
+def population(seed: int) -> Case:
     """Return an experiment in which trials clone each other at about every fourth report, or by PBT's own rule."""
     workload, faults = draw(seed)
     rng = random.Random(f"population {seed}")
@@ -61,7 +61,7 @@ def test_no_clone_misses_its_donor_and_the_disk_holds_no_more_than_is_kept(first
     """
     clones = 0
     for seed in range(first, first + CHUNK):
-        world = simulate(seed, case=_population(seed))
+        world = simulate(seed, case=population(seed))
         assert not world.ledger.facts.rejected
         clones += world.ledger.facts.clones
     assert clones > CHUNK

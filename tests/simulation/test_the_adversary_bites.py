@@ -17,11 +17,14 @@ import perdure.core.retention as retention
 import perdure.core.transitions as transitions
 import perdure.testing.simulation.workers as workers
 from perdure.core.commands import Command
-from perdure.core.events import CheckpointInfo, CheckpointPinned, Source
+from perdure.core.events import CheckpointInfo, CheckpointPinned, Reported, Source
 from perdure.core.state import State, Trial
 from perdure.journal.file import FileJournal
+from perdure.judge import Judge
 from perdure.runner import Runner
 from perdure.testing.simulation import BrokenPromiseError, simulate
+from perdure.trainable.messages import AttemptKey, Report
+from tests.simulation.test_clones import population
 
 SEEDS = 3000
 """At most; most are caught within a hundred."""
@@ -131,6 +134,35 @@ def _forgets_that_it_is_the_newest(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(transitions, "_commit", commit)
 
 
+def _judges_a_row_again(patch: pytest.MonkeyPatch) -> None:
+    """A row that a trial reports again, after going back to an older checkpoint, is put to the plugins anew."""
+    report = Judge.report
+
+    def anew(self: Judge, trial: Trial, key: AttemptKey, row: Report, *, adopted: bool = False) -> Reported:
+        judged, trial.judged = trial.judged, -1
+        try:
+            return report(self, trial, key, row, adopted=adopted)
+        finally:
+            trial.judged = judged
+
+    patch.setattr(Judge, "report", anew)
+
+
+def _hears_the_dead(patch: pytest.MonkeyPatch) -> None:
+    """A message that comes late, or twice, is taken for one of the attempt that lives now."""
+    receive = Runner.receive
+
+    def anyone(self: Runner, key: AttemptKey, message: object) -> None:
+        trial = self.state.trials.get(key.trial)
+        live = None if trial is None else trial.live
+        receive(self, key if live is None else AttemptKey(key.trial, live.attempt), message)
+
+    patch.setattr(Runner, "receive", anyone)
+
+
+SAID = [(_judges_a_row_again, "was judged twice"), (_hears_the_dead, "has two live attempts")]
+"""Ways to fail that more than one check catches, and what the one says that is for them."""
+
 MUTATIONS: list[Callable[[pytest.MonkeyPatch], None]] = [
     _answers_before_it_writes,
     _never_syncs_the_journal,
@@ -140,7 +172,6 @@ MUTATIONS: list[Callable[[pytest.MonkeyPatch], None]] = [
     _protects_nothing,
     _heeds_no_pin,
     _keeps_everything,
-    _lets_donors_go,
     _deletes_before_it_is_known_to_be_retired,
     _runs_more_than_there_is_room_for,
     _ends_too_early,
@@ -157,3 +188,27 @@ def test_a_broken_product_is_caught(
     with pytest.raises(BrokenPromiseError, match=r"python -m perdure\.testing\.simulation \d+"):
         for seed in range(SEEDS):
             simulate(seed)
+
+
+def test_a_donor_that_is_let_go_is_caught_in_the_populations_of_test_clones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in ten of them needs its donor so late; of all experiments one in four hundred."""
+    _lets_donors_go(monkeypatch)
+    with pytest.raises(BrokenPromiseError, match="a clone of"):
+        for seed in range(SEEDS):
+            simulate(seed, case=population(seed))
+
+
+@pytest.mark.parametrize(("mutate", "said"), SAID)
+def test_it_is_caught_by_the_check_that_is_for_it(
+    mutate: Callable[[pytest.MonkeyPatch], None], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutate(monkeypatch)
+    assert any(said in str(_failure(seed)) for seed in range(SEEDS))
+
+
+def _failure(seed: int) -> BrokenPromiseError | None:
+    try:
+        simulate(seed)
+    except BrokenPromiseError as error:
+        return error
+    return None

@@ -4,11 +4,12 @@ Real are the core, the loop, the judge, searchers, schedulers and recovery, the 
 workers' commits, the checkpoint manager, and snapshots. They run on a simulated machine: a disk in memory that
 fails, fills up, lies and forgets what was not synced (`disk`), a virtual clock, no process but the driver (`machine`);
 trials follow a script (`workers`). A seed draws a `workload` and `faults`; `simulate(seed)` runs sessions until the
-experiment has ended, checking the promises after every event and every restart (`invariants`).
+experiment has ended, checking the promises after every event and every restart (`invariants`). Nine in ten experiments
+are small, with as many faults as large ones: see `workload`.
 
     python -m perdure.testing.simulation SEED            replays one seed and tells what happened
     python -m perdure.testing.simulation SEED --shrink   the same, of the simplest case that still fails
-    python -m perdure.testing.simulation FIRST COUNT     runs many, and says how many a second
+    python -m perdure.testing.simulation FIRST COUNT     runs many, and says how many a second of one core
     python -m perdure.testing.simulation FIRST COUNT --workers 4    in so many processes at once
 
 What is checked: an acknowledged row stands once, in order, with the value that every step before it leads to; a trial

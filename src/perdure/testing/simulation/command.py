@@ -45,16 +45,20 @@ def replay(seed: int, *, simplest: bool) -> None:
 
 def run_many(first: int, count: int, *, workers: int = 1) -> None:
     """Run seeds, and say after each chunk from which one to go on, should this be interrupted."""
-    began, events = time.perf_counter(), 0
+    began, busy_s = time.perf_counter(), 0.0
     chunks = [range(start, min(start + CHUNK, first + count)) for start in range(first, first + count, CHUNK)]
     with concurrent.futures.ProcessPoolExecutor(workers) as pool:
         results = pool.map(_run_chunk, chunks) if workers > 1 else map(_run_chunk, chunks)
-        for chunk, seen in zip(chunks, results, strict=True):
-            events += seen
+        for chunk, cpu_s in zip(chunks, results, strict=True):
+            busy_s += cpu_s
             done, took = chunk.stop - first, time.perf_counter() - began
-            print(f"seeds {first} to {chunk.stop - 1}: {done / took:.0f} experiments and {events / took:.0f} events "
-                  f"a second, every promise held; {first + count - chunk.stop} to go", flush=True)
+            print(f"seeds {first} to {chunk.stop - 1}: {done / took:.0f} experiments a second ({done / busy_s:.0f} a "
+                  f"second of one core), every promise held; {first + count - chunk.stop} to go", flush=True)
 
 
-def _run_chunk(seeds: range) -> int:
-    return sum(simulate(seed).events for seed in seeds)
+def _run_chunk(seeds: range) -> float:
+    """Run some seeds; return the CPU time that took, in seconds."""
+    began = time.process_time()
+    for seed in seeds:
+        simulate(seed)
+    return time.process_time() - began

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import random
 
+from perdure.testing.simulation.workload import OPENING, Workload
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Faults:
@@ -60,9 +62,9 @@ NONE = Faults(
 )
 
 
-def draw_faults(rng: random.Random) -> Faults:
-    """Return what goes wrong, drawn by `rng`."""
-    crashes = tuple(_crash_step(rng) for _ in range(rng.choice((0, 1, 1, 2))))
+def draw_faults(rng: random.Random, workload: Workload) -> Faults:
+    """Return what goes wrong in an experiment, drawn by `rng`."""
+    crashes = tuple(_crash_step(rng, workload.driver_steps) for _ in range(rng.choice((0, 1, 1, 2))))
     return Faults(
         crashes=crashes,
         power_cuts=tuple(rng.random() < 0.4 for _ in crashes),
@@ -72,16 +74,16 @@ def draw_faults(rng: random.Random) -> Faults:
         breaks=rng.choice((0.0, 0.0, 0.2)),
         budget=6,
         slow_disk_s=rng.choice((0.0, 0.1, 1.5)),
-        errors=rng.choice((0.0, 0.0, 0.002, 0.01)),
+        errors=rng.choice((0.0, 0.0, 0.004, 0.01)),
         fills=rng.choice((0.0, 0.0, 0.0, 0.3)),
         lies=rng.choice((0.0, 0.0, 0.0, 0.3)),
         rots=rng.choice((0.0, 0.0, 0.3)),
         repeats=rng.choice((0.0, 0.1)),
         meddles=rng.choice((0.0, 0.01, 0.05)),
-        pins=rng.choice((0.0, 0.0, 0.05)),
+        pins=rng.choice((0.0, 0.0, 0.15)),
     )
 
 
-def _crash_step(rng: random.Random) -> int:
+def _crash_step(rng: random.Random, all_steps: int) -> int:
     """Return a step: now and then one of those in which a driver opens the experiment."""
-    return rng.randint(1, 60) if rng.random() < 0.2 else int(60 * 1.5 ** rng.uniform(0, 6))
+    return rng.randint(1, OPENING) if rng.random() < 0.2 else rng.randint(OPENING, all_steps)

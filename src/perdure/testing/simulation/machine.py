@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 
 import perdure.checkpoints.manager
 import perdure.checkpoints.transfer
+import perdure.control.door
 import perdure.journal.file
 import perdure.recovery
 import perdure.runner
@@ -32,7 +33,7 @@ from perdure.testing.simulation.disk import Disk, Found
 
 HOST = "simulated"
 _PACKAGES = ("perdure.journal.", "perdure.checkpoints.", "perdure.storage.")
-_MODULES = ("perdure.recovery", "perdure.runner", "perdure.snapshots")
+_MODULES = ("perdure.control.door", "perdure.recovery", "perdure.runner", "perdure.snapshots")
 _NOT = frozenset({"perdure.storage.faults", "perdure.storage.processes", "perdure.storage.uri"})
 _HARMLESS = (
     *(name for name in dir(os) if name.startswith(("O_", "SEEK_", "WNOHANG"))),
@@ -106,6 +107,7 @@ class Machine:
                 LOCK_EX=2, LOCK_NB=4, LOCK_UN=8, flock=lambda *_: None, ioctl=self._ioctl
             ),  # a lock goes with the driver that held it, and there is only ever one
             "secrets": SimpleNamespace(token_hex=self._token),
+            "uuid": SimpleNamespace(uuid4=lambda: SimpleNamespace(hex=self._token(16))),
             "processes": SimpleNamespace(
                 hostname=lambda: HOST,
                 boot_id=lambda: self.boot_id,

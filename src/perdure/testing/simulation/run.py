@@ -65,7 +65,8 @@ Case = tuple[Workload, Faults]
 def draw(seed: int) -> Case:
     """Return what seed `seed` stands for."""
     rng = random.Random(seed)
-    return draw_workload(seed, rng), draw_faults(rng)
+    workload = draw_workload(seed, rng)
+    return workload, draw_faults(rng, workload)
 
 
 def simulate(seed: int, *, tell: bool = False, case: Case | None = None) -> World:

@@ -1,4 +1,10 @@
-"""The experiments that are simulated: what is to be run, and what its trials do."""
+"""The experiments that are simulated: what is to be run, and what its trials do.
+
+Most are as small as they can be with something to go wrong in: a trial or two, a few steps. What breaks at all breaks
+in a small case as a rule (the small scope hypothesis: Jackson, Software Abstractions, 2006), and many small ones in
+which something happens at about every step find it sooner than few large ones. A share of them is large, for what
+only a crowd does.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +14,17 @@ import random
 from perdure.core.events import Data, Spec
 
 MODULUS = 1_000_003
+LARGE = 0.1
+"""Share of the experiments that have up to five trials of up to six steps."""
+SMALL = ((1, 1), (1, 2), (1, 3), (1, 6), (2, 1), (2, 2))
+"""Trials and steps of the others; one trial of many steps for what becomes of its checkpoints."""
+SMALL_CROWDS = ((2, 1), (2, 2), (2, 2), (2, 3), (3, 2))
+"""The same, where a scheduler compares trials."""
+SMALL_POPULATIONS = ((2, 2), (2, 4), (2, 5), (3, 3))
+"""The same, where it clones them: a donor is to get ahead of a clone that waits for room."""
+SMALL_SHAPES = {"fifo": SMALL, "cloning": SMALL_POPULATIONS, "population": SMALL_POPULATIONS}
+OPENING = 32
+"""About so many steps does a driver take to open an experiment: operations on the disk, calls of the executor."""
 MIXED = ("fifo", "fifo", "pausing", "cloning", "population", "promoting", "halving")
 CUTTING = frozenset({"cloning", "population", "promoting", "halving"})
 """Under these a trial may rightly end before its last step; they need a checkpoint at each."""
@@ -32,13 +49,21 @@ class Workload:
     strict: bool = False
     """Nothing is acknowledged before it has reached the disk."""
 
+    @property
+    def driver_steps(self) -> int:
+        """About so many steps does its driver take, if nothing goes wrong."""
+        return OPENING + 20 * self.samples + 17 * self.samples * self.steps
+
 
 def draw_workload(seed: int, rng: random.Random) -> Workload:
     """Return an experiment drawn by `rng`."""
-    steps = rng.randint(1, 6)
+    scheduler = rng.choice(MIXED)
+    if rng.random() < LARGE:
+        samples, steps = rng.randint(1, 5), rng.randint(1, 6)
+    else:
+        samples, steps = rng.choice(SMALL_SHAPES.get(scheduler, SMALL_CROWDS))
     saves = rng.random() < 0.4
     keep = rng.choice((None, 1, 1, 2))
-    scheduler = rng.choice(MIXED)
     spec = Spec(
         metric="value",
         mode="max",
@@ -46,15 +71,15 @@ def draw_workload(seed: int, rng: random.Random) -> Workload:
         max_failures=rng.choice((-1, -1, 0, 1, 3)),
         num_to_keep=keep,
         score_attribute=rng.choice((None, "value")) if keep else None,
-        num_samples=rng.randint(1, 5),
+        num_samples=samples,
         seed=seed,
         restart_without_checkpoint=rng.random() < 0.5,
     )
     return Workload(
-        samples=spec.num_samples,
+        samples=samples,
         steps=steps,
         every=1 if scheduler in CUTTING else rng.choice((1, 1, 2, 3)),
-        cpus=rng.randint(1, 4),
+        cpus=rng.randint(1, min(4, samples)),
         spec=spec,
         saves=saves,
         stop=rng.choice((None, None, {"training_iteration": rng.randint(1, steps)})),
