@@ -20,7 +20,7 @@ class Bench:
             self.add(name)
 
     def add(self, name):
-        trial = self.trials[name] = TrialView(trial_id=name, trial_name=name, status="RUNNING")
+        trial = self.trials[name] = TrialView(trial_id=name, trial_name=name, number=len(self.trials), status="RUNNING")
         trial.checkpoint = object()
         self.scheduler.on_trial_add(self, trial)
 

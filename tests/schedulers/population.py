@@ -7,7 +7,7 @@ from perdure.trial_view import TrialView
 class Population:
     """The controller of hand-made trials."""
 
-    def __init__(self, scheduler, *configs, **properties):
+    def __init__(self, scheduler, *configs, prefix="t", **properties):
         self.scheduler = scheduler
         self.expects_more = False
         self.capacity = {"CPU": 8.0}
@@ -16,8 +16,8 @@ class Population:
         scheduler.set_search_properties(None, None, **properties)
         for number, config in enumerate(configs):
             trial = TrialView(
-                trial_id=f"t{number}",
-                trial_name=f"t{number}",
+                trial_id=f"{prefix}{number}",
+                trial_name=f"{prefix}{number}",
                 number=number,
                 config=scheduler.prepare_config(number, config),
                 resources={"CPU": 1.0},
@@ -44,7 +44,7 @@ class Population:
 
     def save(self, number, iteration):
         """A trial saves a checkpoint, numbered by its iteration."""
-        self.checkpoints[f"t{number}"] = CheckpointInfo(
+        self.checkpoints[self.trials[number].trial_id] = CheckpointInfo(
             number=iteration, directory=f"checkpoint_{iteration:06d}", attempt=1, iteration=iteration
         )
 
@@ -65,7 +65,7 @@ class Population:
         return iter([trial for trial in self.trials if trial.status == "PAUSED"])
 
     def get_trial(self, trial_id):
-        return self.trials[int(trial_id[1:])]
+        return next(trial for trial in self.trials if trial.trial_id == trial_id)
 
     def count(self, status):
         return sum(trial.status == status for trial in self.trials)

@@ -80,11 +80,17 @@ def test_the_metric_may_be_nested(bench):
     assert trials.report("b", 1, 0, eval={"acc": 0.5}) == "STOP"
 
 
-def test_brackets_leave_out_rungs_and_are_drawn_by_the_trials_id(bench):
+def test_brackets_leave_out_rungs_and_are_drawn_by_the_seed_and_the_trials_number(bench):
+    def drawn_by(seed, names):
+        scheduler = asha(brackets=3)
+        scheduler.set_search_properties(None, None, seed=seed)
+        trials = bench(scheduler, *names)
+        return trials, {trial: brackets[0] for trial, brackets in scheduler.get_state()["reached"].items()}
+
     names = [f"t{n}" for n in range(300)]
-    first, second = bench(asha(brackets=3), *names), bench(asha(brackets=3), *reversed(names))
-    drawn = {trial: brackets[0] for trial, brackets in first.scheduler.get_state()["reached"].items()}
-    assert drawn == {trial: brackets[0] for trial, brackets in second.scheduler.get_state()["reached"].items()}
+    first, drawn = drawn_by(5, names)
+    assert list(drawn.values()) == list(drawn_by(5, [f"another{n}" for n in range(300)])[1].values())
+    assert list(drawn.values()) != list(drawn_by(6, names)[1].values())
     counts = [list(drawn.values()).count(bracket) for bracket in range(3)]
     assert counts[0] > counts[1] > counts[2] > 0
     late = next(name for name in names if drawn[name] == 2)
@@ -118,6 +124,7 @@ def test_the_work_for_a_row_hardly_grows_with_the_number_of_trials():
     most = []
     for number in range(100_000):
         before = Counted.compared
+        scheduler._reached[f"t{number}"] = [0]
         scheduler._passes(f"t{number}", 1, Counted(rng.random()) if number % 1000 > 990 else rng.random())
         most.append(Counted.compared - before)
         scheduler._reached.pop(f"t{number}")

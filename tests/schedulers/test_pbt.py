@@ -195,6 +195,15 @@ def test_the_same_seed_varies_the_same_way_and_another_another():
     assert first_clone(1) == first_clone(1) != first_clone(2)
 
 
+def test_the_same_seed_varies_trials_of_other_names_the_same_way():
+    def first_clone(prefix):
+        trials = Population(pbt(resample_probability=1), {"lr": 1.0}, {"lr": 2.0}, seed=1, prefix=prefix)
+        trials.report(1, 2, 5.0)
+        return clone_of(trials.report(0, 2, 1.0)).config["lr"]
+
+    assert first_clone("4f3a_") == first_clone("b017_")
+
+
 def test_what_the_space_lacks_is_drawn_once_for_all():
     scheduler = pbt(hyperparam_mutations={"lr": uniform(0, 1), "opt": {"beta": [0.8, 0.9]}})
     scheduler.set_search_properties(None, None, seed=5)

@@ -68,7 +68,8 @@ class AsyncHyperBandScheduler(ScoringScheduler):
     def on_trial_add(self, controller: Controller, trial: TrialView) -> None:
         """Draw the trial's bracket. One that goes on after its end was counted at the rungs behind it."""
         super().on_trial_add(controller, trial)
-        progress, behind = self._progress(trial.trial_id), self._point(trial.last_result)
+        progress = self._reached.setdefault(trial.trial_id, [self._draw_bracket(trial.number)])
+        behind = self._point(trial.last_result)
         if behind is not None:
             progress += [rung for rung, time in enumerate(self._milestones[progress[0]]) if time <= behind[0]]
 
@@ -116,16 +117,13 @@ class AsyncHyperBandScheduler(ScoringScheduler):
     def _sign(self) -> float:
         return 1.0 if self._mode == "max" else -1.0
 
-    def _progress(self, trial_id: str) -> list[int]:
-        return self._reached.setdefault(trial_id, [self._draw_bracket(trial_id)])
-
-    def _draw_bracket(self, trial_id: str) -> int:
+    def _draw_bracket(self, number: int) -> int:
         weights = [math.exp(len(rungs)) for rungs in self._milestones]
-        return keyed_random("bracket", trial_id).choices(range(len(weights)), weights)[0]
+        return keyed_random("bracket", self._seed, number).choices(range(len(weights)), weights)[0]
 
     def _passes(self, trial_id: str, time: float, score: float) -> bool:
         """Count the trial at the highest rung that it has reached and was not counted at; say whether it passes."""
-        progress = self._progress(trial_id)
+        progress = self._reached[trial_id]
         bracket, counted = progress[0], progress[1:]
         milestones = self._milestones[bracket]
         for rung in reversed(range(len(milestones))):

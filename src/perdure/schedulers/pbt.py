@@ -273,7 +273,8 @@ class PopulationBasedTraining(TrialScheduler):
         Raises:
             PluginError: none has ever saved one.
         """
-        rng = keyed_random("pbt", self._seed, name, iteration, self._members[name].clones)
+        member = self._members[name]
+        rng = keyed_random("pbt", self._seed, member.number, iteration, member.clones)
         donor, info = self._donor(controller, rng)
         if donor is None or info is None:
             self._check_savers(controller, name)

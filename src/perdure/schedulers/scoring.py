@@ -36,6 +36,7 @@ class ScoringScheduler(TrialScheduler):
         self._time_attr = time_attr
         self._metric = metric
         self._mode = mode
+        self._seed: object = 0
         self._saves = False
         """Trials save a checkpoint when they are told to."""
 
@@ -43,6 +44,7 @@ class ScoringScheduler(TrialScheduler):
         """Take over the metric and mode of TuneConfig; return False if one of them is given twice."""
         if (self._metric and metric) or (self._mode and mode):
             return False
+        self._seed = spec.get("seed", self._seed)
         self._saves = bool(spec.get("saves", False))
         self._metric = metric or self._metric
         self._mode = mode or self._mode
