@@ -3,9 +3,11 @@
     python benchmarks/search/compare.py perdure.jsonl ray.jsonl killed.jsonl
 
 For each method and problem: the best value so far at half of the epochs and at the end, median and quartiles over the
-seeds, and whether the engines differ beyond noise (Mann-Whitney U test, two-sided). Whether each scheduler beats random
-search at equal epochs (Wilcoxon's signed-rank test over the seeds, one-sided). Whether searches that were killed and
-restored report the very same values, one trial at a time, or, several at once, no worse ones. Needs scipy.
+seeds, and whether the engines differ beyond noise (Mann-Whitney U test, two-sided).
+
+Whether each scheduler beats random search at equal epochs, those that it spent with each seed (Wilcoxon's signed-rank
+test, one-sided). Whether searches that were killed and restored report the very same values, one trial at a time, or,
+several at once, no worse ones. Needs scipy.
 """
 
 from __future__ import annotations
@@ -89,13 +91,19 @@ def against_random(curves: dict[tuple[str, str, str], Curves]) -> None:
         baseline = curves.get(("perdure", METHODS[method].baseline, problem))
         if engine == "killed" or not baseline:
             continue
-        pairs = [{seed: side[seed] for seed in searches.keys() & baseline.keys()} for side in (searches, baseline)]
-        epochs = length(*pairs)
-        mine, random = (best(side, epochs) for side in pairs)
+        shared = sorted(searches.keys() & baseline.keys())
+        epochs = [min(len(searches[seed]), len(baseline[seed])) for seed in shared]
+        mine, random = (
+            [min(side[seed][:spent]) for seed, spent in zip(shared, epochs, strict=True)]
+            for side in (searches, baseline)
+        )
         p = float(wilcoxon(mine, random, alternative="less").pvalue)
         won = f"{sum(a < b for a, b in zip(mine, random, strict=True))} of {len(mine)}"
         name = "perdure" if engine == "perdure" else "Ray"
-        print(f"| {name} | {method} | {problem} | {epochs} | {spread(mine)} | {spread(random)} | {won} | {p:.2g} |")
+        print(
+            f"| {name} | {method} | {problem} | {statistics.median(epochs):g} | {spread(mine)} | {spread(random)} "
+            f"| {won} | {p:.2g} |"
+        )
     print()
 
 
