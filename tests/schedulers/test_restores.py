@@ -10,6 +10,7 @@ from perdure.journal.base import Position
 from perdure.journal.memory import MemoryJournal, MemoryStore
 from perdure.retelling import Retelling
 from perdure.schedulers.async_hyperband import AsyncHyperBandScheduler
+from perdure.schedulers.base import configure
 from perdure.schedulers.hb_bohb import HyperBandForBOHB
 from perdure.schedulers.hyperband import HyperBandScheduler
 from perdure.schedulers.median_stopping_rule import MedianStoppingRule
@@ -37,6 +38,7 @@ MAKERS = {
     ),
 }
 MAX_T = 10
+SEED = 1
 
 
 def curve(config, iteration, before):
@@ -86,7 +88,7 @@ def test_every_trial_comes_to_its_end(name):
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_being_told_again_and_being_restored_give_the_same_state(name):
-    laboratory = Laboratory(MAKERS[name], curve, samples=20, max_t=MAX_T, slots=3, seed=1)
+    laboratory = Laboratory(MAKERS[name], curve, samples=20, max_t=MAX_T, slots=3, seed=SEED)
     laboratory.run()
     lines = [codec.encode_event(event, 1, position.sequence) for position, event in laboratory.records()]
     at_the_end = state_of(laboratory.runner.judge.scheduler)
@@ -102,6 +104,7 @@ def test_being_told_again_and_being_restored_give_the_same_state(name):
 def told(name, lines, scheduler=None, known=0):
     """Return the scheduler once it has been told what is in the journal."""
     scheduler = scheduler or MAKERS[name]()
+    configure(scheduler, None, None, seed=SEED, saves=True)
     store = MemoryStore()
     store.lines = lines
     retelling = Retelling(
