@@ -6,7 +6,6 @@ renamed and moved about, so the answer is most often known: it is an argument of
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -69,6 +68,8 @@ def _advice(name: str, known: frozenset[str], older: Mapping[str, str]) -> str:
         return older[name]
     if name in _homes:
         return f"{name} is an argument of tune.{_homes[name]}."
+    import difflib
+
     near = difflib.get_close_matches(name, known, n=1)
     if near:
         return f"Did you mean {near[0]}?"
