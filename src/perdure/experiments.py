@@ -373,7 +373,7 @@ def run_experiments(
 ) -> list[TrialView]:
     """Run experiments one after another, each in a directory of its own, and return all their trials.
 
-    One that is interrupted (Ctrl-C, `perdure stop`) is the last: those after it are not begun.
+    One that is interrupted (Ctrl-C, `perdure stop`, `fail_fast`) is the last: those after it are not begun.
 
     Args:
         experiments: An Experiment, a dict of the arguments of some by their names, or a list of these.
