@@ -28,7 +28,8 @@ def handled(runner: Runner) -> Iterator[list[int]]:
     """While inside, turn signals into a resumable stop of `runner`; the second one raises KeyboardInterrupt.
 
     Yields the list of the signals that came. Does nothing outside the main thread, where Python delivers no signals, or
-    with TUNE_DISABLE_SIGINT_HANDLER=1.
+    with TUNE_DISABLE_SIGINT_HANDLER=1; and nothing for a signal that is ignored: whoever started this process wanted
+    that, as a shell does with the SIGINT of what it runs in the background, where no Ctrl-C is meant to reach.
     """
     off = os.environ.get("TUNE_DISABLE_SIGINT_HANDLER") == "1"
     if off or threading.current_thread() is not threading.main_thread():
@@ -43,7 +44,8 @@ def handled(runner: Runner) -> Iterator[list[int]]:
         runner.interrupt = StopRequested(at=time.time(), reason=signal.Signals(number).name, resumable=True)
         runner.executor.wake()
 
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    ours = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in ours}
     try:
         yield seen
     finally:
