@@ -402,9 +402,9 @@ class ResultGrid:
     def interrupted(self) -> bool:
         """Whether the experiment has not come to its end: a restore would go on with what is left.
 
-        True after Ctrl-C, `perdure stop`, `fail_fast` and the death of a driver, and while one is still at work; False
-        where all trials came to their end, or `time_budget_s` or a stop rule ended them. Ask it after `fit()` in a
-        script that goes on to use the best trial.
+        True after Ctrl-C, `perdure stop`, `fail_fast` (which leaves trials that a restore runs, once what failed is
+        mended) and the death of a driver, and while one is still at work; False where all trials came to their end, or
+        `time_budget_s` or a stop rule ended them. Ask it after `fit()` in a script that goes on to use the best trial.
         """
         return not self._history.state.finished
 

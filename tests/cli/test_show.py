@@ -10,6 +10,7 @@ from perdure.core.events import (
     Decision,
     Outcome,
     Source,
+    StopRequested,
     TrialActed,
 )
 from perdure.journal.file import FileJournalReader
@@ -88,6 +89,31 @@ def test_an_interrupted_experiment_says_how_to_go_on(perdure, interrupted):
     ran = perdure("show", interrupted)
     assert ran.lines[1] == "interrupted, 1 trial: 1 INTERRUPTED"
     assert ran.lines[-1] == f"To go on with it: perdure resume {interrupted}"
+
+
+def test_what_stopped_an_experiment_is_said_wherever_it_stands(perdure, new_experiment):
+    experiment = new_experiment()
+    experiment.start(0)
+    experiment.start(1)
+    experiment.fail(1)
+    experiment.tell(StopRequested(at=AT, reason="fail_fast", resumable=True))
+    assert perdure("show", experiment.path).lines[1].startswith("running, ")
+    experiment.end(0, Outcome.PAUSED)
+    experiment.journal.close()
+    ran = perdure("show", experiment.path)
+    assert ran.lines[1] == "interrupted (fail_fast), 2 trials: 1 PENDING, 1 ERROR"
+    assert ran.lines[-2:] == [
+        f"To go on with it: perdure resume {experiment.path}",
+        f"To run the failed ones again, too: perdure resume {experiment.path} --resume-errored",
+    ]
+    assert " interrupted (fail_fast) " in perdure("ls", experiment.path.parent).lines[2]
+    assert "Stopped (fail_fast)." in perdure("tail", experiment.path).lines
+    for told in (
+        perdure("show", experiment.path, "--json").json["experiment"],
+        perdure("tail", experiment.path, "--json").json,
+        perdure("ls", experiment.path.parent, "--columns", "condition,stop_reason", "--json").json["rows"][0],
+    ):
+        assert (told["condition"], told["stop_reason"]) == ("interrupted", "fail_fast")
 
 
 def test_a_running_experiment_names_its_driver(perdure, new_experiment):
@@ -259,12 +285,15 @@ def test_without_a_mode_no_trial_is_called_the_best(perdure, new_experiment):
 
 
 def test_columns_stand_in_the_order_of_the_display_that_fit_shows(perdure, new_experiment):
-    """The optimised metric, then the others as they were first reported, whatever the last rows look like."""
+    """The optimised metric, then the others as any trial first reported them, whatever the last rows look like."""
     experiment = new_experiment(metric="loss", mode="min")
     experiment.start(0)
-    experiment.report(0, 1, zeta=1.0, loss=0.5, acc=0.5)
+    experiment.start(1)
+    experiment.report(1, 1, zeta=1.0, loss=0.5, acc=0.5)
+    experiment.report(0, 1, acc=0.5, loss=0.5, zeta=1.0)
     experiment.report(0, 2, acc=0.5, late=1.0, loss=0.5, zeta=1.0)
     experiment.end(0)
+    experiment.end(1)
     experiment.finish()
     tally = Tally(metric="loss", mode="min")
     tally.fold(event for _, event in FileJournalReader(experiment.path).read())

@@ -60,6 +60,13 @@ def test_without_follow_it_shows_how_things_stand(perdure, running):
     assert perdure("tail", running.path, "--json").json["counts"]["RUNNING"] == 1
 
 
+def test_without_a_driver_nothing_runs_and_nothing_will_end(perdure, interrupted):
+    ran = perdure("tail", interrupted)
+    assert "INTERRUPTED" in ran.out
+    assert "running" not in ran.out
+    assert " left" not in ran.out
+
+
 def test_plain_lines_in_a_pipe(running, follow):
     process = follow(running.path)
     until(process.stdout, "Experiment digits")

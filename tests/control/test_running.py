@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from perdure.core.state import Status
 from perdure.journal.file import FileJournalReader
 from perdure.result import ResultGrid
 from tests.control.conftest import Command, Elsewhere
-from tests.crash.harness import wait_until
+from tests.crash.harness import ROOT, wait_until
 
 
 def notices(path: Path) -> list[str]:
@@ -37,6 +40,20 @@ def test_stop_a_trial_and_then_the_session(elsewhere: Elsewhere, perdure: Comman
     ran = perdure("resume", elsewhere.path, "--json")
     assert (ran.code, ran.json["experiment"]["condition"]) == (0, "finished")
     assert elsewhere.status(0) is Status.TERMINATED
+
+
+def test_a_resume_that_sigterm_ends_still_prints_its_document(elsewhere: Elsewhere) -> None:
+    driver = elsewhere.start()
+    driver.kill()
+    driver.wait()
+    command = [sys.executable, "-m", "perdure", "resume", str(elsewhere.path), "--json"]
+    rows = elsewhere.rows()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as resumed:
+        wait_until(lambda: resumed.poll() is not None or elsewhere.rows() > rows + 2, timeout_s=60)
+        resumed.send_signal(signal.SIGTERM)
+        out, err = resumed.communicate(timeout=60)
+    assert resumed.returncode == 143, err.decode()
+    assert json.loads(out)["experiment"]["condition"] == "interrupted"
 
 
 def test_a_paused_trial_waits_for_a_person_and_so_does_the_run(elsewhere: Elsewhere, perdure: Command) -> None:

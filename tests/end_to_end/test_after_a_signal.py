@@ -72,6 +72,15 @@ def test_a_script_with_a_handler_of_its_own_gets_the_sigterm_and_the_results(tmp
     assert (results.interrupted, results.stop_reason) == (True, "SIGTERM")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path, number: signal.Signals) -> None:
+    """As the shell has SIGINT of what it runs in the background."""
+    signal.signal(number, signal.SIG_IGN)
+    results = tuner(tmp_path, number).fit()
+    assert (results.interrupted, results.stop_reason) == (False, None)
+    assert signal.getsignal(number) is signal.SIG_IGN
+
+
 def test_a_stop_rule_that_ends_it_all_is_no_interruption(tmp_path: Path) -> None:
     class AtOnce(tune.Stopper):
         def __call__(self, trial_id: str, result: dict[str, object]) -> bool:
@@ -83,6 +92,25 @@ def test_a_stop_rule_that_ends_it_all_is_no_interruption(tmp_path: Path) -> None
     results = tuner(tmp_path, None, stop=AtOnce()).fit()
     assert not results.interrupted
     assert results.stop_reason == "stopper"
+
+
+@pytest.mark.parametrize("trials", [1, 3])
+def test_fail_fast_interrupts_what_has_something_left(tmp_path: Path, trials: int) -> None:
+    def train(config: dict[str, int]) -> None:
+        raise ValueError
+
+    results = tune.Tuner(
+        train,
+        tune_config=tune.TuneConfig(num_samples=trials),
+        run_config=tune.RunConfig(
+            storage_path=str(tmp_path),
+            executor="inline",
+            verbose=0,
+            failure_config=tune.FailureConfig(fail_fast=True),
+        ),
+    ).fit()
+    assert (results.interrupted, results.stop_reason) == (trials > 1, "fail_fast")
+    assert results.num_errors == 1
 
 
 def test_after_an_interruption_no_further_experiment_is_begun(

@@ -146,6 +146,18 @@ def test_what_is_left_and_how_to_go_on(plain, story):
     assert 'To go on with the 20 trials left: Tuner.restore("/results/digits", trainable).fit()' in text
 
 
+def test_after_fail_fast_the_failed_one_may_be_run_again_too(plain, story):
+    display = plain()
+    story.start(0)
+    story.fail(0, ErrorInfo(kind="ValueError", message="no"))
+    story.tell(StopRequested(at=0, reason="fail_fast", resumable=True))
+    display.close("fail_fast")
+    assert display.lines()[-2:] == [
+        'To go on with the 19 trials left: Tuner.restore("/results/digits", trainable).fit()',
+        'To run the failed ones again, too: Tuner.restore("/results/digits", trainable, resume_errored=True).fit()',
+    ]
+
+
 @pytest.mark.parametrize(
     ("reason", "ends"),
     [("SIGINT", " Ctrl-C again ends at once."), ("SIGTERM", " A second one ends at once."), ("request", "")],

@@ -94,6 +94,7 @@ def experiment_row(experiment: Experiment) -> Row:
         "name": experiment.path.name,
         "path": str(experiment.path),
         "condition": experiment.condition,
+        "stop_reason": experiment.history.state.stopping,
         "total_trials": len(experiment.history.trials),
         "running_trials": counts["RUNNING"] if experiment.alive else 0,
         "terminated_trials": counts["TERMINATED"],

@@ -82,7 +82,7 @@ def _experiment_table(page: Page, experiments: list[Experiment]) -> None:
     page.table(
         [
             column("experiment", [experiment.path.name for experiment in experiments]),
-            column("condition", [experiment.condition for experiment in experiments]),
+            column("condition", [experiment.condition_text for experiment in experiments]),
             column("trials", [experiment.trials_text for experiment in experiments], right=True),
             column("ended", [_number(count["TERMINATED"]) for count in counts], right=True, worth=5),
             column("errors", [_number(count["ERROR"]) for count in counts], right=True, worth=6),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import heapq
 import json
 import math
 import os
@@ -26,7 +26,7 @@ INTERRUPTED = "INTERRUPTED"
 _SHORTEST_PREFIX = 3
 """Characters of an id that stand for all of it."""
 _FIRST = 8
-"""Trials whose first rows tell in which order metrics were first reported."""
+"""Trials, those that reported first, whose first rows tell in which order metrics were first reported."""
 _NAMED = 10
 """Trials that a message names at most."""
 
@@ -55,6 +55,12 @@ class Experiment:
         if self.alive:
             return "running"
         return "finished" if self.history.state.finished else "interrupted"
+
+    @property
+    def condition_text(self) -> str:
+        """The condition, and what stopped it where something did: "interrupted (fail_fast)"."""
+        reason = None if self.alive else self.history.state.stopping
+        return self.condition if reason is None else f"{self.condition} ({reason})"
 
     @property
     def created_at(self) -> float | None:
@@ -132,19 +138,23 @@ class Experiment:
     def metric_names(self) -> list[str]:
         """Return the metrics of the trials' last rows, in the order of the displays.
 
-        The optimised one is first, the others as they were first reported: by the first trials' first rows.
+        The optimised one is first, the others as they were first reported: by the rows with which trials began.
         """
         names: dict[str, None] = {}
         if self.history.metric is not None:
             names[self.history.metric] = None
         trials = self.history.trials.values()
-        for trial in itertools.islice((trial for trial in trials if trial.row_count), _FIRST):
+        for trial in heapq.nsmallest(_FIRST, (trial for trial in trials if trial.row_count), key=_first_reported):
             names.update(dict.fromkeys(leaves(self.history.row_at(trial, 0).metrics)))
         for trial in trials:
             last = trial.last_row()
             if last is not None:
                 names.update(dict.fromkeys(leaves(last.metrics)))
         return list(names)
+
+
+def _first_reported(trial: TrialHistory) -> int:
+    return trial.index.sequence(0)
 
 
 def open_experiment(path: str | os.PathLike[str], *, salvage: bool = True) -> Experiment:
@@ -266,6 +276,7 @@ def experiment_json(experiment: Experiment) -> Data:
         "name": history.name,
         "path": str(experiment.path),
         "condition": experiment.condition,
+        "stop_reason": history.state.stopping,
         "driver": driver_json(experiment.claim),
         "trainable": history.state.trainable,
         "metric": history.metric,

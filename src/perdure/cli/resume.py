@@ -49,11 +49,17 @@ def run(arguments: argparse.Namespace) -> int:
     errored = ResumeType.RESTART if arguments.restart_errored else ResumeType.SKIP
     errored = ResumeType.RESUME if arguments.resume_errored else errored
     run_config = dataclasses.replace(definition.run_config, verbose=level)
+    ended: SystemExit | None = None
     with _stdout_to_stderr() if arguments.json else contextlib.nullcontext():
-        run_session(dataclasses.replace(definition, run_config=run_config), ResumeConfig(errored=errored))
+        try:
+            run_session(dataclasses.replace(definition, run_config=run_config), ResumeConfig(errored=errored))
+        except SystemExit as after_sigterm:  # which leaves the experiment in good order: it is told of, too
+            ended = after_sigterm
     experiment = open_experiment(experiment.path)
     if arguments.json:
         _write(experiment)
+    if ended is not None:
+        raise ended
     return _code(experiment)
 
 

@@ -84,12 +84,20 @@ def _show_experiment(page: Page, experiment: Experiment, *, everything: bool) ->
     _show_trials(page, experiment, everything=everything)
     _show_checkpoints(page, experiment)
     _show_errors(page, experiment)
+    _show_what_to_do(page, experiment)
+
+
+def _show_what_to_do(page: Page, experiment: Experiment) -> None:
+    from perdure.reporting.frame import Span
+
+    failed = experiment.counts["ERROR"] > 0 and not experiment.alive
+    if experiment.resumable or failed:
+        page.line()
     if experiment.resumable:
-        page.line()
         page.line("To go on with it: ", Span(experiment.how_to_resume, "bold"))
-    elif experiment.counts["ERROR"] and not experiment.alive:
-        page.line()
-        page.line("To run the failed ones again: ", Span(experiment.how_to_retry, "bold"))
+    if failed:
+        too = ", too" if experiment.resumable else ""
+        page.line(f"To run the failed ones again{too}: ", Span(experiment.how_to_retry, "bold"))
 
 
 def _show_condition(page: Page, experiment: Experiment) -> None:
@@ -100,7 +108,7 @@ def _show_condition(page: Page, experiment: Experiment) -> None:
 
     history, claim = experiment.history, experiment.claim
     trials = "trial" if experiment.trials_text == "1" else "trials"
-    words: list[Span | str] = [Span(experiment.condition, "bold"), f", {experiment.trials_text} {trials}"]
+    words: list[Span | str] = [Span(experiment.condition_text, "bold"), f", {experiment.trials_text} {trials}"]
     separator = ": "
     for status in Status:
         count = history.state.counts.get(status.value, 0)

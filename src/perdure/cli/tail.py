@@ -56,7 +56,8 @@ def _show_once(experiment: Experiment) -> None:
     info = _info(experiment)
     page = Page()
     width = min(page.width, 10_000)
-    frame = build(tally.snapshot(), info, TableOptions(), elapsed_s=info.began_s_ago, width=width)
+    snapshot = tally.snapshot(over=not experiment.alive)
+    frame = build(snapshot, info, TableOptions(), elapsed_s=info.began_s_ago, width=width)
     for line in frame.header:
         page.line(*line)
     page.table(frame.grid.columns, highlighted=frame.grid.highlighted)

@@ -132,12 +132,13 @@ def header_lines(
     lines.append(counts_line(snapshot))
     lines.append([Span(time_text(snapshot, info, elapsed_s))])
     used = resources_text(snapshot.used, snapshot.capacity or info.capacity)
-    if used:
+    if used and not snapshot.over:
         lines[-1].append(Span("   " + used, "dim"))
     if snapshot.best is not None:
         lines.append(best_line(snapshot.best, options.metric or info.metric or ""))
     if snapshot.stopping is not None:
-        text = stopping_text(snapshot.stopping, snapshot.count(Status.RUNNING))
+        running = snapshot.count(Status.RUNNING)
+        text = f"Stopped ({snapshot.stopping})." if snapshot.over else stopping_text(snapshot.stopping, running)
         lines.append([Span(text, "yellow")])
     return lines
 
@@ -154,7 +155,7 @@ def counts_line(snapshot: Snapshot) -> Line:
         count = snapshot.count(status)
         if count:
             line.append(Span(separator))
-            line.append(Span(f"{count} {status_word(status, count)}", STATUS_STYLES[status]))
+            line.append(Span(f"{count} {fate_word(status, count, snapshot)}", STATUS_STYLES[status]))
             separator = ", "
     return line
 
@@ -198,7 +199,7 @@ def time_text(snapshot: Snapshot, info: RunInfo, elapsed_s: float) -> str:
     text = f"{clock(elapsed_s)} elapsed"
     if info.time_budget_s is not None:
         text += f" of a budget of {clock(info.time_budget_s)}"
-    if snapshot.left_s is not None:
+    if snapshot.left_s is not None and not snapshot.over:
         left = snapshot.left_s
         if info.time_budget_s is not None:
             left = min(left, max(info.time_budget_s - elapsed_s, 0.0))

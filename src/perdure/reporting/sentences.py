@@ -184,9 +184,10 @@ def outcome(snapshot: Snapshot, info: RunInfo, options: TableOptions, *, session
     if snapshot.left:
         how = info.how_to_resume or by_code(info.path).resume
         lines.append([Span(f"To go on with the {plural(snapshot.left, 'trial')} left: "), Span(how, "bold")])
-    elif snapshot.count(Status.ERROR):
+    if snapshot.count(Status.ERROR):
         retry = info.how_to_retry or by_code(info.path).retry
-        lines.append([Span("To run the failed ones again: "), Span(retry, "bold")])
+        too = ", too" if snapshot.left else ""
+        lines.append([Span(f"To run the failed ones again{too}: "), Span(retry, "bold")])
     return lines
 
 
