@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
+import subprocess
+import sys
 
 import pytest
 
 from perdure import tune
+from perdure.compatibility import SURFACE
 from perdure.errors import ArgumentError
 
 
@@ -43,7 +47,7 @@ def test_of_what_starts_an_experiment(called, arguments: dict, advice: str) -> N
         (tune.TuneConfig, "metrics", "Did you mean metric?"),
         (tune.TuneConfig, "stop", "stop is an argument of tune.RunConfig."),
         (tune.CheckpointConfig, "keep_checkpoints_num", "Use num_to_keep."),
-        (tune.FailureConfig, "zzz", "It has fail_fast, max_failures, "),
+        (tune.SyncConfig, "zzz", "It has sync_artifacts, sync_artifacts_on_checkpoint, sync_period, sync_timeout."),
         (tune.SyncConfig, "upload_dir", "Use RunConfig(storage_path=...)."),
     ],
 )
@@ -52,6 +56,70 @@ def test_of_configurations(config: type, argument: str, advice: str) -> None:
         ArgumentError, match=re.escape(f"{config.__name__}({argument}=...): ") + ".*" + re.escape(advice)
     ):
         config(**{argument: 1})
+
+
+PLUGINS = {
+    f"{module}.{name}": getattr(importlib.import_module(f"perdure.{module}"), name)
+    for module, rows in SURFACE.items()
+    if module.startswith(("tune.schedulers", "tune.search", "tune.stopper", "tune.progress_reporter"))
+    for name, row in rows.items()
+    if row.offered
+}
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_of_schedulers_searchers_stoppers_and_reporters(plugin: str) -> None:
+    """All that scripts make; not what they derive from, nor what hands further arguments on to a library."""
+    called = PLUGINS[plugin]
+    parameters = inspect.signature(called).parameters.values()
+    if any(one.kind is one.VAR_KEYWORD for one in parameters) or not inspect.isclass(called):
+        return
+    if called in (tune.schedulers.TrialScheduler, tune.search.Searcher, tune.Stopper, tune.ProgressReporter):
+        return
+    if issubclass(called, tune.search.sample.Domain) or called is tune.stopper.NoopStopper:
+        return
+    with pytest.raises(ArgumentError, match=re.escape(f"{called.__name__}(num_sampels=...): there is no such")):
+        called(num_sampels=1)
+    if "num_samples" not in inspect.signature(called).parameters:
+        with pytest.raises(ArgumentError, match="num_samples is an argument of tune.TuneConfig"):
+            called(num_samples=1)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "argument", "advice"),
+    [
+        (tune.schedulers.ASHAScheduler, "reward_attr", "Use metric and mode."),
+        (tune.schedulers.ASHAScheduler, "max_time", "Did you mean max_t?"),
+        (tune.schedulers.PopulationBasedTraining, "hyperparam_mutation", "Did you mean hyperparam_mutations?"),
+        (tune.search.hyperopt.HyperOptSearch, "max_concurrent", "Use TuneConfig(max_concurrent_trials=...), or "),
+        (tune.stopper.MaximumIterationStopper, "iterations", "It has max_iter."),
+        (tune.stopper.TimeoutStopper, "storage_path", "storage_path is an argument of tune.RunConfig."),
+        (tune.CLIReporter, "metrics", "Did you mean metric?"),
+    ],
+)
+def test_of_plugins_says_what_to_write(plugin: type, argument: str, advice: str) -> None:
+    with pytest.raises(ArgumentError, match=re.escape(advice)):
+        plugin(**{argument: 1})
+
+
+def test_a_plugin_of_ones_own_takes_what_it_likes() -> None:
+    class Mine(tune.schedulers.ASHAScheduler):
+        def __init__(self, patience: int, **kwargs: object) -> None:
+            super().__init__(**kwargs)
+            self.patience = patience
+
+    assert Mine(patience=3, max_t=5).patience == 3
+    with pytest.raises(ArgumentError, match=r"AsyncHyperBandScheduler\(patient=...\)"):
+        Mine(patience=3, patient=5)
+
+
+def test_configurations_are_known_to_whom_nothing_else_is_imported() -> None:
+    script = (
+        "from perdure.tune.stopper import TimeoutStopper\n"
+        "try:\n    TimeoutStopper(num_samples=1)\nexcept TypeError as error:\n    print(error)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert "num_samples is an argument of tune.TuneConfig." in ran.stdout
 
 
 def test_metrics_that_are_no_dict() -> None:

@@ -7,6 +7,7 @@ renamed and moved about, so the answer is most often known: it is an argument of
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import ParamSpec, TypeVar
@@ -33,7 +34,9 @@ def named(
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = list(inspect.signature(function).parameters.values())
+        if function.__name__ == "__init__":
+            del parameters[0]
         known = frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
 
         @functools.wraps(function)
@@ -50,15 +53,24 @@ def named(
     return decorate
 
 
-def named_fields(older: Mapping[str, str] | None = None) -> Callable[[C], C]:
-    """Decorate a configuration class as `named` does a function, and make its arguments known to the others."""
+def named_arguments(older: Mapping[str, str] | None = None) -> Callable[[C], C]:
+    """Decorate a class as `named` does a function."""
 
     def decorate(class_: C) -> C:
         initialise = class_.__init__
-        for name in list(inspect.signature(class_).parameters):
-            _homes.setdefault(name, class_.__name__)
         class_.__init__ = named(class_.__name__, older)(initialise)  # type: ignore[method-assign]
         return class_
+
+    return decorate
+
+
+def named_fields(older: Mapping[str, str] | None = None) -> Callable[[C], C]:
+    """Decorate a configuration class as `named_arguments` does, and make its arguments known to the others."""
+
+    def decorate(class_: C) -> C:
+        for name in inspect.signature(class_).parameters:
+            _homes.setdefault(name, class_.__name__)
+        return named_arguments(older)(class_)
 
     return decorate
 
@@ -66,6 +78,7 @@ def named_fields(older: Mapping[str, str] | None = None) -> Callable[[C], C]:
 def _advice(name: str, known: frozenset[str], older: Mapping[str, str]) -> str:
     if name in older:
         return older[name]
+    importlib.import_module("perdure.config")  # whose classes make their arguments known
     if name in _homes:
         return f"{name} is an argument of tune.{_homes[name]}."
     import difflib
@@ -73,4 +86,5 @@ def _advice(name: str, known: frozenset[str], older: Mapping[str, str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     if near:
         return f"Did you mean {near[0]}?"
-    return f"It has {', '.join(sorted(public for public in known if not public.startswith('_')))}."
+    public = sorted(name for name in known if not name.startswith("_"))
+    return f"It has {', '.join(public)}." if public else "It takes none."

@@ -6,10 +6,26 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from perdure.relocation import attribute_error
+
 if TYPE_CHECKING:
     from perdure.checkpoint import Checkpoint
 
 _NONE: Mapping[str, Any] = {}
+_ROWS = "use ResultGrid: get_best_result(metric, mode, scope) of all rows, or metrics_dataframe of a Result"
+_OLDER = {
+    "metric_analysis": _ROWS,
+    "metric_n_steps": _ROWS,
+    "has_checkpoint": "look whether checkpoint is None",
+    "has_reported_at_least_once": "look whether last_result is empty",
+    "latest_checkpoint_result": "use best_checkpoints of a Result, each with its metrics",
+    "get_error": "use error of a Result, or read error_file",
+    "get_pickled_error": "use error of a Result",
+    "placement_group_factory": "use resources",
+    "node_ip": "use last_result['node_ip']",
+    "custom_dirname": "use directory",
+}
+"""What to use in place of attributes that Ray's trials have, and these views do not."""
 
 
 class TrialView:
@@ -86,6 +102,12 @@ class TrialView:
         self.num_failures = 0
         self.error_file: str | None = None
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """Say what to use instead of attributes that Ray's trials have."""
+            raise attribute_error(self, name, _OLDER)
+
     @property
     def evaluated_params(self) -> dict[str, Any]:
         """The searched parameters, flattened with "/": a copy."""
@@ -146,7 +168,6 @@ class TrialView:
     def is_finished(self) -> bool:
         """Whether the trial is TERMINATED or in ERROR."""
         return self.status in (self.TERMINATED, self.ERROR)
-
 
     def __str__(self) -> str:
         return self.trial_name

@@ -109,6 +109,9 @@ def test_results_say_what_replaced_their_older_attributes(tmp_path) -> None:
         (grid[0], "log_dir", "Result has no log_dir: use path."),
         (grid[0], "dataframe", "use metrics_dataframe"),
         (analysis, "fetch_trial_dataframes", "ExperimentAnalysis has no fetch_trial_dataframes: use trial_dataframes."),
+        (analysis.trials[0], "metric_analysis", "TrialView has no metric_analysis: use ResultGrid: get_best_result("),
+        (analysis.trials[0], "has_checkpoint", "TrialView has no has_checkpoint: look whether checkpoint is None."),
+        (analysis.trials[0], "nothing", "'TrialView' object has no attribute 'nothing'"),
         (analysis, "nothing", "'ExperimentAnalysis' object has no attribute 'nothing'"),
         (grid[0], "nothing", "'Result' object has no attribute 'nothing'"),
     ]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.reporting.base import ProgressReporter, TableOptions
 
@@ -162,6 +163,7 @@ class TableReporter(ProgressReporter):
         return frame_of(trials, self.options, elapsed_s=elapsed_s, width=width, final=done)
 
 
+@named_arguments()
 class CLIReporter(TableReporter):
     """Shows progress as text; see `TableReporter` for its arguments."""
 
@@ -179,6 +181,7 @@ class CLIReporter(TableReporter):
         stream.flush()
 
 
+@named_arguments()
 class JupyterNotebookReporter(TableReporter):
     """Shows progress as one table in a notebook's cell, replaced in place.
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.schedulers.base import Controller
 from perdure.trainable.wrappers import PlacementGroupFactory
@@ -18,6 +19,7 @@ _SHARED = ("CPU", "GPU")
 _LITTLE = 1e-9
 
 
+@named_arguments()
 class DistributeResources:
     """Shares free CPUs and GPUs evenly among the unfinished trials, in units of `increase_by`.
 
@@ -80,6 +82,7 @@ class DistributeResources:
         return share.changed(trial, limit=share.even())
 
 
+@named_arguments()
 class DistributeResourcesToTopJob(DistributeResources):
     """Gives all that is free to the best trial; those that were the best before keep what they have.
 

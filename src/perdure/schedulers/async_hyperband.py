@@ -12,13 +12,15 @@ from array import array
 from bisect import insort
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
-from perdure.schedulers.base import Controller
+from perdure.schedulers.base import OLDER, Controller
 from perdure.schedulers.scoring import ScoringScheduler
 from perdure.search_space.randomness import keyed_random
 from perdure.trial_view import TrialView
 
 
+@named_arguments(OLDER)
 class AsyncHyperBandScheduler(ScoringScheduler):
     """Stops trials at rungs: at times `grace_period` * `reduction_factor` ** k.
 

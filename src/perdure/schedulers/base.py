@@ -19,6 +19,10 @@ DEFAULT_METRIC = "_metric"
 """What a scheduler calls its metric if nobody named one."""
 
 
+OLDER = {"reward_attr": "Use metric and mode."}
+"""What to write in place of arguments that schedulers had in older releases of Ray."""
+
+
 class Controller(Protocol):
     """What a scheduler may ask about the experiment. Nothing in it can be changed."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.schedulers.base import Answer, Controller, TrialScheduler
 from perdure.trial_view import TrialView
 
 
+@named_arguments()
 class FIFOScheduler(TrialScheduler):
     """Runs every trial to its end, first come first served."""
 

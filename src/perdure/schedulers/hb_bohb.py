@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from perdure.schedulers.base import Answer, Controller
+from perdure.arguments import named_arguments
+from perdure.schedulers.base import OLDER, Answer, Controller
 from perdure.schedulers.hyperband import HyperBandScheduler
 from perdure.trial_view import TrialView
 
 
+@named_arguments(OLDER)
 class HyperBandForBOHB(HyperBandScheduler):
     """HyperBand that fills the brackets with many short trials first, and tells the searcher of budgets.
 

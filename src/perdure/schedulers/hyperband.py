@@ -12,13 +12,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.core.events import Action
 from perdure.errors import ConfigurationError
-from perdure.schedulers.base import Answer, Controller, Judgement, resume, stop
+from perdure.schedulers.base import OLDER, Answer, Controller, Judgement, resume, stop
 from perdure.schedulers.scoring import ScoringScheduler
 from perdure.trial_view import TrialView
 
 
+@named_arguments(OLDER)
 class HyperBandScheduler(ScoringScheduler):
     """Fills brackets with trials, pauses each at its bracket's milestone, and goes on with the best when all are there.
 

@@ -12,12 +12,14 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.core.events import Action
-from perdure.schedulers.base import Controller
+from perdure.schedulers.base import OLDER, Controller
 from perdure.schedulers.scoring import WORST, ScoringScheduler
 from perdure.trial_view import TrialView
 
 
+@named_arguments(OLDER)
 class MedianStoppingRule(ScoringScheduler):
     """Stops a trial at time t if its best score by then is worse than the median of the others' averages up to t.
 

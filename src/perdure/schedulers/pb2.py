@@ -8,9 +8,11 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.core.events import Action
 from perdure.errors import ConfigurationError
 from perdure.schedulers.bandit import WINDOW, Observation, choose
+from perdure.schedulers.base import OLDER
 from perdure.schedulers.exploration import customized
 from perdure.schedulers.pbt import Member, PopulationBasedTraining
 from perdure.search_space.functions import uniform
@@ -31,6 +33,7 @@ class Interval:
     """Its hyperparameters were chosen just now, and nothing is known of them yet."""
 
 
+@named_arguments(OLDER)
 class PB2(PopulationBasedTraining):
     """Population-based training that chooses instead of drawing (Parker-Holder et al. 2020).
 

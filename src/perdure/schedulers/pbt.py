@@ -8,9 +8,10 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.core.events import Action, CheckpointInfo, Decision, Source
 from perdure.errors import ConfigurationError, MetricError, PluginError
-from perdure.schedulers.base import DEFAULT_METRIC, Answer, Controller, Judgement, TrialScheduler
+from perdure.schedulers.base import DEFAULT_METRIC, OLDER, Answer, Controller, Judgement, TrialScheduler
 from perdure.schedulers.exploration import check_mutations, complete, explore
 from perdure.schedulers.population import Ranking
 from perdure.search_space.randomness import keyed_random
@@ -34,6 +35,7 @@ class Member:
     """How often it went on from another trial."""
 
 
+@named_arguments(OLDER)
 class PopulationBasedTraining(TrialScheduler):
     """Trains a population, and lets poor trials go on as varied copies of good ones (Jaderberg et al. 2017).
 

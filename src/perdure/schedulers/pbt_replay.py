@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.core.events import Action, Decision
 from perdure.errors import ConfigurationError
 from perdure.schedulers.base import Answer, Controller, Judgement, TrialScheduler
 from perdure.trial_view import TrialView
 
 
+@named_arguments()
 class PopulationBasedTrainingReplay(TrialScheduler):
     """Replays the schedule of configurations that population-based training found.
 

@@ -12,13 +12,15 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.core.events import Action
 from perdure.schedulers.async_hyperband import check_rungs, milestones
-from perdure.schedulers.base import Controller, resume, stop
+from perdure.schedulers.base import OLDER, Controller, resume, stop
 from perdure.schedulers.scoring import ScoringScheduler
 from perdure.trial_view import TrialView
 
 
+@named_arguments(OLDER)
 class PromotionASHAScheduler(ScoringScheduler):
     """Pauses every trial at each rung, and lets it go on once it is among the best of its rung.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Union
 
+from perdure.arguments import named_arguments
 from perdure.core.events import Action, Decision
 from perdure.errors import ConfigurationError
 from perdure.schedulers.allocation import DistributeResources
@@ -17,6 +18,7 @@ Resources = Union[PlacementGroupFactory, Mapping[str, float], None]
 Allocation = Callable[[Controller, TrialView, dict[str, Any], "ResourceChangingScheduler"], Resources]
 
 
+@named_arguments()
 class ResourceChangingScheduler(TrialScheduler):
     """Lets another scheduler decide about trials, and changes what resources they have.
 

@@ -15,6 +15,14 @@ Result = dict[str, Any]
 """One reported row."""
 
 
+OLDER = {
+    "reward_attr": "Use metric and mode.",
+    "max_concurrent": "Use TuneConfig(max_concurrent_trials=...), or ConcurrencyLimiter(searcher, max_concurrent=...).",
+    "use_early_stopped_trials": "Leave it out: a trial that was stopped counts with its last result.",
+}
+"""What to write in place of arguments that searchers had in older releases of Ray."""
+
+
 class Searcher:
     """Suggests configurations, and learns from how they did.
 

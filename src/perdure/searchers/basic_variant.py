@@ -14,12 +14,14 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.search_space.presets import with_point
 from perdure.search_space.randomness import derive_seed, keyed_random
 from perdure.search_space.space import Space, Variant
 
 
+@named_arguments()
 class BasicVariantGenerator:
     """Tries every combination of the grids in the space, and draws everything else.
 

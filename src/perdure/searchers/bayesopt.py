@@ -10,15 +10,17 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.search_space.functions import uniform
 from perdure.search_space.parameters import Choice, Parameter, Real, Whole
-from perdure.searchers.base import Searcher
+from perdure.searchers.base import OLDER, Searcher
 from perdure.searchers.library import Asked, LibrarySearcher, Objectives, Raws, SearchedSpace
 
 _KINDS = ("ucb", "ei", "poi")
 
 
+@named_arguments(OLDER)
 class BayesOptSearch(LibrarySearcher):
     """Searches numbers with a Gaussian process over [0, 1] in each of them; logarithmic ones by their logarithm.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.searchers.base import Result, Searcher
 from perdure.searchers.properties import set_properties
 
 
+@named_arguments()
 class ConcurrencyLimiter(Searcher):
     """Limits how many trials of a searcher are unfinished at a time.
 

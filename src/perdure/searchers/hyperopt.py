@@ -10,11 +10,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.search_space.parameters import Choice, Parameter, ParameterSpace, Real, Whole
+from perdure.searchers.base import OLDER
 from perdure.searchers.library import Asked, LibrarySearcher, NativeSpace, Objectives, Raws, SearchedSpace
 
 
+@named_arguments(OLDER)
 class HyperOptSearch(LibrarySearcher):
     """Searches with Hyperopt's TPE; parts of the space that come with one category of a `choice` are its conditions.
 

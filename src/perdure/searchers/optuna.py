@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.search_space.domains import Categorical
 from perdure.search_space.parameters import Choice, Parameter, ParameterSpace, Real
-from perdure.searchers.base import Result
+from perdure.searchers.base import OLDER, Result
 from perdure.searchers.library import Asked, Evaluated, LibrarySearcher, NativeSpace, Objectives, Raws, SearchedSpace
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ OWNER = "perdure:trial"
 _SCALARS = (type(None), bool, int, float, str)
 
 
+@named_arguments(OLDER)
 class OptunaSearch(LibrarySearcher):
     """Searches with a sampler of Optuna's.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.search_space.space import plain_copy
 from perdure.searchers.base import Result, Searcher
@@ -14,6 +15,7 @@ TRIAL_INDEX = "__trial_index__"
 """Key under which a repeated trial finds its number in the group in its config, for use as a seed."""
 
 
+@named_arguments()
 class Repeater(Searcher):
     """Repeats each configuration of a searcher, and tells it the mean of the results.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.stoppers.base import Stopper
 
 
+@named_arguments()
 class CombinedStopper(Stopper):
     """Stops what any of its stoppers stops; they are asked in order, and not further once one said yes.
 

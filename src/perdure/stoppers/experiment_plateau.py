@@ -6,10 +6,12 @@ import bisect
 import math
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError, MetricError
 from perdure.stoppers.base import MISSING, Stopper, lookup, spread
 
 
+@named_arguments()
 class ExperimentPlateauStopper(Stopper):
     """Ends the experiment when the best values reported so far are all alike.
 

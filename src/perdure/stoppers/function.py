@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.stoppers.base import Stopper
 
 
+@named_arguments()
 class FunctionStopper(Stopper):
     """Stops a trial when a function says so.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.stoppers.base import Stopper
 
 
+@named_arguments()
 class MaximumIterationStopper(Stopper):
     """Stops a trial after so many rows.
 

@@ -6,10 +6,12 @@ import time
 from datetime import timedelta
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.stoppers.base import Stopper
 
 
+@named_arguments()
 class TimeoutStopper(Stopper):
     """Ends the experiment after some time of running, counted over all its sessions.
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.config import check_mode
 from perdure.errors import ConfigurationError
 from perdure.stoppers.base import MISSING, Stopper, lookup, spread
 
 
+@named_arguments()
 class TrialPlateauStopper(Stopper):
     """Stops a trial when its metric has hardly changed over its last rows.
 
