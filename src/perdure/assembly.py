@@ -561,7 +561,7 @@ class Session:
                 self.path,
                 FileJournalReader(self.path),
                 loggers,
-                on_problem=lambda text: self.display.output("loggers", text),
+                on_problem=self.display.warn,
                 load_objects=objects_in(self.path),
                 is_lost=lambda: self.journal.lost,
                 watermark=watermark,

@@ -459,8 +459,9 @@ def test_a_logger_that_raises_harms_nobody(written):
         written.report(trial, iteration, {"loss": 1.0})
     follow(written, [Broken(), told, *files()], on_problem=problems.append)
     assert len(problems) == 1
-    assert "Broken" in problems[0]
-    assert "no network" in problems[0]
+    assert problems[0].startswith("A logger failed (Broken.on_trial_result). ")
+    assert problems[0].endswith("RuntimeError: no network\n")
+    assert os.path.join("perdure", "loggers", "follower.py") not in problems[0], "the user's frames are enough"
     assert len([call for call in told.calls if call[0] == "result"]) == 3
     assert len(json_rows(written, trial)) == 3
 
@@ -520,6 +521,28 @@ def test_the_thread_keeps_the_files_up_to_date(written):
     assert losses_everywhere(written, trial) == [(1, 1.0), (2, 2.0)]
     assert problems == []
     assert not thread.drain(1)
+
+
+@pytest.mark.parametrize("kind", ["tracker", "file"])
+def test_what_a_failed_logger_missed_can_be_told_later_and_how_is_said(written, kind):
+    class Tracker(LoggerCallback):
+        def log_trial_start(self, trial):
+            raise RuntimeError("no network")
+
+    class Rows(JsonLoggerCallback):
+        def rebuild(self, trial, rows):
+            raise OSError("disk is full")
+
+    logger = Tracker() if kind == "tracker" else Rows()
+    problems = []
+    trial = written.trial()
+    written.attempt(trial)
+    written.report(trial, 1, {"loss": 1.0})
+    thread = LoggerFollower(written.path, FileJournalReader(written.path), [logger], on_problem=problems.append)
+    thread.start()
+    assert thread.close(30)
+    how = f"perdure replay-loggers {written.path}" + (" --logger MODULE:NAME" if kind == "tracker" else "")
+    assert problems[0].splitlines()[-1] == f"Trials go on. To tell a logger what it missed: {how}"
 
 
 def test_a_journal_that_cannot_be_read_stops_the_loggers_only(written):

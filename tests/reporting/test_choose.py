@@ -69,6 +69,23 @@ def test_silence_is_silent(story, info, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+class Quiet(CLIReporter):
+    def should_report(self, trials, done=False):
+        return False
+
+
+@pytest.mark.parametrize(("verbose", "reporter"), [(0, None), (1, Quiet())])
+def test_what_is_wrong_with_a_logger_is_said_where_nothing_else_is_shown(verbose, reporter, info, story, caplog, capfd):
+    display = choose_display(verbose, reporter)
+    display.start(info, state=story.state)
+    display.warn("A logger failed.\nTraceback")
+    display.close()
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("WARNING", "A logger failed.\nTraceback")
+    ]
+    assert capfd.readouterr().out == ""
+
+
 def test_rich_is_loaded_only_where_a_table_is_drawn():
     code = (
         "import sys, io, perdure.reporting.reporters\n"

@@ -236,6 +236,12 @@ def test_output_of_trials_is_prefixed(plain, story):
     assert display.lines()[1:] == ["(train_t0) epoch 3"]
 
 
+def test_what_is_wrong_with_a_logger_is_told_line_by_line(plain):
+    display = plain()
+    display.warn("A logger failed.\n  traceback")
+    assert display.lines()[-2:] == ["(loggers) A logger failed.", "(loggers)   traceback"]
+
+
 def test_earlier_sessions_are_counted_not_told(plain, story, info):
     story.whole(0, 0.5)
     display = plain(history=list(story.events))

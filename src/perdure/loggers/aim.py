@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from perdure.errors import ConfigurationError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 RUN_FILE = ".aim_run"
 """In a trial's directory: the hash that Aim gave its run."""
+_NO_WHEELS_FROM = (3, 13)
 _NOT_TRACKED = ("pid", "time_total_s")
 
 _log = logging.getLogger(__name__)
@@ -36,6 +38,8 @@ class AimLoggerCallback(TrackerCallback[Any]):
         ConfigurationError: `metrics` is empty.
     """
 
+    module = "aim"
+    extra = "aim"
     VALID_HPARAMS = (str, bool, int, float, list, type(None))
 
     def __init__(
@@ -58,6 +62,16 @@ class AimLoggerCallback(TrackerCallback[Any]):
             "log_system_params": False,
             **aim_run_kwargs,
         }
+
+    @classmethod
+    def remedy(cls) -> str:
+        """Return how the message goes on that says that Aim is not installed."""
+        if sys.version_info < _NO_WHEELS_FROM:
+            return super().remedy()
+        return (
+            " and cannot be: its storage (aimrocks) has no wheels for Python 3.13 or newer. Use an older Python, or "
+            "another tracker."
+        )
 
     def _open(self, trial: TrialView) -> Any:
         from aim import Run

@@ -48,6 +48,9 @@ class CometLoggerCallback(TrackerCallback[_Run]):
         **experiment_kwargs: For Comet's experiment (`workspace`, `project_name`, `api_key`, ...).
     """
 
+    module = "comet_ml"
+    extra = "comet"
+
     def __init__(
         self,
         online: bool = True,

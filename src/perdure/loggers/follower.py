@@ -54,6 +54,7 @@ from perdure.loggers.tensorboard import TBXLoggerCallback
 from perdure.rows import RowOrigin, expand_row, is_plain
 from perdure.storage.faults import fault_point
 from perdure.storage.processes import boot_id
+from perdure.trainable.failure import user_traceback
 from perdure.trial_view import TrialView
 
 WATERMARK_FILE = "loggers.json"
@@ -386,8 +387,8 @@ class Follower:
         if self._load_objects is not None and has_objects(data):
             try:
                 return decode_config(data, self._load_objects(trial.directory))
-            except Exception:
-                self._complain(self, "params.pkl")
+            except Exception as error:
+                self._complain(self, "params.pkl", error)
         return trial.decode(data)
 
     def _drop(self, trial: TrialHistory) -> None:
@@ -436,32 +437,32 @@ class Follower:
     def _tell_row(self, logger: LoggerCallback, iteration: int, view: TrialView, row: LoggedRow) -> None:
         try:
             logger.on_trial_result(iteration=iteration, trials=self._views, trial=view, result=row)
-        except Exception:
-            self._complain(logger, "on_trial_result")
+        except Exception as error:
+            self._complain(logger, "on_trial_result", error)
 
     def _tell(self, logger: LoggerCallback, hook: str, view: TrialView, **info: Any) -> None:
         try:
             getattr(logger, hook)(iteration=self._rows, trials=self._views, trial=view, **info)
-        except Exception:
-            self._complain(logger, hook)
+        except Exception as error:
+            self._complain(logger, hook, error)
 
     def _guard(self, logger: object, what: str, act: Callable[[], None]) -> bool:
         try:
             act()
-        except Exception:
-            self._complain(logger, what)
+        except Exception as error:
+            self._complain(logger, what, error)
             return False
         return True
 
-    def _complain(self, logger: object, what: str) -> None:
+    def _complain(self, logger: object, what: str, error: Exception) -> None:
         key = (id(logger), what)
         if key in self._complained:
             return
         self._complained.add(key)
         whose = "" if logger is self else f"{type(logger).__name__}."
         self._on_problem(
-            f"A logger failed ({whose}{what}); trials go on, and so does the logger with what comes next. "
-            f"Further errors of this kind are not shown.\n{traceback.format_exc()}"
+            f"A logger failed ({whose}{what}). It is told what comes next; further errors of this kind are not shown.\n"
+            f"{user_traceback(error)}"
         )
 
     # --- time
@@ -510,7 +511,7 @@ class LoggerFollower:
         path: The experiment's directory.
         reader: Reads its journal; used by the thread only.
         loggers: Whom to tell.
-        on_problem: Given a text for the first error of each logger, on the thread.
+        on_problem: Given a text for the first error of each logger, on the thread, and what to do about it.
         load_objects: See `Follower`.
         interval_s: Seconds between looks at the journal.
         is_lost: Whether another driver has taken over: then the files are that one's, and are left alone.
@@ -531,12 +532,13 @@ class LoggerFollower:
         keeps_errors: bool = True,
     ) -> None:
         self._is_lost = is_lost
-        self._path = os.fspath(path)
+        whom = "" if all(isinstance(logger, FileLogger) for logger in loggers) else " --logger MODULE:NAME"
+        self._replay = f"perdure replay-loggers {os.fspath(path)}{whom}"
         self._follower = Follower(
             path,
             reader,
             loggers,
-            on_problem=on_problem,
+            on_problem=self._report,
             load_objects=load_objects,
             pause=self._nap,
             watermark=watermark,
@@ -597,9 +599,12 @@ class LoggerFollower:
         self._abandoned = True
         self._on_problem(
             f"The loggers ({self._names}) did not end within {timeout_s:g} s and were left behind. The results are "
-            f"whole. To tell a logger what it missed: perdure replay-loggers {self._path} --logger MODULE:NAME"
+            f"whole. To tell a logger what it missed: {self._replay}"
         )
         return False
+
+    def _report(self, text: str) -> None:
+        self._on_problem(f"{text.rstrip()}\nTrials go on. To tell a logger what it missed: {self._replay}")
 
     def _nap(self) -> None:
         if self._abandoned:

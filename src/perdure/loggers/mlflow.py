@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.loggers.tracker import TrackerCallback, as_text, numbers_of, parameters_of, run_key, step_of
 from perdure.trainable.session import get_context
@@ -37,6 +38,7 @@ class _Run:
         """What was logged; MLflow refuses to change it."""
 
 
+@named_arguments()
 class MLflowLoggerCallback(TrackerCallback[_Run]):
     """Logs each trial as a run of MLflow: parameters, metrics by step, optionally the trial's files.
 
@@ -53,6 +55,9 @@ class MLflowLoggerCallback(TrackerCallback[_Run]):
         save_artifact: Log the trial's directory as artifacts when the trial is over.
         log_params_on_trial_end: Log the parameters when the trial is over, not when it starts.
     """
+
+    module = "mlflow"
+    extra = "mlflow"
 
     def __init__(
         self,

@@ -8,9 +8,10 @@ events, not only by its start; and nothing depends on `setup`.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from perdure.loggers.base import LoggerCallback
 from perdure.loggers.row import flat_of
@@ -63,10 +64,27 @@ def as_text(value: Any, limit: int) -> str:
 
 
 class TrackerCallback(LoggerCallback, Generic[Run]):
-    """Base of loggers that keep a run per trial in a tracker. A subclass says how a run is opened, fed and ended."""
+    """Base of loggers that keep a run per trial in a tracker. A subclass says how a run is opened, fed and ended.
+
+    Raises:
+        ModuleNotFoundError: the tracker's library is not installed; the message says how to get it.
+    """
+
+    module: ClassVar[str] = ""
+    """What must be installed, if anything."""
+    extra: ClassVar[str] = ""
+    """perdure's extra that installs it."""
 
     def __init__(self) -> None:
+        if self.module and importlib.util.find_spec(self.module) is None:
+            missing = f"{type(self).__name__} needs {self.module}, which is not installed"
+            raise ModuleNotFoundError(f"{missing}{self.remedy()}", name=self.module)
         self._runs: dict[str, Run] = {}
+
+    @classmethod
+    def remedy(cls) -> str:
+        """Return how the message goes on that says that the library is not installed."""
+        return f": pip install 'perdure[{cls.extra}]'."
 
     def _open(self, trial: TrialView) -> Run:
         """Return the trial's run: the one that an earlier session made, or a new one."""

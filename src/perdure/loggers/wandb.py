@@ -56,6 +56,9 @@ class WandbLoggerCallback(TrackerCallback[_Run]):
     AUTO_CONFIG_KEYS = ["trial_id", "experiment_tag", "node_ip", "experiment_id", "hostname", "pid", "date"]  # noqa: RUF012 - Ray's
     """Columns that go into the run's configuration and are no metrics."""
 
+    module = "wandb"
+    extra = "wandb"
+
     def __init__(
         self,
         project: str | None = None,

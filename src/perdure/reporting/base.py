@@ -88,6 +88,10 @@ class ProgressDisplay(Protocol):
         """Show one line that a trial printed. May be called from any thread."""
         ...
 
+    def warn(self, text: str) -> None:
+        """Show what is wrong with something that the experiment goes on without. May be called from any thread."""
+        ...
+
     def close(self, reason: str = "") -> None:
         """Show the outcome and end. `reason` says why the experiment ended, if not by coming to its end."""
         ...

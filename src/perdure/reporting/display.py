@@ -105,6 +105,11 @@ class TallyDisplay(abc.ABC):
             self._printed.append((trial, line))
             self._printed_in_all += 1
 
+    def warn(self, text: str) -> None:
+        """Show what is wrong with a logger, line by line."""
+        for line in text.splitlines():
+            self.output("loggers", line)
+
     def close(self, reason: str = "") -> None:
         """Show the outcome. A second call does nothing."""
         if self._closed:

@@ -1,7 +1,8 @@
-"""The display of `verbose=0`: nothing at all."""
+"""The display of `verbose=0`: nothing at all, but for what is wrong with loggers."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     from perdure.core.events import AnyEvent
     from perdure.core.state import State
     from perdure.reporting.base import RunInfo
+
+_log = logging.getLogger(__name__)
 
 
 class SilentDisplay:
@@ -28,6 +31,10 @@ class SilentDisplay:
 
     def output(self, trial: str, line: str) -> None:
         """Do nothing."""
+
+    def warn(self, text: str) -> None:
+        """Log it: to be silent is to say nothing of what goes well."""
+        _log.warning(text)
 
     def close(self, reason: str = "") -> None:
         """Do nothing."""

@@ -6,6 +6,7 @@ without.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ from perdure.trial_view import TrialView
 
 if TYPE_CHECKING:
     from perdure.core.events import Data
+
+_log = logging.getLogger(__name__)
 
 
 class ReporterDisplay(TallyDisplay):
@@ -76,6 +79,10 @@ class ReporterDisplay(TallyDisplay):
             directory=event.directory,
             resources=event.resources,
         )
+
+    def warn(self, text: str) -> None:
+        """Log it: what is shown is the reporter's to say."""
+        _log.warning(text)
 
     def paint(self, news: list[News], printed: list[tuple[str, str]], *, last: bool) -> None:
         """Ask the reporter."""
