@@ -43,9 +43,10 @@ from perdure.journal.file import FileJournal, FileJournalReader
 from perdure.journal.values import from_data, to_data
 from perdure.judge import Judge, check_resources
 from perdure.loggers.base import FileLogger, LoggerCallback
-from perdure.loggers.follower import TRACKER_WATERMARK_FILE, WATERMARK_FILE, LoggerFollower
+from perdure.loggers.follower import TRACKER_WATERMARK_FILE, WATERMARK_FILE
 from perdure.loggers.policies import PolicyLog
 from perdure.loggers.replay import DEFAULT_LOGGERS
+from perdure.loggers.thread import BUSY, LoggerFollower
 from perdure.naming import Namer
 from perdure.recovery import adopt, requeue
 from perdure.reporting.advice import of_script
@@ -66,7 +67,7 @@ from perdure.storage.placement import place_apart
 from perdure.storage.processes import boot_id, hostname, process_start
 from perdure.storage.uri import check_writable
 from perdure.trainable.importing import own_directories
-from perdure.trainable.pickling import PARAMS, dump_objects, load_objects
+from perdure.trainable.pickling import PARAMS, dump_objects, load_objects, objects_in
 from perdure.trainable.wrappers import fixed_resources_of, resources_of
 
 if TYPE_CHECKING:
@@ -564,6 +565,7 @@ class Session:
                 on_problem=self.display.warn,
                 load_objects=objects_in(self.path),
                 is_lost=lambda: self.journal.lost,
+                busy=_loggers_busy() if loggers is files else None,
                 watermark=watermark,
                 keeps_errors=loggers is files,
             )
@@ -582,16 +584,6 @@ class Session:
         with handled(self.runner) as self.signals:
             self.runner.run()
         self.callbacks.on_experiment_end(self.judge.trials)
-
-
-def objects_in(experiment: Path) -> Callable[[str], dict[str, object]]:
-    """Return what loads the objects in the configuration of a trial, given the name of the trial's directory."""
-
-    def load(directory: str) -> dict[str, object]:
-        path = experiment / directory / PARAMS
-        return load_objects(path) if path.is_file() else {}
-
-    return load
 
 
 def _events_before(path: Path, epoch: int) -> Iterator[AnyEvent]:
@@ -620,6 +612,10 @@ def make_executor(choice: Executor | str) -> Executor:
 
 def _loggers_close_s() -> float:
     return float(os.environ.get("PERDURE_LOGGERS_CLOSE_S", "60"))
+
+
+def _loggers_busy() -> int:
+    return int(os.environ.get("PERDURE_LOGGERS_BUSY", BUSY))
 
 
 def _with_default_loggers(chosen: list[LoggerCallback]) -> list[LoggerCallback]:

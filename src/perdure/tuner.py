@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from perdure.arguments import named
-from perdure.assembly import exists, objects_in, run_session
+from perdure.assembly import exists, run_session
 from perdure.config import ResumeConfig, ResumeType, RunConfig, TuneConfig
 from perdure.core.state import State
 from perdure.definition import UNCHANGED, Definition, check_filesystem, define, load, replaced, with_own_directory
 from perdure.errors import ConfigurationError, ExperimentExistsError, ExperimentNotFoundError
 from perdure.history import ExperimentHistory, read_experiment
 from perdure.result import ResultGrid
+from perdure.trainable.pickling import objects_in
 
 _Config = TypeVar("_Config")
 

@@ -86,6 +86,9 @@ def _driver() -> list[Way]:
     often = {"TUNE_GLOBAL_CHECKPOINT_S": "0"}
     found += [Way(point, (1, 7), environment=often) for point in faults.SNAPSHOT_POINTS]
     found += [Way(point) for point in faults.LOGGER_POINTS]
+    away = {"PERDURE_LOGGERS_BUSY": "0"}
+    moving = (*faults.MOVING_POINTS, "loggers.told", "loggers.closed")
+    found += [Way(point, environment=away, options={"pause": 0.1}) for point in moving]
     found += [Way(point, (2,)) for point in ("loggers.begin", "files.appended", "files.written", "files.replaced")]
     found += [Way(point, resumed=True) for point in ("turn.decided", "turn.effect", "files.replaced", "head.written")]
     found += [Way(point) for point in faults.END_POINTS]

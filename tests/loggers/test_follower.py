@@ -15,7 +15,7 @@ from perdure.journal.file import FileJournalReader
 from perdure.loggers import follower as follower_module
 from perdure.loggers.base import LoggerCallback
 from perdure.loggers.csv import CSVLoggerCallback
-from perdure.loggers.follower import Follower, LoggerFollower
+from perdure.loggers.follower import Follower
 from perdure.loggers.json import JsonLoggerCallback
 from perdure.loggers.tensorboard import TBXLoggerCallback
 from perdure.loggers.tracker import TrackerCallback
@@ -496,65 +496,6 @@ def test_hundreds_of_live_trials_need_few_open_files(written):
     assert all(len(json_rows(written, trial)) == 2 for trial in trials)
     following.close()
     assert len(logger._files) == 0
-
-
-# --- the thread
-
-
-def test_the_thread_keeps_the_files_up_to_date(written):
-    problems = []
-    thread = LoggerFollower(written.path, FileJournalReader(written.path), files(), on_problem=problems.append)
-    thread.start()
-    trial = written.trial()
-    written.attempt(trial)
-    written.report(trial, 1, {"loss": 1.0})
-    thread.wake()
-    assert thread.drain(30)
-    assert losses_everywhere(written, trial) == [(1, 1.0)]
-    written.report(trial, 2, {"loss": 2.0})
-    thread.observe([])
-    deadline = time.monotonic() + 30
-    while len(json_rows(written, trial)) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    written.end(trial)
-    assert thread.close(30)
-    assert losses_everywhere(written, trial) == [(1, 1.0), (2, 2.0)]
-    assert problems == []
-    assert not thread.drain(1)
-
-
-@pytest.mark.parametrize("kind", ["tracker", "file"])
-def test_what_a_failed_logger_missed_can_be_told_later_and_how_is_said(written, kind):
-    class Tracker(LoggerCallback):
-        def log_trial_start(self, trial):
-            raise RuntimeError("no network")
-
-    class Rows(JsonLoggerCallback):
-        def rebuild(self, trial, rows):
-            raise OSError("disk is full")
-
-    logger = Tracker() if kind == "tracker" else Rows()
-    problems = []
-    trial = written.trial()
-    written.attempt(trial)
-    written.report(trial, 1, {"loss": 1.0})
-    thread = LoggerFollower(written.path, FileJournalReader(written.path), [logger], on_problem=problems.append)
-    thread.start()
-    assert thread.close(30)
-    how = f"perdure replay-loggers {written.path}" + (" --logger MODULE:NAME" if kind == "tracker" else "")
-    assert problems[0].splitlines()[-1] == f"Trials go on. To tell a logger what it missed: {how}"
-
-
-def test_a_journal_that_cannot_be_read_stops_the_loggers_only(written):
-    class Unreadable:
-        def read(self, after):
-            raise OSError("disk on fire")
-
-    problems = []
-    thread = LoggerFollower(written.path, Unreadable(), files(), on_problem=problems.append)
-    thread.start()
-    assert thread.close(30)
-    assert "disk on fire" in problems[0]
 
 
 # --- trackers

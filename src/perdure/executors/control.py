@@ -38,8 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where stdout and stderr go; None leaves them."""
     argv: list[str] = []
     """`sys.argv` of the driver, for code that looks at it when it is imported."""
-    bootstrap: str = ""
-    """Python source that makes a fresh interpreter find what the driver finds, up to the call of its main function."""
+    path: list[str] = []
+    """`sys.path` of the driver."""
 
 
 class Ready(Message, frozen=True, kw_only=True, tag="ready"):
@@ -72,8 +72,3 @@ class Exited(Message, frozen=True, kw_only=True, tag="exited"):
 
 
 FromTemplate = Union[Ready, Forked, NotForked, Exited]
-
-
-def bootstrap_source(path: list[str], call: str) -> str:
-    """Return what `python -c` runs: take over `sys.path`, then call `call(text)` of this package's template module."""
-    return f"import sys; sys.path[:] = {path!r}; from perdure.executors.template import {call}; {call}(sys.argv[1])"

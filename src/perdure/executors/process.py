@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 from perdure.core.events import Outcome
 from perdure.executors.control import Settings
 from perdure.executors.threads import ThreadCounts
+from perdure.storage.children import INTERRUPTS, do_nothing
 from perdure.storage.leftovers import ATTEMPT_VARIABLE, attempt_token
 from perdure.trainable.channel import DriverGone, SocketChannel, flush_output
 from perdure.trainable.failure import describe
@@ -32,46 +32,6 @@ if TYPE_CHECKING:
 REUSABLE = frozenset({Outcome.FINISHED, Outcome.STOPPED, Outcome.PAUSED, Outcome.INTERRUPTED})
 """Outcomes after which a process is as good as new. User code that raised may have left anything behind."""
 
-_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
-_PR_SET_PDEATHSIG = 1
-_prctl: Callable[..., int] | None = getattr(ctypes.CDLL(None), "prctl", None)  # looked up before any fork
-
-
-def die_with(parent: int, number: int = signal.SIGKILL) -> None:
-    """Have the kernel kill this process when `parent` dies; leave at once if it already has.
-
-    Linux only. Elsewhere the end of the control socket is what a process goes by.
-    """
-    if _prctl is not None and sys.platform == "linux":
-        _prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def outlive_parent() -> None:
-    """Take `die_with` back."""
-    if _prctl is not None and sys.platform == "linux":
-        _prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
-
-
-def lead_group() -> None:
-    """Lead a process group, out of reach of the terminal's Ctrl-C and killed as one."""
-    with contextlib.suppress(PermissionError):  # it already leads a session
-        os.setpgid(0, 0)
-
-
-def ignore_interrupts() -> None:
-    """Survive SIGINT and SIGTERM: clusters send them to every process, and the driver decides what ends.
-
-    Handlers that do nothing, not SIG_IGN: the programs that user code starts then have the default again.
-    """
-    for number in _INTERRUPTS:
-        signal.signal(number, _do_nothing)
-
-
-def _do_nothing(_number: int, _frame: object) -> None:
-    pass
-
 
 def restore_interrupts_in_children() -> None:
     """Give processes that user code forks the default signals back, so that `Process.terminate()` works on them.
@@ -81,14 +41,14 @@ def restore_interrupts_in_children() -> None:
     masks: list[set[int]] = []
 
     def block() -> None:
-        masks.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)))
+        masks.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)))
 
     def unblock() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, masks.pop())
 
     def restore() -> None:
-        for number in _INTERRUPTS:
-            if signal.getsignal(number) is _do_nothing:
+        for number in INTERRUPTS:
+            if signal.getsignal(number) is do_nothing:
                 signal.signal(number, signal.SIG_DFL)
         unblock()
 

@@ -26,6 +26,7 @@ from perdure.core.events import ErrorInfo
 from perdure.executors import process
 from perdure.executors.control import KILL, REQUEST, START, Exited, Forked, FromTemplate, NotForked, Ready, Settings
 from perdure.executors.threads import one_thread_each
+from perdure.storage import children
 from perdure.storage.faults import fault_point
 from perdure.storage.processes import node_ip
 from perdure.trainable.channel import flush_output, frame
@@ -34,9 +35,9 @@ from perdure.trainable.channel import flush_output, frame
 def main(text: str) -> NoReturn:
     """Be a template; `text` is its Settings as JSON."""
     settings = msgspec.json.decode(text, type=Settings)
-    process.die_with(settings.parent)
-    process.lead_group()
-    process.ignore_interrupts()
+    children.die_with(settings.parent)
+    children.lead_group()
+    children.ignore_interrupts()
     with contextlib.suppress(RuntimeError):  # no stderr
         faulthandler.enable()  # a native crash in a trial then leaves its Python traceback on stderr
     sys.argv[:] = settings.argv
@@ -48,8 +49,8 @@ def main(text: str) -> NoReturn:
 def spawned(text: str) -> NoReturn:
     """Be a worker in an interpreter of its own; `text` is its Settings as JSON."""
     settings = msgspec.json.decode(text, type=Settings)
-    process.die_with(settings.parent)
-    process.ignore_interrupts()
+    children.die_with(settings.parent)
+    children.ignore_interrupts()
     process.send_output_to(settings.output)
     with contextlib.suppress(RuntimeError):  # no stderr
         faulthandler.enable()
@@ -86,8 +87,8 @@ class Template:
             self._spawn = bool(unsafe)
             gc.collect()
             gc.freeze()  # a collection in a worker would otherwise copy every page of what was imported
-        process.ignore_interrupts()  # user code may have installed handlers of its own
-        process.outlive_parent()  # from now on the workers' groups have to be killed first
+        children.ignore_interrupts()  # user code may have installed handlers of its own
+        children.outlive_parent()  # from now on the workers' groups have to be killed first
         self._watch()
         self._say(Ready(unsafe=unsafe))
 
@@ -161,8 +162,8 @@ class Template:
 
     def _become_worker(self, template: int, fds: list[int]) -> NoReturn:
         try:
-            process.lead_group()
-            process.die_with(template)
+            children.lead_group()
+            children.die_with(template)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for key in list(self._selector.get_map().values()):
@@ -181,7 +182,7 @@ class Template:
         text = msgspec.json.encode(settings).decode()
         return os.posix_spawn(
             sys.executable,
-            [sys.executable, *interpreter_flags(), "-c", self._settings.bootstrap, text],
+            children.command("perdure.executors.template:spawned", text, path=self._settings.path),
             os.environ,
             file_actions=[(os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds],  # onto itself: it survives the exec
             setpgroup=0,
@@ -233,13 +234,6 @@ def why_unsafe() -> str:
     if threads > 1:
         return f"importing the trainable started {threads - 1} thread{'s' if threads > 2 else ''}"
     return ""
-
-
-def interpreter_flags() -> list[str]:
-    """Return the command-line flags that make an interpreter like this one."""
-    flags = [f"-W{option}" for option in sys.warnoptions]
-    flags += [f"-X{name}" if value is True else f"-X{name}={value}" for name, value in sys._xoptions.items()]  # noqa: SLF001
-    return [*flags, "-" + "O" * sys.flags.optimize] if sys.flags.optimize else flags
 
 
 def _target(fd: str) -> str:

@@ -12,9 +12,9 @@ import sys
 import msgspec
 
 from perdure.executors.base import Program
-from perdure.executors.control import KILL, REQUEST, START, FromTemplate, Ready, Settings, bootstrap_source
-from perdure.executors.template import interpreter_flags
+from perdure.executors.control import KILL, REQUEST, START, FromTemplate, Ready, Settings
 from perdure.executors.triage import signal_name
+from perdure.storage import children
 from perdure.trainable.channel import FrameReader
 
 _MOST_UNANSWERED = 64
@@ -115,7 +115,6 @@ class TemplateLink:
 
 
 def _launch(program: Program, fd: int, *, spawn: bool) -> subprocess.Popen[bytes]:
-    path = [entry if os.path.isabs(entry) else os.path.abspath(entry) for entry in sys.path]  # trials change directory
     settings = Settings(
         trainable=os.fspath(program.trainable),
         reuse=program.reuse,
@@ -123,13 +122,9 @@ def _launch(program: Program, fd: int, *, spawn: bool) -> subprocess.Popen[bytes
         parent=os.getpid(),
         fd=fd,
         argv=list(sys.argv),
-        bootstrap=bootstrap_source(path, "spawned"),
+        path=children.absolute_path(),
     )
-    text = msgspec.json.encode(settings).decode()
-    source = bootstrap_source(path, "main")
-    return subprocess.Popen(
-        [sys.executable, *interpreter_flags(), "-c", source, text], stdin=subprocess.DEVNULL, pass_fds=[fd]
-    )
+    return children.launch("perdure.executors.template:main", msgspec.json.encode(settings).decode(), fd=fd)
 
 
 def _close_all(fds: list[int]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from perdure.loggers.base import FileLogger
-from perdure.loggers.files import AppendFile, OpenFiles
+from perdure.loggers.files import AppendFile, OpenFiles, flush_each
 from perdure.loggers.row import LoggedRow, flat_of
 
 if TYPE_CHECKING:
@@ -69,15 +69,11 @@ class CSVLoggerCallback(FileLogger):
 
     def flush(self) -> None:
         """Hand every row to the operating system, but those that wait for a rewriting of their file."""
-        for trial_id, file in list(self._dirty.items()):
-            if file.flush():
-                del self._dirty[trial_id]
+        flush_each(self._dirty, CsvFile.flush)
 
     def close(self) -> None:
         """Write everything, and close every file."""
-        for file in self._dirty.values():
-            file.close()
-        self._dirty.clear()
+        flush_each(self._dirty, CsvFile.close)
         self._files.close_all()
 
 

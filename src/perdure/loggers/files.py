@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from perdure.storage.faults import fault_point
+
+F = TypeVar("F")
 
 MAX_OPEN = 128
 
@@ -130,6 +133,23 @@ class AppendFile:
         self._buffer.clear()
         self.size = 0
         self._files.close(self.path)
+
+
+def flush_each(waiting: dict[str, F], flush: Callable[[F], bool | None]) -> None:
+    """Flush each file, and take it out of `waiting` unless `flush` returns False.
+
+    Raises:
+        OSError: One could not be written, and waits still; it does not hold up the others.
+    """
+    problem: OSError | None = None
+    for key, file in list(waiting.items()):
+        try:
+            if flush(file) is not False:
+                del waiting[key]
+        except OSError as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem
 
 
 def replace_file(path: str, chunks: Iterable[bytes]) -> None:

@@ -1,26 +1,20 @@
 """Loggers, apart from the loop: a reader of the journal that tells them what happened.
 
 `Follower` does the work and may run anywhere: it knows the experiment's path, a reader and the loggers, nothing of
-the runner. `LoggerFollower` runs one on a daemon thread of the driver. Neither ever raises into the experiment.
+the runner. `thread.LoggerFollower` runs one beside the driver's loop. Neither ever raises into the experiment.
 
 The journal is the truth and the files are views of it. How far the files are known to be right is written down now
 and then (`loggers.json`, the watermark). A session makes the files of a trial anew when it may not trust them: where
 the machine was started anew since, where the trial was touched after the watermark of the session before, when it
 first touches a trial that has rows already, and when rows were rolled back. So each row stands once in each file,
 whatever was killed when.
-
-The thread shares the interpreter with the loop. A thread that computes without a pause costs a loop that wakes up for
-every message up to 5 ms a time (CPython's switch interval), so the follower looks only a few times a second, works in
-slices of half a millisecond and sleeps between them.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -52,25 +46,28 @@ from perdure.loggers.files import replace_file
 from perdure.loggers.row import LoggedRow
 from perdure.loggers.tensorboard import TBXLoggerCallback
 from perdure.rows import RowOrigin, expand_row, is_plain
-from perdure.storage.faults import fault_point
 from perdure.storage.processes import boot_id
 from perdure.trainable.failure import user_traceback
 from perdure.trial_view import TrialView
 
 WATERMARK_FILE = "loggers.json"
-INTERVAL_S = 0.2
-"""Seconds between looks at the journal."""
 SLICE_S = 0.0005
 """Seconds of work between two pauses, while the experiment runs."""
 WATERMARK_S = 1.0
 """Least seconds between two watermarks."""
 TRACKER_WATERMARK_FILE = "trackers.json"
 """How far loggers of the user know, which have a thread of their own: one that blocks does not hold up the files."""
+PORTION = 1000
+"""Records between two times that all files are flushed."""
 _CLOCK_EVERY = 4  # events between looks at the clock
 
 ObjectLoader = Callable[[str], Mapping[str, object]]
 
 _log = logging.getLogger(__name__)
+
+
+class FollowerGoneError(Exception):
+    """A follower's process has ended by itself. The files are right as far as the watermark says."""
 
 
 class _Watermark(msgspec.Struct):
@@ -107,6 +104,7 @@ class Follower:
         watermark: Name of the file that says how far the loggers know; None tells them everything from the first
             record on, and writes none.
         keeps_errors: Keep each trial's `error.txt`, too.
+        exact: The files hold nothing beyond the watermark either: another follower has just closed them.
     """
 
     def __init__(
@@ -120,8 +118,10 @@ class Follower:
         pause: Callable[[], None] | None = None,
         watermark: str | None = WATERMARK_FILE,
         keeps_errors: bool = True,
+        exact: bool = False,
     ) -> None:
         self.path = os.fspath(path)
+        self._exact = exact
         self._watermark_file = None if watermark is None else os.path.join(self.path, watermark)
         self._keeps_errors = keeps_errors
         self._reader = reader
@@ -130,6 +130,8 @@ class Follower:
         self._others = [logger for logger in loggers if not isinstance(logger, FileLogger)]
         self._on_problem = on_problem if on_problem is not None else _log.warning
         self._load_objects = load_objects
+        self.has_objects = False
+        """Whether a configuration held objects, which may need the user's code to be loaded."""
         self._pause = pause
         self._history = ExperimentHistory(reader, path=self.path)
         self._live: dict[str, _Live] = {}
@@ -150,13 +152,20 @@ class Follower:
         return self._history.position
 
     def follow(self) -> int:
-        """Tell the loggers all that was written since the last call, and return how many records that was."""
+        """Tell the loggers what was written since the last call, and return how many records that was.
+
+        No more than `PORTION` of them, but for the first call: a journal may grow as fast as it is read.
+        """
         if not self._caught_up:
-            return self._catch_up()
+            count = self._catch_up()
+            if not self._exact:
+                return count
         count = 0
         for position, event in self._reader.read(self._history.position):
             self._take(position, event, self._files)
             count += 1
+            if count == PORTION:
+                break
             if not count % _CLOCK_EVERY:
                 self._breathe()
         return count
@@ -169,11 +178,16 @@ class Follower:
         if position != self._written and all(flushed) and now - self._written_at >= WATERMARK_S:
             self._write_watermark(position, now)
 
-    def close(self) -> None:
-        """Flush, close every file, and write down how far they are right. The follower is of no use afterwards."""
-        closed = [self._guard(logger, "close", logger.close) for logger in self._files]
-        if all(closed) and self._history.position != self._written:
+    def close(self) -> bool:
+        """Flush, close every file, and write down how far they are right. The follower is of no use afterwards.
+
+        Returns whether all of that was done.
+        """
+        done = [self._guard(logger, "close", logger.close) for logger in self._files]
+        closed = all(done)
+        if closed and self._history.position != self._written:
             self._write_watermark(self._history.position, time.monotonic())
+        return closed and self._history.position == self._written
 
     def end_experiment(self) -> None:
         """Tell the loggers that the experiment is over."""
@@ -187,6 +201,8 @@ class Follower:
         count = 0
         for position, event in self._reader.read(START):
             if (position.epoch, position.sequence) > (self._watermark.epoch, self._watermark.sequence):
+                if self._exact:
+                    break
                 self._touch(event)
                 self._take(position, event, [])
             else:
@@ -385,6 +401,7 @@ class Follower:
         if is_plain(data):
             return data  # as it is: the history that it belongs to is the follower's own
         if self._load_objects is not None and has_objects(data):
+            self.has_objects = True
             try:
                 return decode_config(data, self._load_objects(trial.directory))
             except Exception as error:
@@ -498,153 +515,3 @@ def _read_watermark(path: str | None) -> Position:
     known = msgspec.json.decode(line, type=_Watermark)
     # The files are never synced: what a power cut left of them may be old, empty or full of zeros.
     return Position(known.epoch, known.sequence, known.offset) if known.boot_id == boot_id() else START
-
-
-class _Abandoned(BaseException):
-    """Raised on the thread of loggers that were left behind, when they come back."""
-
-
-class LoggerFollower:
-    """Runs a `Follower` on a daemon thread. Nothing of it blocks the caller but `drain` and `close`.
-
-    Args:
-        path: The experiment's directory.
-        reader: Reads its journal; used by the thread only.
-        loggers: Whom to tell.
-        on_problem: Given a text for the first error of each logger, on the thread, and what to do about it.
-        load_objects: See `Follower`.
-        interval_s: Seconds between looks at the journal.
-        is_lost: Whether another driver has taken over: then the files are that one's, and are left alone.
-        watermark, keeps_errors: See `Follower`.
-    """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        reader: JournalReader,
-        loggers: Sequence[LoggerCallback],
-        *,
-        on_problem: Callable[[str], None] | None = None,
-        load_objects: ObjectLoader | None = None,
-        interval_s: float = INTERVAL_S,
-        is_lost: Callable[[], bool] = lambda: False,
-        watermark: str = WATERMARK_FILE,
-        keeps_errors: bool = True,
-    ) -> None:
-        self._is_lost = is_lost
-        whom = "" if all(isinstance(logger, FileLogger) for logger in loggers) else " --logger MODULE:NAME"
-        self._replay = f"perdure replay-loggers {os.fspath(path)}{whom}"
-        self._follower = Follower(
-            path,
-            reader,
-            loggers,
-            on_problem=self._report,
-            load_objects=load_objects,
-            pause=self._nap,
-            watermark=watermark,
-            keeps_errors=keeps_errors,
-        )
-        self._names = ", ".join(dict.fromkeys(type(logger).__name__ for logger in loggers))
-        self._on_problem = on_problem if on_problem is not None else _log.warning
-        self._interval_s = interval_s
-        self._news = True
-        self._hurry = False
-        self._closing = False
-        self._abandoned = False
-        self._wanted = 0
-        self._done = 0
-        self._event = threading.Event()
-        self._drained = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="perdure-loggers", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Say that the journal has grown. Costs nothing: the thread looks a few times a second, if there is news."""
-        self._news = True
-
-    def observe(self, events: Sequence[AnyEvent]) -> None:
-        """Say that the journal has grown (the runner's observer port)."""
-        self._news = True
-
-    def tick(self, now: float) -> None:
-        """Do nothing (the runner's observer port)."""
-
-    def drain(self, timeout_s: float | None = None) -> bool:
-        """Wait until the loggers know all that has been written by now; False if that took too long."""
-        if not self._thread.is_alive():
-            return False
-        with self._drained:
-            self._wanted += 1
-            wanted = self._wanted
-            self._hurry = True
-            self._event.set()
-            return self._drained.wait_for(lambda: self._done >= wanted or not self._thread.is_alive(), timeout_s)
-
-    def close(self, timeout_s: float | None = 60.0) -> bool:
-        """Tell the loggers the rest, end them, and stop the thread; False if that took too long.
-
-        Then they are left to themselves, which is reported: they are told nothing more, and what they missed can be
-        replayed.
-        """
-        self._hurry = True
-        self._closing = True
-        self._event.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
-        if not self._thread.is_alive():
-            return True
-        self._abandoned = True
-        self._on_problem(
-            f"The loggers ({self._names}) did not end within {timeout_s:g} s and were left behind. The results are "
-            f"whole. To tell a logger what it missed: {self._replay}"
-        )
-        return False
-
-    def _report(self, text: str) -> None:
-        self._on_problem(f"{text.rstrip()}\nTrials go on. To tell a logger what it missed: {self._replay}")
-
-    def _nap(self) -> None:
-        if self._abandoned:
-            raise _Abandoned
-        if not self._hurry:
-            time.sleep(SLICE_S)
-
-    def _run(self) -> None:
-        try:
-            while not self._closing:
-                self._event.wait(self._interval_s)
-                self._event.clear()
-                self._turn()
-            self._turn()
-            fault_point("loggers.ending")
-            if not (self._is_lost() or self._abandoned):
-                self._follower.end_experiment()
-                self._follower.close()
-            fault_point("loggers.closed")
-        except _Abandoned:  # it was blocked, and said so; nobody waits for it any more
-            return
-        except BaseException:  # the thread's end is not the experiment's
-            self._on_problem(f"The loggers have stopped; trials go on.\n{traceback.format_exc()}")
-        finally:
-            with self._drained:
-                self._done = self._wanted
-                self._drained.notify_all()
-
-    def _turn(self) -> None:
-        with self._drained:
-            wanted = self._wanted
-        if (self._news or wanted != self._done) and not (self._is_lost() or self._abandoned):
-            self._news = False
-            fault_point("loggers.begin")
-            self._follower.follow()
-            fault_point("loggers.told")
-            self._follower.flush()
-            fault_point("loggers.done")
-        if wanted != self._done:
-            with self._drained:
-                self._done = wanted
-                self._hurry = self._closing
-                self._drained.notify_all()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perdure.loggers.base import FileLogger
-from perdure.loggers.files import AppendFile, OpenFiles, replace_file
+from perdure.loggers.files import AppendFile, OpenFiles, flush_each, replace_file
 from perdure.loggers.row import LoggedRow
 
 if TYPE_CHECKING:
@@ -70,9 +70,7 @@ class JsonLoggerCallback(FileLogger):
 
     def flush(self) -> None:
         """Hand every row to the operating system."""
-        for trial_id, file in list(self._dirty.items()):
-            file.flush()
-            del self._dirty[trial_id]
+        flush_each(self._dirty, AppendFile.flush)
 
     def close(self) -> None:
         """Flush, and close every file."""

@@ -36,7 +36,9 @@ def replay(
         on_problem: Given a text for the first error of each logger.
     """
     follower = Follower(path, reader, loggers, on_problem=on_problem, watermark=None)
-    count = follower.follow()
+    count = 0
+    while more := follower.follow():
+        count += more
     follower.end_experiment()
     follower.close()
     return count

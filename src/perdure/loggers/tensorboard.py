@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.loggers import tfevents
 from perdure.loggers.base import FileLogger
-from perdure.loggers.files import AppendFile, OpenFiles, replace_file
+from perdure.loggers.files import AppendFile, OpenFiles, flush_each, replace_file
 from perdure.loggers.row import LoggedRow, flat_of
 from perdure.rows import flatten
 
@@ -95,9 +95,7 @@ class TBXLoggerCallback(FileLogger):
 
     def flush(self) -> None:
         """Hand every row to the operating system."""
-        for trial_id, file in list(self._dirty.items()):
-            file.flush()
-            del self._dirty[trial_id]
+        flush_each(self._dirty, AppendFile.flush)
 
     def close(self) -> None:
         """Flush, and close every file."""

@@ -99,6 +99,9 @@ LOGGER_POINTS = (
 )
 """Passed by the thread that writes the files of the loggers."""
 
+MOVING_POINTS = ("loggers.leaving", "loggers.left")
+"""Passed by it when it moves into a process, which it does where there is much to log."""
+
 END_POINTS = ("run.over", "close.begin", "close.done")
 """Passed by a driver after its last record."""
 
@@ -121,6 +124,7 @@ ON_DRIVERS = (
     *DELETE_POINTS,
     *SNAPSHOT_POINTS,
     *LOGGER_POINTS,
+    *MOVING_POINTS,
     *END_POINTS,
 )
 """The points at which a driver dies."""

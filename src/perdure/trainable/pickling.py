@@ -13,7 +13,7 @@ import os
 import pickle
 import types
 from collections import ChainMap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,16 @@ def load_objects(path: str | os.PathLike[str]) -> dict[str, object]:
             "come from must be importable here, in the versions they were pickled with."
         ) from error
     return loaded
+
+
+def objects_in(experiment: str | os.PathLike[str]) -> Callable[[str], dict[str, object]]:
+    """Return what loads the objects in the configuration of a trial, given the name of the trial's directory."""
+
+    def load(directory: str) -> dict[str, object]:
+        path = os.path.join(experiment, directory, PARAMS)
+        return load_objects(path) if os.path.isfile(path) else {}
+
+    return load
 
 
 def check_objects(path: str | os.PathLike[str]) -> bytes:

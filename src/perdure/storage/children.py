@@ -1,0 +1,91 @@
+"""Processes that perdure starts beside a driver: they find what it finds, survive interrupts, and die with it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+_PR_SET_PDEATHSIG = 1
+_prctl: Callable[..., int] | None = getattr(ctypes.CDLL(None), "prctl", None)  # looked up before any fork
+
+
+# --- before it is there
+
+
+def command(main: str, text: str, *, path: Sequence[str] | None = None) -> list[str]:
+    """Return the command line of a fresh interpreter like this one that calls a function of perdure with a text.
+
+    Args:
+        main: The function, as "module:name".
+        text: Its argument.
+        path: `sys.path` of the new interpreter; None for this one's.
+    """
+    module, _, name = main.partition(":")
+    found = absolute_path() if path is None else list(path)
+    source = f"import sys; sys.path[:] = {found!r}; from {module} import {name}; {name}(sys.argv[1])"
+    return [sys.executable, *_interpreter_flags(), "-c", source, text]
+
+
+def absolute_path() -> list[str]:
+    """Return `sys.path` with every entry absolute: trials change directory."""
+    return [entry if os.path.isabs(entry) else os.path.abspath(entry) for entry in sys.path]
+
+
+def launch(main: str, text: str, *, fd: int) -> subprocess.Popen[bytes]:
+    """Start a fresh interpreter that calls a function of perdure with a text, and has one of our file descriptors.
+
+    Raises:
+        OSError: The system refused.
+    """
+    return subprocess.Popen(command(main, text), stdin=subprocess.DEVNULL, pass_fds=[fd])
+
+
+def _interpreter_flags() -> list[str]:
+    flags = [f"-W{option}" for option in sys.warnoptions]
+    flags += [f"-X{name}" if value is True else f"-X{name}={value}" for name, value in sys._xoptions.items()]  # noqa: SLF001
+    return [*flags, "-" + "O" * sys.flags.optimize] if sys.flags.optimize else flags
+
+
+# --- in it
+
+
+def die_with(parent: int, number: int = signal.SIGKILL) -> None:
+    """Have the kernel kill this process when `parent` dies; leave at once if it already has.
+
+    Linux only. Elsewhere the end of the control socket is what a process goes by.
+    """
+    if _prctl is not None and sys.platform == "linux":
+        _prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def outlive_parent() -> None:
+    """Take `die_with` back."""
+    if _prctl is not None and sys.platform == "linux":
+        _prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
+
+
+def lead_group() -> None:
+    """Lead a process group, out of reach of the terminal's Ctrl-C and killed as one."""
+    with contextlib.suppress(PermissionError):  # it already leads a session
+        os.setpgid(0, 0)
+
+
+def ignore_interrupts() -> None:
+    """Survive SIGINT and SIGTERM: clusters send them to every process, and the driver decides what ends.
+
+    Handlers that do nothing, not SIG_IGN: the programs that user code starts then have the default again.
+    """
+    for number in INTERRUPTS:
+        signal.signal(number, do_nothing)
+
+
+def do_nothing(_number: int, _frame: object) -> None:
+    """Be the handler that `ignore_interrupts` installs."""

@@ -1,0 +1,287 @@
+"""A follower on its thread, and in the process that it moves into."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from perdure.core.events import Spec
+from perdure.journal.file import FileJournalReader
+from perdure.loggers.base import LoggerCallback
+from perdure.loggers.csv import CSVLoggerCallback
+from perdure.loggers.json import JsonLoggerCallback
+from perdure.loggers.tensorboard import TBXLoggerCallback
+from perdure.loggers.thread import LoggerFollower
+from perdure.storage import children
+from perdure.storage.processes import is_alive
+from perdure.testing.written import WrittenExperiment
+
+
+@pytest.fixture
+def written(tmp_path):
+    experiment = WrittenExperiment(tmp_path / "exp", spec=Spec(metric="loss", mode="min", max_failures=3))
+    yield experiment
+    experiment.close()
+
+
+class Following:
+    """A follower of an experiment on a thread, and what it has complained of."""
+
+    def __init__(self, experiment, loggers=None, **options):
+        self.problems = []
+        self.thread = LoggerFollower(
+            experiment.path,
+            FileJournalReader(experiment.path),
+            [JsonLoggerCallback(), CSVLoggerCallback(), TBXLoggerCallback()] if loggers is None else loggers,
+            on_problem=self.problems.append,
+            **options,
+        )
+        self.thread.start()
+
+    def drain(self):
+        self.thread.wake()
+        assert self.thread.drain(60)
+
+    def close(self):
+        self.thread.wake()
+        assert self.thread.close(60)
+
+    @property
+    def process(self):
+        return self.thread._process
+
+
+@pytest.fixture
+def away(written):
+    """A follower in its process, with a trial that has reported once here and once there."""
+    following = Following(written, busy=1)
+    trial = written.trial()
+    written.attempt(trial)
+    following.drain()
+    assert following.process is None, "what was there before is no reason to move"
+    written.report(trial, 1, {"loss": 1.0})
+    following.drain()
+    assert following.process is not None
+    written.report(trial, 2, {"loss": 2.0})
+    following.drain()
+    assert losses(written, trial) == [1.0, 2.0]
+    following.trial = trial
+    return following
+
+
+def losses(experiment, trial):
+    """The losses in both files, which must agree."""
+    with open(experiment.directory(trial) / "result.json") as file:
+        from_json = [json.loads(line)["loss"] for line in file]
+    with open(experiment.directory(trial) / "progress.csv", newline="") as file:
+        assert [float(row["loss"]) for row in csv.DictReader(file)] == from_json
+    return from_json
+
+
+def test_the_thread_keeps_the_files_up_to_date(written):
+    following = Following(written)
+    trial = written.trial()
+    written.attempt(trial)
+    written.report(trial, 1, {"loss": 1.0})
+    following.drain()
+    assert losses(written, trial) == [1.0]
+    written.report(trial, 2, {"loss": 2.0})
+    following.thread.observe([])
+    deadline = time.monotonic() + 30
+    while len(losses(written, trial)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    written.end(trial)
+    following.close()
+    assert losses(written, trial) == [1.0, 2.0]
+    assert following.problems == []
+    assert not following.thread.drain(1)
+
+
+@pytest.mark.parametrize("kind", ["tracker", "file"])
+def test_what_a_failed_logger_missed_can_be_told_later_and_how_is_said(written, kind):
+    class Tracker(LoggerCallback):
+        def log_trial_start(self, trial):
+            raise RuntimeError("no network")
+
+    class Rows(JsonLoggerCallback):
+        def rebuild(self, trial, rows):
+            raise OSError("disk is full")
+
+    trial = written.trial()
+    written.attempt(trial)
+    written.report(trial, 1, {"loss": 1.0})
+    following = Following(written, [Tracker() if kind == "tracker" else Rows()])
+    following.close()
+    how = f"perdure replay-loggers {written.path}" + (" --logger MODULE:NAME" if kind == "tracker" else "")
+    assert following.problems[0].splitlines()[-1] == f"Trials go on. To tell a logger what it missed: {how}"
+
+
+def test_a_journal_that_cannot_be_read_stops_the_loggers_only(written):
+    class Unreadable:
+        def read(self, after):
+            raise OSError("disk on fire")
+
+    problems = []
+    thread = LoggerFollower(written.path, Unreadable(), [JsonLoggerCallback()], on_problem=problems.append)
+    thread.start()
+    assert thread.close(30)
+    assert "disk on fire" in problems[0]
+
+
+def test_a_look_that_finds_more_than_a_portion_tells_all_of_it(written):
+    following = Following(written)
+    trial = written.trial()
+    written.attempt(trial)
+    following.drain()
+    for iteration in range(1, 2501):
+        written.report(trial, iteration, {"loss": float(iteration)})
+    following.drain()
+    assert losses(written, trial) == [float(iteration) for iteration in range(1, 2501)]
+    following.close()
+
+
+# --- in a process
+
+
+def test_it_goes_on_in_a_process_where_there_is_much(written, away):
+    pid = away.process.pid
+    other = written.trial()
+    written.attempt(other)
+    written.report(other, 1, {"loss": 5.0})
+    written.end(other)
+    written.end(away.trial)
+    away.close()
+    assert losses(written, other) == [5.0]
+    assert losses(written, away.trial) == [1.0, 2.0]
+    assert away.problems == []
+    assert not is_alive(pid)
+
+
+def test_a_process_that_is_killed_is_done_without(written, away):
+    os.kill(away.process.pid, signal.SIGKILL)
+    written.report(away.trial, 3, {"loss": 3.0})
+    away.drain()
+    assert away.process is None
+    assert losses(written, away.trial) == [1.0, 2.0, 3.0]
+    written.report(away.trial, 4, {"loss": 4.0})
+    written.end(away.trial)
+    away.close()
+    assert losses(written, away.trial) == [1.0, 2.0, 3.0, 4.0]
+    assert len(away.problems) == 1
+    assert "exit code -9" in away.problems[0]
+
+
+def test_a_process_that_is_killed_before_the_end_is_done_without(written, away):
+    written.end(away.trial)
+    away.drain()
+    os.kill(away.process.pid, signal.SIGKILL)
+    away.close()
+    assert losses(written, away.trial) == [1.0, 2.0]
+    assert len(away.problems) == 1
+
+
+def test_a_problem_of_a_logger_is_told_from_there(written, away):
+    other = written.trial()
+    (written.directory(other) / "result.json").mkdir(parents=True)
+    written.attempt(other)
+    written.report(other, 1, {"loss": 5.0})
+    away.drain()
+    written.report(away.trial, 3, {"loss": 3.0})
+    away.drain()
+    assert losses(written, away.trial) == [1.0, 2.0, 3.0]
+    assert "IsADirectoryError" in away.problems[0]
+    written.end(other)
+    written.end(away.trial)
+    away.close()
+
+
+def test_after_a_take_over_nothing_is_written_there_either(written):
+    lost = []
+    following = Following(written, busy=1, is_lost=lambda: bool(lost))
+    trial = written.trial()
+    written.attempt(trial)
+    for iteration in (1, 2):
+        written.report(trial, iteration, {"loss": float(iteration)})
+        following.drain()
+    pid = following.process.pid
+    known = (written.directory(trial) / "result.json").read_bytes()
+    lost.append(True)
+    written.report(trial, 3, {"loss": 3.0})
+    following.drain()
+    following.close()
+    assert (written.directory(trial) / "result.json").read_bytes() == known
+    assert not is_alive(pid)
+
+
+def test_loggers_of_the_users_own_stay(written):
+    class Mine(JsonLoggerCallback):
+        pass
+
+    following = Following(written, [Mine()], busy=0)
+    for _ in range(3):
+        trial = written.trial()
+        written.attempt(trial)
+        written.report(trial, 1, {"loss": 1.0})
+        following.drain()
+    assert following.process is None
+    following.close()
+    assert following.problems == []
+
+
+def test_objects_in_configurations_stay_where_their_modules_are(written):
+    following = Following(written, busy=0, load_objects=lambda _directory: {})
+    trial = written.trial(config={"kernel": object()})
+    written.attempt(trial)
+    for iteration in (1, 2):
+        written.report(trial, iteration, {"loss": float(iteration)})
+        following.drain()
+    assert following.process is None
+    following.close()
+
+
+def test_without_processes_it_stays(written, monkeypatch):
+    def refuse(*_args, **_options):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(children, "launch", refuse)
+    following = Following(written, busy=0)
+    trial = written.trial()
+    written.attempt(trial)
+    for iteration in (1, 2, 3):
+        written.report(trial, iteration, {"loss": float(iteration)})
+        following.drain()
+    assert following.process is None
+    written.end(trial)
+    following.close()
+    assert losses(written, trial) == [1.0, 2.0, 3.0]
+    assert following.problems == []
+
+
+DRIVER = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[2])
+from test_thread import Following, WrittenExperiment
+written = WrittenExperiment(sys.argv[1])
+following = Following(written, busy=0)
+following.drain()
+written.trial()
+following.drain()
+print(following.process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_process_dies_with_its_driver(tmp_path):
+    command = [sys.executable, "-c", DRIVER, str(tmp_path / "exp"), os.path.dirname(__file__)]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert ran.returncode == -signal.SIGKILL
+    pid = int(ran.stdout)
+    deadline = time.monotonic() + 2
+    while is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_alive(pid)
