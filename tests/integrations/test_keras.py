@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from perdure import tune
@@ -70,6 +74,19 @@ def test_reports_at_other_times_than_it_saves(tuner):
     result = tuner(lambda config: fit([TuneReportCallback()]), executor="inline", name="other").fit()[0]
     assert len(result.metrics_dataframe) == 4
     assert result.checkpoint is None
+
+
+def test_a_backend_that_is_not_installed_is_named_and_what_to_do():
+    """Keras takes TensorFlow, which is none of the libraries of these tests, if nobody says otherwise."""
+    ran = subprocess.run(
+        [sys.executable, "-c", "from perdure.tune.integration.keras import TuneReportCallback"],
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "ImportError: Keras is installed, but its backend tensorflow is not: install it, or set KERAS_" in ran.stderr
+    assert "pip install" not in ran.stderr
 
 
 def test_a_hook_that_is_not_there_is_refused():

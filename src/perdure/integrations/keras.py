@@ -13,7 +13,16 @@ import os
 from functools import partial
 from typing import Any
 
-import keras
+try:
+    import keras
+except ModuleNotFoundError as error:
+    if error.name == "keras":
+        raise
+    raise ImportError(
+        f"Keras is installed, but its backend {error.name} is not: install it, or set KERAS_BACKEND to one that is "
+        "(tensorflow, jax, torch), before anything imports Keras.",
+        name=error.name,
+    ) from error
 
 from perdure.checkpoint import Checkpoint
 from perdure.errors import ConfigurationError
