@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import perdure as package
+from perdure.cli.main import COMMANDS
 
 
 def test_version(perdure):
@@ -66,6 +67,42 @@ def test_a_name_that_is_not_here_is_looked_up_in_the_default_storage_path(
     ran = perdure(*command, "nowhere")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == f"perdure: There is neither {tmp_path / 'nowhere'} nor {finished.parent / 'nowhere'}.\n"
+
+
+FURTHER = {
+    "add-note": ["--text", "seen"],
+    "gc": ["--keep-latest", "1"],
+    "pause": ["0"],
+    "pin": ["0"],
+    "resume-trial": ["0"],
+    "stop": ["0"],
+    "unpin": ["0"],
+}
+"""What commands need besides an experiment."""
+
+
+@pytest.mark.parametrize("command", [name for name, _, _ in COMMANDS if name != "resume"])
+def test_every_command_prints_one_json_document(perdure, interrupted, command):
+    """All but `resume`, which needs a trainable to run: see tests/control/test_running.py."""
+    if command == "resume-trial":
+        assert perdure("pause", interrupted, "0").code == 0
+    subject = {"completion": "bash", "simulate": "3"}.get(command, interrupted)
+    ran = perdure(command, subject, *FURTHER.get(command, []), "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert isinstance(ran.json, list if command == "export" else dict)
+
+
+@pytest.mark.parametrize("command", ["ls", "show", "best", "tail", "export", "gc"])
+def test_of_a_damaged_journal_commands_take_what_precedes_the_damage_and_end_with_1(perdure, finished, command):
+    journal = finished / "journal-000001.jsonl"
+    damaged = bytearray(journal.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    journal.write_bytes(damaged)
+    ran = perdure(command, finished, *FURTHER.get(command, []), "--json")
+    assert ran.code == 1
+    assert ran.json
+    assert "journal-000001.jsonl, line " in ran.err
+    assert ran.err.count("\n") == 1
 
 
 def test_what_is_here_goes_before_what_is_in_the_default_storage_path(perdure, finished, interrupted, monkeypatch):

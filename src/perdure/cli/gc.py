@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = _needless(experiment, trials, arguments)
     removed = _remove(experiment, found) if arguments.apply and found else set()
     _tell(arguments, experiment, found, removed)
-    return 0
+    return experiment.code
 
 
 def _count(text: str) -> int:

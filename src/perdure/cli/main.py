@@ -50,7 +50,7 @@ resume and replay-loggers --logger loads any code of yours, and none but resume
 unpickles anything.
 """
 
-_COMMANDS = (
+COMMANDS = (
     ("ls", "list the experiments under a storage path, or the trials of one experiment", ls),
     ("show", "show an experiment, or one trial of it", show),
     ("best", "show the best trial of an experiment, its configuration and its checkpoint", best),
@@ -112,7 +112,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"perdure {perdure.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, summary, module in _COMMANDS:
+    for name, summary, module in COMMANDS:
         command = commands.add_parser(
             name, aliases=_ALIASES.get(name, []), help=summary, description=f"{summary[0].upper()}{summary[1:]}."
         )
