@@ -7,7 +7,7 @@ import os
 import pytest
 
 from perdure.testing.simulation import simulate
-from perdure.testing.simulation.run import PATH
+from perdure.testing.simulation.run import PATH, run_in_turn
 
 SEEDS = int(os.environ.get("PERDURE_SEEDS", "20000"))
 FIRST = int(os.environ.get("PERDURE_FIRST_SEED", "0"))
@@ -16,8 +16,7 @@ CHUNK = 250
 
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, CHUNK))
 def test_every_promise_holds(first: int) -> None:
-    for seed in range(first, first + CHUNK):
-        simulate(seed)
+    run_in_turn(range(first, first + CHUNK))
 
 
 def test_the_same_seed_is_the_same_experiment() -> None:

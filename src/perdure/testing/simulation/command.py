@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from perdure.testing.simulation.invariants import BrokenPromiseError
-from perdure.testing.simulation.run import draw, simulate
+from perdure.testing.simulation.run import draw, run_in_turn, simulate
 from perdure.testing.simulation.shrink import fails, shrink
 
 CHUNK = 2000
@@ -59,6 +59,5 @@ def run_many(first: int, count: int, *, workers: int = 1) -> None:
 def _run_chunk(seeds: range) -> float:
     """Run some seeds; return the CPU time that took, in seconds."""
     began = time.process_time()
-    for seed in seeds:
-        simulate(seed)
+    run_in_turn(seeds)
     return time.process_time() - began

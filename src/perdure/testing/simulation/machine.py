@@ -18,8 +18,8 @@ import posixpath
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import perdure.checkpoints.manager
 import perdure.checkpoints.transfer
@@ -64,7 +64,7 @@ class Machine:
         self.lock = _Lock()
         """There is one in the product: the journal's, of who syncs."""
         self._tokens = itertools.count()
-        self._facades = self._make_facades()
+        self._words = _words_of(self)
 
     @property
     def boot_id(self) -> str:
@@ -77,102 +77,35 @@ class Machine:
     @contextlib.contextmanager
     def mounted(self) -> Iterator[None]:
         """Have the product's modules run on this machine."""
-        before = [(names, name, names.get(name)) for names, name in _places(frozenset(self._facades), len(sys.modules))]
-        SimulatedPath.disk = self.disk
+        before = [(names, name, names[name]) for names, name in _places(len(sys.modules))]
         try:
+            _speak(self.disk, self._words)
             for names, name, _ in before:
-                names[name] = self._facades[name]
+                names[name] = _STAND_INS[name]
             yield
         finally:
             for names, name, value in before:
-                if value is None:
-                    del names[name]
-                else:
-                    names[name] = value
+                names[name] = value
+            _speak(_NOWHERE.disk, _NOWHERE._words)
 
-    def _make_facades(self) -> dict[str, object]:
-        return {
-            "os": self._os(),
-            "open": self._open,
-            "time": SimpleNamespace(
-                monotonic=self._monotonic,
-                perf_counter=self._monotonic,
-                time=self._time,
-                sleep=lambda seconds: None,
-            ),
-            "threading": SimpleNamespace(
-                Thread=_NoThread, Condition=_Condition, Event=_Event, Lock=lambda: self.lock, RLock=_Condition
-            ),
-            "fcntl": SimpleNamespace(
-                LOCK_EX=2, LOCK_NB=4, LOCK_UN=8, flock=lambda *_: None, ioctl=self._ioctl
-            ),  # a lock goes with the driver that held it, and there is only ever one
-            "secrets": SimpleNamespace(token_hex=self._token),
-            "uuid": SimpleNamespace(uuid4=lambda: SimpleNamespace(hex=self._token(16))),
-            "processes": SimpleNamespace(
-                hostname=lambda: HOST,
-                boot_id=lambda: self.boot_id,
-                pid_namespace=lambda: "",
-                process_start=float,
-                is_alive=lambda pid, start=None: pid == self.pid,
-            ),
-            "shutil": SimpleNamespace(rmtree=self._rmtree),
-            "Path": SimulatedPath,
-            "fdatasync": self.disk.fsync,
-            "_libc_function": {"syncfs": self._syncfs}.get,
-        }
-
-    def _monotonic(self) -> float:
+    def monotonic(self) -> float:
         return self.clock()
 
-    def _time(self) -> float:
+    def time(self) -> float:
         return self.wall_clock()
 
-    def _os(self) -> SimpleNamespace:
-        disk = self.disk
-        return SimpleNamespace(
-            **{name: getattr(os, name) for name in _HARMLESS},
-            **{name: getattr(disk, name) for name in _DISK},
-            lstat=disk.stat,
-            fdatasync=disk.fsync,
-            getpid=lambda: self.pid,
-            urandom=lambda count: self._token(count).encode(),
-            path=SimpleNamespace(
-                **{name: getattr(posixpath, name) for name in ("dirname", "basename", "abspath", "isabs", "relpath")},
-                join=_join,
-                realpath=posixpath.abspath,
-                exists=disk.exists,
-                lexists=disk.exists,
-                isdir=disk.is_dir,
-                isfile=disk.is_file,
-                islink=lambda path: False,
-            ),
-        )
-
-    def _open(self, path: str | os.PathLike[str], mode: str = "r", buffering: int = -1) -> Stream:
-        return Stream(self.disk, path, mode)
-
-    def _token(self, nbytes: int = 8) -> str:
+    def token(self, nbytes: int = 8) -> str:
         return f"{next(self._tokens):0{2 * nbytes}x}"
 
-    def _syncfs(self, descriptor: int) -> int:
-        self.disk.fstat(descriptor)
-        self.disk.sync_all()
-        return 0
 
-    def _ioctl(self, *_: object) -> int:
-        raise OSError(25, "no such thing on this disk")
+class _Mounted:
+    """The disk that is mounted."""
 
-    def _rmtree(self, path: str | os.PathLike[str], ignore_errors: bool = False) -> None:
-        try:
-            for entry in self.disk.scandir(path):
-                if entry.is_dir():
-                    self._rmtree(entry.path)
-                else:
-                    self.disk.unlink(entry.path)
-            self.disk.rmdir(path)
-        except OSError:
-            if not ignore_errors:
-                raise
+    __slots__ = ("disk",)
+    disk: Disk
+
+
+_mounted = _Mounted()
 
 
 def _join(folder: str | os.PathLike[str], name: str, *more: str) -> str:
@@ -182,22 +115,38 @@ def _join(folder: str | os.PathLike[str], name: str, *more: str) -> str:
     return f"{folder}/{name}"
 
 
-@functools.lru_cache(maxsize=1)
-def _places(facades: frozenset[str], modules: int) -> list[tuple[dict[str, object], str]]:
-    """Return the names to be replaced, with the dictionaries that hold them; anew if there are more modules."""
-    found = [
-        vars(module)
-        for name, module in sys.modules.items()
-        if (name.startswith(_PACKAGES) or name in _MODULES) and name not in _NOT
-    ]
-    return [(names, name) for names in found for name in facades if name in names or name == "open"]
+def _rmtree(path: str | os.PathLike[str], ignore_errors: bool = False) -> None:
+    disk = _mounted.disk
+    try:
+        for entry in disk.scandir(path):
+            if entry.is_dir():
+                _rmtree(entry.path)
+            else:
+                disk.unlink(entry.path)
+        disk.rmdir(path)
+    except OSError:
+        if not ignore_errors:
+            raise
+
+
+def _syncfs(descriptor: int) -> int:
+    _mounted.disk.fstat(descriptor)
+    _mounted.disk.sync_all()
+    return 0
+
+
+def _fdatasync(descriptor: int) -> None:
+    _mounted.disk.fsync(descriptor)
+
+
+def _ioctl(*_: object) -> int:
+    raise OSError(25, "no such thing on this disk")
 
 
 class SimulatedPath:
     """What `Path` means on the simulated machine: as much of it as the product asks for."""
 
     __slots__ = ("_text",)
-    disk: ClassVar[Disk]
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._text = os.fspath(path)
@@ -228,8 +177,8 @@ class SimulatedPath:
     def with_name(self, name: str) -> SimulatedPath:
         return self.parent / name
 
-    def open(self, mode: str = "r", buffering: int = -1) -> Stream:
-        return Stream(self.disk, self, mode)
+    def open(self, mode: str, buffering: int = -1) -> Stream:
+        return Stream(self, mode)
 
     def read_bytes(self) -> bytes:
         with self.open("rb") as file:
@@ -240,53 +189,57 @@ class SimulatedPath:
             return file.write(data)
 
     def exists(self) -> bool:
-        return self.disk.exists(self)
+        return _mounted.disk.exists(self)
 
     def is_dir(self) -> bool:
-        return self.disk.is_dir(self)
+        return _mounted.disk.is_dir(self)
 
     def is_file(self) -> bool:
-        return self.disk.is_file(self)
+        return _mounted.disk.is_file(self)
 
     def stat(self) -> Found:
-        return self.disk.stat(self)
+        return _mounted.disk.stat(self)
 
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
         if parents:
-            self.disk.makedirs(self, mode, exist_ok)
+            _mounted.disk.makedirs(self, mode, exist_ok)
         elif not (exist_ok and self.is_dir()):
-            self.disk.mkdir(self, mode)
+            _mounted.disk.mkdir(self, mode)
 
     def unlink(self, missing_ok: bool = False) -> None:
         try:
-            self.disk.unlink(self)
+            _mounted.disk.unlink(self)
         except FileNotFoundError:
             if not missing_ok:
                 raise
 
     def rename(self, target: str | os.PathLike[str]) -> None:
-        self.disk.rename(self, target)
+        _mounted.disk.rename(self, target)
 
     def replace(self, target: str | os.PathLike[str]) -> None:
-        self.disk.rename(self, target)
+        _mounted.disk.rename(self, target)
 
     def rglob(self, _pattern: str) -> list[SimulatedPath]:
         below = f"{self}/"
-        return [SimulatedPath(path) for path in self.disk.nodes if path.startswith(below)]
+        return [SimulatedPath(path) for path in _mounted.disk.nodes if path.startswith(below)]
+
+
+_FLAGS = {
+    "rb": os.O_RDONLY,
+    "r+b": os.O_RDWR,
+    "wb": os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
+    "xb": os.O_WRONLY | os.O_CREAT | os.O_EXCL,
+}
 
 
 class Stream:
     """What `open` returns, for bytes."""
 
-    def __init__(self, disk: Disk, path: str | os.PathLike[str], mode: str) -> None:
-        flags = {
-            "rb": os.O_RDONLY,
-            "r+b": os.O_RDWR,
-            "wb": os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
-            "xb": os.O_WRONLY | os.O_CREAT | os.O_EXCL,
-        }
-        self._disk = disk
-        self._descriptor = path if isinstance(path, int) else disk.open(path, flags[mode])
+    __slots__ = ("_descriptor", "_disk")
+
+    def __init__(self, path: str | os.PathLike[str], mode: str = "rb", buffering: int = -1) -> None:
+        self._disk = _mounted.disk
+        self._descriptor = path if isinstance(path, int) else self._disk.open(path, _FLAGS[mode])
 
     def __enter__(self) -> Stream:
         return self
@@ -393,3 +346,92 @@ class _Condition:
     def notify_all(self) -> None:
         pass
 
+
+# --- what the product's modules find in place of the real ones ------------------------------------------------------
+
+
+def _module(name: str, /, **names: object) -> ModuleType:
+    module = ModuleType(name)
+    vars(module).update(names)
+    return module
+
+
+# There is one of each, which speaks for the machine that is mounted: the interpreter remembers where in a module it has
+# found a name, and forgets it when the module is another one, or a name is added or removed.
+_OS_PATH = _module(
+    "posixpath",
+    **{name: getattr(posixpath, name) for name in ("dirname", "basename", "abspath", "isabs", "relpath")},
+    join=_join,
+    realpath=posixpath.abspath,
+    islink=lambda path: False,
+)
+_OS = _module("os", **{name: getattr(os, name) for name in _HARMLESS}, path=_OS_PATH)
+_TIME = _module("time", sleep=lambda seconds: None)
+_THREADING = _module("threading", Thread=_NoThread, Condition=_Condition, Event=_Event, RLock=_Condition)
+_SECRETS = _module("secrets")
+_UUID = _module("uuid")
+_PROCESSES = _module("processes", hostname=lambda: HOST, pid_namespace=lambda: "", process_start=float)
+_FCNTL = _module(  # a lock goes with the driver that held it, and there is only ever one
+    "fcntl", LOCK_EX=2, LOCK_NB=4, LOCK_UN=8, flock=lambda *_: None, ioctl=_ioctl
+)
+_STAND_INS: dict[str, object] = {
+    "os": _OS,
+    "open": Stream,
+    "time": _TIME,
+    "threading": _THREADING,
+    "fcntl": _FCNTL,
+    "secrets": _SECRETS,
+    "uuid": _UUID,
+    "processes": _PROCESSES,
+    "shutil": _module("shutil", rmtree=_rmtree),
+    "Path": SimulatedPath,
+    "fdatasync": _fdatasync,
+    "_libc_function": {"syncfs": _syncfs}.get,
+}
+
+
+_SPEAKERS = (_OS, _OS_PATH, _TIME, _THREADING, _SECRETS, _UUID, _PROCESSES)
+_Words = tuple[dict[str, object], ...]
+
+
+def _words_of(machine: Machine) -> _Words:
+    """Return what each of the speakers says when they speak for a machine."""
+    disk = machine.disk
+    return (
+        {
+            **{name: getattr(disk, name) for name in _DISK},
+            "lstat": disk.stat,
+            "fdatasync": disk.fsync,
+            "getpid": lambda: machine.pid,
+            "urandom": lambda count: machine.token(count).encode(),
+        },
+        {"exists": disk.exists, "lexists": disk.exists, "isdir": disk.is_dir, "isfile": disk.is_file},
+        {"monotonic": machine.monotonic, "perf_counter": machine.monotonic, "time": machine.time},
+        {"Lock": lambda: machine.lock},
+        {"token_hex": machine.token},
+        {"uuid4": lambda: SimpleNamespace(hex=machine.token(16))},
+        {"boot_id": lambda: machine.boot_id, "is_alive": lambda pid, start=None: pid == machine.pid},
+    )
+
+
+def _speak(disk: Disk, words: _Words) -> None:
+    _mounted.disk = disk
+    for speaker, its in zip(_SPEAKERS, words, strict=True):
+        vars(speaker).update(its)
+
+
+_NOWHERE = Machine(Disk(lambda operation, path: None))
+"""Mounted when no other is, so that nothing holds on to an experiment that is over."""
+
+
+@functools.lru_cache(maxsize=1)
+def _places(modules: int) -> list[tuple[dict[str, Any], str]]:
+    """Return the names to be replaced, with the dictionaries that hold them; anew if there are more modules."""
+    found = [
+        vars(module)
+        for name, module in sys.modules.items()
+        if (name.startswith(_PACKAGES) or name in _MODULES) and name not in _NOT
+    ]
+    for names in found:
+        names.setdefault("open", open)  # for good, see above
+    return [(names, name) for names in found for name in _STAND_INS if name in names]

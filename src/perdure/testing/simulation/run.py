@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,26 @@ def simulate(seed: int, *, tell: bool = False, case: Case | None = None) -> Worl
         if collects:
             gc.enable()
     return world
+
+
+def run_in_turn(seeds: Iterable[int]) -> None:
+    """Run the experiments of many seeds. What one leaves is collected right after it, while it is still in the cache.
+
+    Raises:
+        BrokenPromiseError: as `simulate`, at the first seed.
+    """
+    collects = gc.isenabled()
+    gc.collect()
+    gc.freeze()  # no collection looks at what there is already
+    gc.disable()
+    try:
+        for seed in seeds:
+            simulate(seed)
+            gc.collect(0)
+    finally:
+        gc.unfreeze()
+        if collects:
+            gc.enable()
 
 
 class World:
