@@ -68,6 +68,7 @@ def test_one_table_replaced_in_place(cells):
 def test_a_reporter_steers_the_table(cells):
     shown = html(cells[2])
     assert len(shown) > 1  # overwrite=False
+    assert ["Results are in" in table for table in shown] == [False] * (len(shown) - 1) + [True]
     assert "<th>the loss</th>" in shown[-1]
     assert shown[-1].count("<tr") == 2  # headings, and one trial
     assert "2 more trials" in shown[-1]

@@ -76,12 +76,15 @@ def cell(*, overwrite: bool = True) -> Callable[[str], None]:
     name = f"perdure-{uuid.uuid4().hex}"
     shown = False
 
-    def show(text: str) -> None:
+    def replace(text: str) -> None:
         nonlocal shown
         ipython.display(ipython.HTML(text), display_id=name, update=shown)
-        shown = overwrite
+        shown = True
 
-    return show
+    def add(text: str) -> None:
+        ipython.display(ipython.HTML(text))  # with the same id it would replace all before it, too
+
+    return replace if overwrite else add
 
 
 def frame_html(frame: Frame, *, above: Sequence[str] = (), below: Sequence[str] = ()) -> str:
