@@ -143,7 +143,7 @@ def test_values_that_are_not_json_stay_tagged_in_json_and_are_told_in_words(perd
     experiment.report(0, 1, accuracy={"$float": "nan"}, evaluation={"top5": 0.25})
     experiment.journal.close()
     ran = perdure("ls", experiment.path)
-    assert ran.lines[2].split()[5:] == ["nan", "0.25", "<class", "'Adam'>"]
+    assert ran.lines[2].split()[5:] == ["nan", "0.25", "Adam"]
     assert "evaluation/top5" in ran.lines[0]
     document = json.loads(perdure("ls", experiment.path, "--json").out)
     assert document["trials"][0]["metrics"]["accuracy"] == {"$float": "nan"}

@@ -61,6 +61,7 @@ def test_one_table_replaced_in_place(cells):
     assert "3 trials, 2 terminated, 1 error" in shown
     assert "Best loss" in shown
     assert "ValueError: rate too large" in shown
+    assert "raise ValueError(&quot;rate too large&quot;)" in shown, "the cell's line"
     printed = "".join(output.text for output in cells[1] if output.output_type == "stream")
     assert printed.count("rate") == 3
 

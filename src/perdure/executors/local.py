@@ -34,6 +34,7 @@ from perdure.executors.triage import OutOfMemoryWatch, death
 from perdure.executors.worker_link import WorkerLink
 from perdure.storage.processes import is_alive
 from perdure.trainable.channel import MalformedFrameError, frame
+from perdure.trainable.failure import with_cells
 from perdure.trainable.messages import Assignment, AttemptKey, Ended, Exit, FromWorker, Lost, Notice, Stop, Verdict
 
 _LEAVE_S = 60.0
@@ -250,6 +251,9 @@ class LocalExecutor:
 
     def _take_end(self, worker: WorkerLink, message: Ended) -> None:
         assert self._program is not None
+        if message.error is not None:
+            error = msgspec.structs.replace(message.error, traceback=with_cells(message.error.traceback))
+            message = msgspec.structs.replace(message, error=error)
         if self._program.reuse and message.outcome in REUSABLE and worker.killed is None:
             self._deadlines.pop(worker, None)
             self._finish(worker, message)

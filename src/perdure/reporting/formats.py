@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 
 _GIB = 1024**3
+_NAMED = re.compile(r"<(?:class|function|built-in function) '?(?:[\w<>]+\.)*(\w+)'?(?: at 0x[0-9a-f]+)?>")
+"""The repr of a class or a function, and the last part of its name."""
 _BYTE_UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
@@ -46,7 +49,10 @@ def number(value: float) -> str:
 
 
 def value_text(value: object) -> str:
-    """Return any journaled value as one line: numbers short, tagged values as what they stand for."""
+    """Return any journaled value as one line: numbers short, tagged values as what they stand for.
+
+    A class or function, as in `choice([SGD, Adam])`, is its name alone.
+    """
     if isinstance(value, (bool, int, float)):
         return number(value)
     if isinstance(value, str):
@@ -55,7 +61,10 @@ def value_text(value: object) -> str:
         return "None"
     if isinstance(value, Mapping) and len(value) == 1:
         ((tag, inner),) = value.items()
-        if tag in ("$py", "$float"):
+        if tag == "$py":
+            named = _NAMED.fullmatch(str(inner))
+            return one_line(str(inner) if named is None else named[1])
+        if tag == "$float":
             return one_line(str(inner))
         if tag == "$tuple" and isinstance(inner, (list, tuple)):
             return "(" + ", ".join(value_text(item) for item in inner) + ")"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import linecache
 import os
 import pickle
+import re
 import traceback
 from pathlib import Path
 
 from perdure.core.events import ErrorInfo
 
+_FRAME_WITHOUT_SOURCE = re.compile(r'^  File "(?P<file>[^"\n]+)", line (?P<line>\d+), in .*\n(?!    )', re.MULTILINE)
 _PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
 
 
@@ -27,6 +30,19 @@ def user_traceback(error: BaseException) -> str:
     told = traceback.TracebackException.from_exception(error)
     _strip(told, set())
     return "".join(told.format())
+
+
+def with_cells(text: str) -> str:
+    """Return a formatted traceback with the source lines that only this process has: those of a notebook's cells.
+
+    A cell is no file, so the trial's process, which made the traceback, could not look its lines up.
+    """
+    return _FRAME_WITHOUT_SOURCE.sub(_with_source, text)
+
+
+def _with_source(frame: re.Match[str]) -> str:
+    source = linecache.getline(frame["file"], int(frame["line"])).strip()
+    return f"{frame[0]}    {source}\n" if source else frame[0]
 
 
 def store_exception(error: BaseException, directory: str) -> None:
