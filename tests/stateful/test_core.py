@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -216,5 +217,5 @@ class CoreMachine(RuleBasedStateMachine):
         return data.draw(st.sampled_from(sorted(names)))  # type: ignore[call-overload,no-any-return]
 
 
-TestCore = CoreMachine.TestCase
+TestCore = pytest.mark.timeout(600)(CoreMachine.TestCase)  # it computes all the time: a busy machine takes minutes
 TestCore.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
