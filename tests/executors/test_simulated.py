@@ -109,6 +109,14 @@ def test_a_class_trainable_saves_when_it_is_paused():
     assert told[-1][-1].outcome is Outcome.PAUSED
 
 
+@pytest.mark.parametrize("decision", [Decision.PAUSE, Decision.STOP])
+def test_what_it_was_told_holds_when_the_checkpoint_is_answered_for(decision):
+    executor = SimulatedExecutor(simulate, saves=True)
+    answer = lambda key, message: Verdict(decision=decision, save=True) if isinstance(message, Report) else Verdict()
+    told = run(executor, assignment(config={"count": 5}), verdict=answer)
+    assert [type(message) for _, _, message in told] == [Started, Report, Saved, Ended]
+
+
 def test_a_save_on_request_does_not_end_the_trial():
     executor = SimulatedExecutor(simulate, saves=True)
     asked = lambda key, message: Verdict(save=isinstance(message, Report) and message.iteration == 1)

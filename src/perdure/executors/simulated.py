@@ -159,7 +159,8 @@ class SimulatedExecutor:
         if attempt is None or not attempt.asking:
             return
         attempt.asking = False
-        if verdict.decision is Decision.CONTINUE and not verdict.save and not attempt.stopping and not attempt.done:
+        goes_on = verdict.decision is Decision.CONTINUE and attempt.decision is None
+        if goes_on and not verdict.save and not attempt.stopping and not attempt.done:
             self._go_on(attempt)
         else:
             self._heed(attempt, verdict)
