@@ -158,8 +158,15 @@ class Judge:
     def wake(self, *, early: bool) -> tuple[Action, ...]:
         """Ask the scheduler which paused trials go on, now that there is room; `early`: before a new trial does."""
         ask = self.scheduler.promote if early else self.scheduler.wake
-        actions = self._carried(ask(self))
-        return tuple(action for action in actions if not self.state.trials[action.trial].set_aside)
+        return tuple(action for action in self._carried(ask(self)) if self._counts(action))
+
+    def _counts(self, action: Action) -> bool:
+        """Whether an answer to who goes on changes anything: what a person holds back does not go on by it yet.
+
+        That it may is kept until they let it go, and not said again: a scheduler may answer the same for ever.
+        """
+        trial = self.state.trials[action.trial]
+        return not trial.set_aside or (trial.held and (action.decision is Decision.STOP or not trial.resume))
 
     def created(self, trial: Trial) -> None:
         """A trial was created."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from perdure.checkpoints.manager import Deleted, Durable, Failed
-from perdure.control.desk import Desk
+from perdure.control.desk import PERIOD_S, Desk
 from perdure.control.door import Door
 from perdure.core.commands import (
     Await,
@@ -126,6 +126,8 @@ class Settings:
     chores_s: float = 0.1
     """Seconds between looks at what nobody announces: deadlines, the time budget. For so long, too, checkpoints that
     the policy does not keep gather before they are retired, and others before they are handed over to be synced."""
+    requests_s: float = PERIOD_S
+    """Seconds between looks at what other processes ask for."""
     cleanup_s: float = 600.0
     """A trial that was told to stop has so many seconds to clean up before its process is killed."""
     report_timeout_s: float | None = None
@@ -196,7 +198,7 @@ class Runner:
         self._awaited: Await | None = None
         """What was said to be all that is left, held back by people."""
         door = Door(settings.path) if settings.directories else None
-        self.desk = Desk(self, door, saves=settings.saves, wall_clock=wall_clock)
+        self.desk = Desk(self, door, saves=settings.saves, wall_clock=wall_clock, period_s=settings.requests_s)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -213,6 +215,11 @@ class Runner:
             self.settle()
             while self.over is None:
                 self.turn()
+        self.leave()
+
+    def leave(self) -> None:
+        """End the session, which is over, in good order."""
+        assert self.over is not None
         if self.state.answered:
             self.journal.sync()
             self.desk.clear()

@@ -12,19 +12,35 @@ from typing import Any
 import pytest
 
 import perdure.checkpoints.manager as manager
+import perdure.control.door as door
 import perdure.core.planner as planner
+import perdure.core.requests as requests
 import perdure.core.retention as retention
 import perdure.core.transitions as transitions
 import perdure.testing.simulation.workers as workers
+from perdure.control.desk import Desk
+from perdure.control.door import Door
 from perdure.core.commands import Command
-from perdure.core.events import CheckpointInfo, CheckpointPinned, Reported, Source
+from perdure.core.events import (
+    Action,
+    AnyEvent,
+    CheckpointInfo,
+    CheckpointPinned,
+    DriverStarted,
+    Event,
+    Reported,
+    RequestRefused,
+    Source,
+)
 from perdure.core.state import State, Trial
 from perdure.journal.file import FileJournal
 from perdure.judge import Judge
 from perdure.runner import Runner
-from perdure.testing.simulation import BrokenPromiseError, simulate
+from perdure.storage.local import write_new
+from perdure.testing.simulation import BrokenPromiseError, Case, simulate
 from perdure.trainable.messages import AttemptKey, Report
 from tests.simulation.test_clones import population
+from tests.simulation.test_requests import asked
 
 SEEDS = 3000
 """At most; most are caught within a hundred."""
@@ -160,6 +176,107 @@ def _hears_the_dead(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Runner, "receive", anyone)
 
 
+def _forgets_pauses_at_a_restart(patch: pytest.MonkeyPatch) -> None:
+    begin = transitions.HANDLERS[DriverStarted]
+
+    def forget(state: State, event: Event) -> None:
+        for trial in list(state.held):
+            transitions._let_loose(state, state.trials[trial])
+        begin(state, event)
+
+    patch.setitem(transitions.HANDLERS, DriverStarted, forget)
+
+
+def _forgets_what_it_answered(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(transitions, "_answer", nothing)
+
+
+def _removes_requests_before_their_answers_are_on_the_disk(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Runner, "synced", property(lambda self: self.emitted))
+
+
+def _takes_requests_for_removed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Door, "remove", lambda self, names: True)
+
+
+def _never_syncs_requests(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(door, "write_new", lambda path, data, sync: write_new(path, data))
+
+
+def _looks_for_no_requests(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Desk, "attend", nothing)
+
+
+def _does_half_of_what_is_asked(patch: pytest.MonkeyPatch) -> None:
+    act = requests._acted
+    patch.setattr(requests, "_acted", lambda trials, *rest, **options: act(trials[:1], *rest, **options))
+
+
+def _changes_something_all_the_same(patch: pytest.MonkeyPatch) -> None:
+    """What runs is told to end at its next report, by a request that is refused."""
+    refuse = transitions.HANDLERS[RequestRefused]
+
+    def stop(state: State, event: Event) -> None:
+        refuse(state, event)
+        state.agenda.stop.update(state.live)
+
+    patch.setitem(transitions.HANDLERS, RequestRefused, stop)
+
+
+def _ends_whatever_session(patch: pytest.MonkeyPatch) -> None:
+    answer = requests.answer
+
+    def this_one(state: State, request: requests.AnyRequest, **options: Any) -> AnyEvent:
+        if isinstance(request, requests.StopExperiment):
+            request = requests.StopExperiment(epoch=state.epoch)
+        return answer(state, request, **options)
+
+    patch.setattr("perdure.control.desk.answer", this_one)
+
+
+def _tells_no_trial_to_stop(patch: pytest.MonkeyPatch) -> None:
+    """What is decided about a trial that runs does not come true with its next row."""
+    decide = transitions._decide
+
+    def only_at_rest(state: State, trial: Trial, action: Action) -> None:
+        if trial.live is None:
+            decide(state, trial, action)
+
+    patch.setattr(transitions, "_decide", only_at_rest)
+
+
+def _never_lets_go(patch: pytest.MonkeyPatch) -> None:
+    """A trial that was let go stays paused, for the scheduler to wake, though it would have run."""
+    hold_back = transitions._hold_back
+
+    def forget(state: State, trial: Trial) -> None:
+        resume = trial.resume
+        hold_back(state, trial)
+        trial.resume = resume
+
+    patch.setattr(transitions, "_hold_back", forget)
+
+
+def _heeds_the_scheduler_about_held_trials(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Trial, "set_aside", property(lambda self: self.skipped))
+
+
+REQUESTS = [
+    (_forgets_pauses_at_a_restart, "people hold"),
+    (_forgets_what_it_answered, "is answered twice"),
+    (_removes_requests_before_their_answers_are_on_the_disk, "a power cut can undo that it was answered"),
+    (_takes_requests_for_removed, "is said to be gone for good"),
+    (_never_syncs_requests, "nobody has answered"),
+    (_looks_for_no_requests, "a driver lives, and nobody answers"),
+    (_does_half_of_what_is_asked, "is answered by"),
+    (_changes_something_all_the_same, "was refused, and changed something"),
+    (_ends_whatever_session, "is answered by"),
+    (_tells_no_trial_to_stop, "reports as if it were not"),
+    (_never_lets_go, "nobody wakes"),
+    (_heeds_the_scheduler_about_held_trials, "is held all the same"),
+]
+"""Ways to fail people who ask for something, and what the check says that is for each."""
+
 SAID = [(_judges_a_row_again, "was judged twice"), (_hears_the_dead, "has two live attempts")]
 """Ways to fail that more than one check catches, and what the one says that is for them."""
 
@@ -206,9 +323,18 @@ def test_it_is_caught_by_the_check_that_is_for_it(
     assert any(said in str(_failure(seed)) for seed in range(SEEDS))
 
 
-def _failure(seed: int) -> BrokenPromiseError | None:
+def _failure(seed: int, case: Case | None = None) -> BrokenPromiseError | None:
     try:
-        simulate(seed)
+        simulate(seed, case=case)
     except BrokenPromiseError as error:
         return error
     return None
+
+
+@pytest.mark.parametrize(("mutate", "said"), REQUESTS)
+def test_people_who_are_failed_notice(
+    mutate: Callable[[pytest.MonkeyPatch], None], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the experiments of test_requests somebody asks for something each time."""
+    mutate(monkeypatch)
+    assert any(said in str(_failure(seed, asked(seed))) for seed in range(SEEDS))

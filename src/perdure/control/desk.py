@@ -25,7 +25,7 @@ from perdure.errors import RequestRefusedError
 from perdure.storage.faults import fault_point
 
 PERIOD_S = 1.0
-"""Seconds between looks at the directory."""
+"""Seconds between looks at the directory, if nothing else is asked for."""
 UNREADABLE = "it is no request that this version of perdure understands."
 
 
@@ -65,13 +65,23 @@ class Desk:
         door: Where requests of other processes lie; None where there is no directory.
         saves: The trainable saves when it is told to.
         wall_clock: Unix seconds.
+        period_s: Seconds between looks at the door.
     """
 
-    def __init__(self, driver: Driver, door: Door | None, *, saves: bool, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        door: Door | None,
+        *,
+        saves: bool,
+        wall_clock: Callable[[], float],
+        period_s: float = PERIOD_S,
+    ) -> None:
         self._driver = driver
         self._door = door
         self._saves = saves
         self._wall_clock = wall_clock
+        self._period_s = period_s
         self._look_at = float("-inf")
         self._answered_by: int | None = None
         """The files of answered requests may go once this record is on the disk."""
@@ -91,14 +101,14 @@ class Desk:
             self._closed = True
 
     def attend(self, now: float) -> None:
-        """Answer what other threads have handed over, and, once a second, what other processes have."""
+        """Answer what other threads have handed over, and, now and then, what other processes have."""
         while not self._handed.empty():
             request, waiting = self._handed.get()
             if not waiting.set_running_or_notify_cancel():
                 continue  # whoever asked has given up
             self._driver.after_commit(_settling(waiting, self.answer(request)))
         if self._door is not None and now >= self._look_at:
-            self._look_at = now + PERIOD_S
+            self._look_at = now + self._period_s
             self._attend_door(self._door)
 
     def answer(self, request: AnyRequest, name: str = "") -> AnyEvent:

@@ -46,6 +46,8 @@ class Door:
             self._directory.mkdir(exist_ok=True)
             fault_point("request.begin")
             write_new(str(self._directory / f"{name}.json"), msgspec.json.encode(request) + b"\n", sync=True)
+            with contextlib.suppress(PermissionError):  # one may use a directory that one cannot list
+                fsync_path(self._directory.parent)  # where the directory's own name is, whoever made it
             fault_point("request.posted")
         except OSError as error:
             raise storage_error(error, f"The request could not be put into {self._directory}") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from perdure.checkpoints.manager import delete_checkpoint, sweep
@@ -29,8 +29,8 @@ from perdure.core.planner import keep_house
 from perdure.core.transitions import apply
 from perdure.folding import Recovered, end_leftovers, recover
 from perdure.journal.file import FileJournal, FileJournalReader
+from perdure.storage import processes
 from perdure.storage.layout import checkpoint_name
-from perdure.storage.processes import boot_id, hostname, process_start
 
 
 def stand_in(experiment: Path) -> None:
@@ -47,12 +47,20 @@ def stand_in(experiment: Path) -> None:
         if left := end_leftovers(recovered, experiment):
             pids = ", ".join(map(str, left))
             notes.append(f"Processes of an earlier session could not be killed: end them yourself (pids {pids}).")
-        _StandIn(experiment, journal, recovered).run(notes)
+        StandIn(experiment, journal, recovered).run(notes)
     finally:
         journal.close()
 
 
-class _StandIn:
+class StandIn:
+    """The driver for a moment.
+
+    Args:
+        experiment: The experiment's directory.
+        journal: Its journal, whose claim this process has.
+        recovered: What earlier drivers left; their processes have ended.
+    """
+
     def __init__(self, experiment: Path, journal: FileJournal, recovered: Recovered) -> None:
         self.state = recovered.state
         self._unsettled = recovered.unsettled
@@ -61,16 +69,17 @@ class _StandIn:
         self._staged = 0
         self._desk = Desk(self, Door(experiment), saves=False, wall_clock=time.time)
 
-    def run(self, notes: list[str]) -> None:
+    def run(self, notes: Sequence[str] = ()) -> None:
+        """Answer, keep house, and say so in the journal; `notes` are for people to read."""
         finished, reason = self.state.finished, self.state.stopping
         self.emit(
             DriverStarted(
                 at=time.time(),
                 epoch=self._journal.epoch,
-                host=hostname(),
+                host=processes.hostname(),
                 pid=os.getpid(),
-                process_start=process_start(os.getpid()) or 0.0,
-                boot_id=boot_id(),
+                process_start=processes.process_start(os.getpid()) or 0.0,
+                boot_id=processes.boot_id(),
                 capacity=self.state.capacity,
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 
+from perdure.testing.simulation.requests import Wish, draw_wishes
 from perdure.testing.simulation.workload import OPENING, Workload
 
 
@@ -41,8 +42,12 @@ class Faults:
     """Chance of each operation on the disk to be a moment at which the other threads of the driver have their turn."""
     pins: float
     """Chance of each turn to be one in which a person pins a checkpoint, or lets go of it."""
+    requests: tuple[Wish, ...]
+    """What people ask for, from other processes."""
 
 
+ASKED = 1 / 6
+"""Share of the experiments in which people ask for something; they take a fifth longer."""
 NONE = Faults(
     crashes=(),
     power_cuts=(),
@@ -59,6 +64,7 @@ NONE = Faults(
     repeats=0.0,
     meddles=0.0,
     pins=0.0,
+    requests=(),
 )
 
 
@@ -81,6 +87,7 @@ def draw_faults(rng: random.Random, workload: Workload) -> Faults:
         repeats=rng.choice((0.0, 0.1)),
         meddles=rng.choice((0.0, 0.01, 0.05)),
         pins=rng.choice((0.0, 0.0, 0.15)),
+        requests=draw_wishes(rng, workload) if rng.random() < ASKED else (),
     )
 
 

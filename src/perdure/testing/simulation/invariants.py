@@ -19,6 +19,7 @@ from perdure.core.events import (
     CheckpointPinned,
     CheckpointsDurable,
     CheckpointsRetired,
+    Decision,
     Reported,
     Source,
     TrialActed,
@@ -96,11 +97,15 @@ class Facts:
         self.durable: set[Key] = set()
         self.retired: dict[Key, int] = {}
         """The sequence number of the record that says so."""
+        self.collected: set[Key] = set()
+        """Retired because somebody asked for it, whatever the policy says."""
         self.rejected: set[Key] = set()
         self.pinned: set[Key] = set()
         self.cloning: dict[str, Source] = {}
         """The donors of trials that are to start as clones."""
         self.clones = 0
+        self.cut_short: set[str] = set()
+        """Trials that somebody had stopped."""
 
     def fold(self, event: AnyEvent) -> None:
         """Take in the next record."""
@@ -121,6 +126,8 @@ class Facts:
                 self.durable |= items - self.retired.keys()  # too late for those: nobody may count on them
             case CheckpointsRetired():
                 self.retired.update(((item.trial, item.number), self.count) for item in event.items)
+                if event.request:
+                    self.collected.update((item.trial, item.number) for item in event.items)
             case CheckpointPinned():
                 change = self.pinned.add if event.pinned else self.pinned.discard
                 change((event.item.trial, event.item.number))
@@ -129,7 +136,7 @@ class Facts:
             case AttemptEnded(rejected=Source() as source):
                 self.rejected.add((source.trial, source.number))
             case TrialActed():
-                self._acted((event.action, *event.more))
+                self._acted((event.action, *event.more), asked=event.request != "")
 
     def _reported(self, event: Reported) -> None:
         row = (event.trial, event.segment, event.iteration)
@@ -149,8 +156,10 @@ class Facts:
         numbers[number] = info.segment
         self.saved_at[trial, number] = at
 
-    def _acted(self, actions: Iterable[Action]) -> None:
+    def _acted(self, actions: Iterable[Action], *, asked: bool = False) -> None:
         for action in actions:
+            if asked and action.decision is Decision.STOP:
+                self.cut_short.add(action.trial)
             if action.donor is not None:
                 self.cloning[action.trial] = action.donor
                 self.clones += 1
@@ -352,14 +361,17 @@ class Ledger:
             raise BrokenPromiseError(f"checkpoint {source} is deleted, and a power cut can undo that it was retired")
         if (trial, number) in self.facts.pinned:
             raise BrokenPromiseError(f"checkpoint {source} is deleted, and is pinned")
-        others = [other for other in self.facts.checkpoints[trial] if (trial, other) not in self.facts.retired]
+        if state is not None and source in state.in_use:
+            raise BrokenPromiseError(f"checkpoint {source} is deleted while somebody needs it")
+        if (trial, number) in self.facts.collected:
+            return  # `People` has seen to it that it could be spared
+        gone = self.facts.retired.keys() - self.facts.collected  # those were there when this one was retired
+        others = [other for other in self.facts.checkpoints[trial] if (trial, other) not in gone]
         if not any(other > number for other in others):
             raise BrokenPromiseError(f"checkpoint {source} is deleted and is the latest")
         durable = {other for other in others if (trial, other) in self.facts.durable}
         if (trial, number) in self.facts.durable and not any(other > number for other in durable):
             raise BrokenPromiseError(f"checkpoint {source} is deleted and is the newest that is on the disk")
-        if state is not None and source in state.in_use:
-            raise BrokenPromiseError(f"checkpoint {source} is deleted while somebody needs it")
 
     def check_usage(self, trial: str, state: State, now: float) -> None:
         """A trial has no more checkpoints on the disk than its policy allows, plus what others hold.
@@ -451,6 +463,8 @@ class Ledger:
 
     def check_end(self, trial: str, last: Reported | None) -> None:
         """A trial that ended by itself has done all its steps."""
+        if trial in self.facts.cut_short:
+            return
         limit = None if self.workload.stop is None else self.workload.stop["training_iteration"]
         if last is None:
             raise BrokenPromiseError(f"trial {trial} ended without a row")

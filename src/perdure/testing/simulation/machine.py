@@ -24,6 +24,7 @@ from typing import Any
 import perdure.checkpoints.manager
 import perdure.checkpoints.transfer
 import perdure.control.door
+import perdure.control.stand_in
 import perdure.journal.file
 import perdure.recovery
 import perdure.runner
@@ -33,7 +34,10 @@ from perdure.testing.simulation.disk import Disk, Found
 
 HOST = "simulated"
 _PACKAGES = ("perdure.journal.", "perdure.checkpoints.", "perdure.storage.")
-_MODULES = ("perdure.control.door", "perdure.recovery", "perdure.runner", "perdure.snapshots")
+_MODULES = (
+    *("perdure.control.door", "perdure.control.stand_in"),
+    *("perdure.recovery", "perdure.runner", "perdure.snapshots"),
+)
 _NOT = frozenset({"perdure.storage.faults", "perdure.storage.processes", "perdure.storage.uri"})
 _HARMLESS = (
     *(name for name in dir(os) if name.startswith(("O_", "SEEK_", "WNOHANG"))),

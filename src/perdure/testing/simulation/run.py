@@ -12,12 +12,12 @@ from typing import Any
 
 from perdure.callbacks import CallbackList
 from perdure.config import ResumeConfig
+from perdure.control.stand_in import StandIn
 from perdure.core.events import (
     AnyEvent,
     CheckpointPinned,
     Data,
     DriverStarted,
-    DriverStopped,
     ExperimentCreated,
     Source,
 )
@@ -25,7 +25,7 @@ from perdure.core.state import State
 from perdure.errors import JournalCorruptError
 from perdure.executors.devices import DeviceLedger
 from perdure.executors.simulated import Die, Fail, Hang, ScriptStep, Step
-from perdure.folding import recover
+from perdure.folding import Recovered, recover
 from perdure.history import ExperimentHistory
 from perdure.journal.base import START, Position
 from perdure.journal.file import FileJournal, FileJournalReader, repair_journal
@@ -44,6 +44,8 @@ from perdure.testing.simulation.fate import Crash, Fate
 from perdure.testing.simulation.faults import Faults, draw_faults
 from perdure.testing.simulation.invariants import CHORES_S, BrokenPromiseError, Ledger
 from perdure.testing.simulation.machine import HOST, Machine
+from perdure.testing.simulation.people import People
+from perdure.testing.simulation.requests import POSTING
 from perdure.testing.simulation.schedulers import FACTORS, make_scheduler
 from perdure.testing.simulation.workers import Workers
 from perdure.testing.simulation.workload import Workload, advance, draw_workload, state_of
@@ -52,12 +54,15 @@ from perdure.trainable.messages import Assignment
 PATH = "/disk/simulated"
 SESSIONS = 60
 """More sessions than this mean that an experiment does not end."""
+FIRST_PID = 1000
 TURNS = 20_000
 """More turns of the loop than this mean that a session does not end."""
 SNAPSHOT_S = 3.0
 SILENCE_S = 6.0
 """A trial that has said nothing for so long is killed. It is longer than a report is held back (`BACKLOG_S`)."""
 BACKLOG_S = 4.0
+REQUESTS_S = 0.2
+"""The driver looks for requests more often than once in the second that a small experiment takes."""
 
 Case = tuple[Workload, Faults]
 
@@ -132,6 +137,7 @@ class World:
         self.disk = self.fate.disk
         self.machine = Machine(self.disk)
         self.ledger = self.make_ledger()
+        self.people = People(self, PATH) if self.faults.requests else None
         self.disk.on_removal = self._removed
         self.budget = self.faults.budget
         self.sessions = 0
@@ -146,6 +152,8 @@ class World:
         self._counter = itertools.count()
         self._trouble: OSError | None = None
         self._journal: FileJournal | None = None
+        self._state = State()
+        """As the newest driver sees it."""
         self.runner: Runner | None = None
         """Of the newest session."""
         self._workers: Workers | None = None
@@ -164,7 +172,7 @@ class World:
             BrokenPromiseError: a promise did not hold.
         """
         with self.machine.mounted():
-            while not self._session():
+            while not self._session_and_requests():
                 self.sessions += 1
                 if self.sessions > SESSIONS:
                     raise BrokenPromiseError(f"the experiment does not end ({self.sessions} sessions)")
@@ -172,43 +180,84 @@ class World:
                 self.fate.rest()
                 self._check_end()
 
+    def _session_and_requests(self) -> bool:
+        """Run one session, and have people ask once it has ended; return whether the experiment has."""
+        over, boot = self._session(), self.machine.boot
+        self._ask_nobody(over=over)
+        return over and boot == self.machine.boot  # a disk that lied may have lost that it was over
+
     def _session(self) -> bool:
         """Run one session; return whether the experiment has ended."""
-        index = self.sessions
-        crashes = self.faults.crashes
-        self.machine.pid = 1000 + index
+        index, faults = self.sessions, self.faults
+        crashes = index < len(faults.crashes)
+        crash_after = faults.crashes[index] if crashes else None
+        return self._live(self._drive, crash_after, power_cut=crashes and faults.power_cuts[index])
+
+    def _ask_nobody(self, *, over: bool) -> None:
+        """People may ask where nobody drives: they answer it, and whatever else lies there, themselves."""
+        people = self.people
+        while people is not None and not self.lost and (wish := people.next_away(over=over)) is not None:
+            if people.ask(wish):
+                dies = None if wish.dies is None else max(1, wish.dies - POSTING)
+                self._live(self._stand_in, dies, power_cut=dies is not None and self.rng.random() < 0.4)
+        if people is not None and over and not self.lost and (people.wait or self._after_power_cut):
+            self.fate.rest()
+            self._live(self._stand_in, None, power_cut=False)
+
+    def _live(self, drive: Callable[[ExitStack], bool], crash_after: int | None, *, power_cut: bool) -> bool:
+        """Have a driver do what it does, and perhaps die. Return what it returns: whether the experiment has ended."""
+        self.machine.pid = FIRST_PID + self.count()
         self.disk.handles.clear()
         self.runner = self._background = self._journal = self._workers = None
-        self.fate.begin_session(crashes[index] if index < len(crashes) else None)
+        self.fate.begin_session(crash_after)
         try:
             with ExitStack() as stack:
-                runner = self._open(stack)
-                self._drive(runner)
+                return drive(stack)
         except Crash:
-            self.crash(power_cut=self.faults.power_cuts[index])
-            return False
+            self.crash(power_cut=power_cut)
         except JournalCorruptError as error:
             return not self._repaired(error)
         except OSError as error:
             self._storage_failed(error)
-            return False
+        return False
+
+    def _drive(self, stack: ExitStack) -> bool:
+        runner = self._open(stack)
+        self._run(runner)
         over = runner.over
         assert over is not None
         if self.tell:
-            print(f"--- session {index} ended, finished={over.finished}")
-        return over.finished or _asleep(runner.state)
+            print(f"--- session {self.sessions} ended, finished={over.finished}")
+        return over.finished or (runner.state.stopping is None and _asleep(runner.state))
+
+    def _stand_in(self, stack: ExitStack) -> bool:
+        """Answer the requests that wait, and leave: nobody drives. Nothing ends by that."""
+        if self.tell:
+            print("--- nobody drives, so whoever asked answers")
+        journal, recovered = self._reopen(stack)
+        driver = _WatchedStandIn(self, self.machine.path(PATH), journal, recovered)
+        driver.run()
+        return False
+
+    def _reopen(self, stack: ExitStack) -> tuple[FileJournal, Recovered]:
+        """Take the experiment over, as every driver does."""
+        path = self.machine.path(PATH)
+        self._emitted: list[AnyEvent] = []
+        self._journal = journal = _WatchedJournal(path, strict=self.workload.strict)
+        stack.callback(journal.close)
+        reader = FileJournalReader(path)
+        recovered = recover(path, reader, journal.position, whole=False)
+        self._state = recovered.state
+        self._check_reopened(reader, recovered.state)
+        journal.on_commit = self._committed
+        return journal, recovered
 
     def _open(self, stack: ExitStack) -> Runner:
         workload, path = self.workload, self.machine.path(PATH)
         self._workers = executor = Workers(self)
         self.machine.clock, self.machine.wall_clock = executor.clock, executor.time
-        self._emitted: list[AnyEvent] = []
-        self._journal = journal = _WatchedJournal(path, strict=workload.strict)
-        stack.callback(journal.close)
-        reader = FileJournalReader(path)
-        recovered = recover(path, reader, journal.position, whole=False)
+        journal, recovered = self._reopen(stack)
         state = recovered.state
-        self._check_reopened(reader, state)
         stack.callback(executor.close)
         checkpoints = ScheduledManager(PATH, clock=executor.clock, slow_s=self.faults.slow_disk_s)
         stack.callback(checkpoints.close)
@@ -235,9 +284,8 @@ class World:
             saves=workload.saves,
             saves_at_end=workload.saves,
         )
-        journal.on_commit = self._committed
         self.runner = runner = _WatchedRunner(
-            self._emits,
+            self,
             state=state,
             journal=journal,
             executor=executor,
@@ -253,7 +301,7 @@ class World:
             runner.emit(ExperimentCreated(at=0.0, name="simulated", trainable="t", spec=workload.spec, version="0"))
         retold = None if scheduler.get_state() == {} else scheduler
         if retold is not None or not plain_search:
-            past = Retelling(reader, path=PATH, scheduler=retold, stopper=None).run()
+            past = Retelling(FileJournalReader(path), path=PATH, scheduler=retold, stopper=None).run()
             if plain_search:
                 for _ in past:
                     pass
@@ -329,12 +377,13 @@ class World:
             durability="strict" if workload.strict else "default",
             boot_id=self.machine.boot_id,
             chores_s=CHORES_S,
+            requests_s=REQUESTS_S,
             cleanup_s=5.0,
             report_timeout_s=SILENCE_S,
             backlog_s=BACKLOG_S,
         )
 
-    def _drive(self, runner: Runner) -> None:
+    def _run(self, runner: Runner) -> None:
         assert self._background is not None
         runner.settle()
         turns = 0
@@ -345,15 +394,15 @@ class World:
                 raise trouble
             if self.fate.chance(self.faults.pins):
                 self._pin(runner)
+            if self.people is not None:
+                self.people.come()
+                self.people.see_to(runner.state)
             if runner.over is None:
                 runner.turn()
             turns += 1
             if turns > self.turns:
                 raise BrokenPromiseError(f"the session does not end ({turns} turns)")
-        runner.emit(DriverStopped(at=runner.wall_clock(), finished=runner.over.finished, ran_s=runner.ran_s))
-        runner.commit()
-        assert runner.snapshots is not None
-        runner.snapshots.write(runner.state, runner.journal.position)
+        runner.leave()
 
     def _pin(self, runner: Runner) -> None:
         """A person pins a checkpoint, or lets go of it."""
@@ -367,6 +416,8 @@ class World:
     # --- in between -------------------------------------------------------------------------------------------------
 
     def _meddle(self) -> None:
+        if self.people is not None:
+            self.people.come()
         if self._background is not None and not self.machine.lock.held:  # whoever wants it would have to wait
             self._background.meddle()
 
@@ -381,27 +432,32 @@ class World:
         except OSError as error:
             self._trouble = error  # the driver's own: the thread must not take it for its
 
-    def _emits(self, event: AnyEvent) -> None:
+    def emitted(self, event: AnyEvent) -> None:
         """The driver has decided something, and not written it yet."""
-        assert self.runner is not None
         self._emitted.append(event)
-        self.ledger.emitted(event, self.runner.state)
+        self.ledger.emitted(event, self._state)
+        if self.people is not None:
+            self.people.heard(self._state)
 
     def _committed(self) -> None:
         """What was decided is in the journal; nobody was told of it yet."""
         if not self._emitted:
             return
-        assert self.runner is not None
+        assert self._journal is not None
         events, self._emitted = self._emitted, []
         self.events += len(events)
-        self._seen = self.runner.journal.position
+        self._seen = self._journal.position
         if self.tell:
             for event in events:
-                print(f"{self.runner.clock():8.2f}  {event}")
-        self.ledger.journaled(events, self.runner.state, self._seen.sequence)
+                print(f"{self.machine.clock():8.2f}  {event}")
+        self.ledger.journaled(events, self._state, self._seen.sequence)
+        if self.people is not None:
+            self.people.journaled(events, self._state)
 
     def _removed(self, path: str) -> None:
         self.ledger.check_removal(path, None if self.runner is None else self.runner.state, self._synced)
+        if self.people is not None:
+            self.people.removed(path, self._synced())
 
     def _synced(self) -> int:
         """Return the number of the last record that is known to be on the disk."""
@@ -475,6 +531,8 @@ class World:
             events.append(event)
             seen = position
         self.ledger.reopened(events, state, power_cut=self._after_power_cut)
+        if self.people is not None:
+            self.people.reopened(events, state, power_cut=self._after_power_cut, synced=self.ledger.synced)
         self._seen = seen
         self._after_power_cut = False
 
@@ -494,8 +552,9 @@ class World:
         history = _read_history()
         self.ledger.check_rows()
         self.ledger.check_history(history, finished=True)
-        assert self.runner is not None
-        state = self.runner.state
+        if self.people is not None:
+            self.people.check_end(event for _, event in FileJournalReader(PATH).read())
+        state = self._state
         if state.paused:
             raise BrokenPromiseError(f"the experiment is over, and nobody wakes {sorted(state.paused)}")
         if not self.fate.failed and not self.machine.boot:  # else nobody waits for the disk to forget what was removed
@@ -511,13 +570,29 @@ def _read_history() -> ExperimentHistory:
 class _WatchedRunner(Runner):
     """The loop, with an eye on each event."""
 
-    def __init__(self, watch: Callable[[AnyEvent], None], **parts: Any) -> None:
+    def __init__(self, world: World, **parts: Any) -> None:
         super().__init__(**parts)
-        self._watch = watch
+        self._world = world
 
     def emit(self, event: AnyEvent) -> None:
+        if self._world.people is not None:
+            self._world.people.will_hear(event, self.state)
         super().emit(event)
-        self._watch(event)
+        self._world.emitted(event)
+
+
+class _WatchedStandIn(StandIn):
+    """Who answers where nobody drives, with an eye on each event."""
+
+    def __init__(self, world: World, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._world = world
+
+    def emit(self, event: AnyEvent) -> None:
+        if self._world.people is not None:
+            self._world.people.will_hear(event, self.state)
+        super().emit(event)
+        self._world.emitted(event)
 
 
 class _WatchedJournal(FileJournal):

@@ -12,9 +12,9 @@ from perdure.testing.simulation.run import Case, draw, simulate
 from perdure.testing.simulation.workload import Workload
 
 
-def shrink(seed: int) -> Case:
-    """Return the simplest workload and faults, of those near what `seed` draws, that still break a promise."""
-    smallest = draw(seed)
+def shrink(seed: int, case: Case | None = None) -> Case:
+    """Return the simplest workload and faults, of those near `case`, or what `seed` draws, that break a promise."""
+    smallest = case or draw(seed)
     while True:
         for simpler in _simpler(*smallest):
             if fails(seed, simpler):
@@ -41,6 +41,12 @@ def _simpler(workload: Workload, faults: Faults) -> Iterator[Case]:
         yield workload, dataclasses.replace(faults, crashes=crashes, power_cuts=cuts)
     if any(faults.power_cuts):
         yield workload, dataclasses.replace(faults, power_cuts=(False,) * len(faults.crashes))
+    for index, wish in enumerate(faults.requests):
+        fewer = faults.requests[:index], faults.requests[index + 1 :]
+        yield workload, dataclasses.replace(faults, requests=(*fewer[0], *fewer[1]))
+        for plainer in (wish._replace(dies=None), wish._replace(away=False), wish._replace(trials=wish.trials[:1])):
+            if plainer != wish:
+                yield workload, dataclasses.replace(faults, requests=(*fewer[0], plainer, *fewer[1]))
     for name in (field.name for field in dataclasses.fields(faults)):
         if isinstance(getattr(faults, name), float) and getattr(faults, name):
             without: dict[str, Any] = {name: 0.0}
@@ -49,8 +55,8 @@ def _simpler(workload: Workload, faults: Faults) -> Iterator[Case]:
         yield dataclasses.replace(workload, scheduler="fifo"), faults
     for name in ("samples", "steps", "cpus", "every"):
         if getattr(workload, name) > 1:
-            fewer: dict[str, Any] = {name: getattr(workload, name) - 1}
-            yield dataclasses.replace(workload, **fewer), faults
+            smaller: dict[str, Any] = {name: getattr(workload, name) - 1}
+            yield dataclasses.replace(workload, **smaller), faults
     for name, plain in (("stop", None), ("strict", False), ("in_place", True)):
         if getattr(workload, name) != plain:
             yield dataclasses.replace(workload, **{name: plain}), faults  # type: ignore[arg-type]
