@@ -3,10 +3,10 @@
 Real are the core, the loop, the judge, searchers, schedulers and recovery, the journal's files, heads and claims, the
 workers' commits, the checkpoint manager, and snapshots. They run on a simulated machine: a disk in memory that
 fails, fills up, lies and forgets what was not synced (`disk`), a virtual clock, no process but the driver (`machine`);
-trials follow a script (`workers`). In one of six experiments people stop, pause, resume, pin and collect, from processes
-of their own, and answer themselves where nobody drives (`requests`, `people`). A seed draws a `workload` and `faults`; `simulate(seed)` runs sessions until the
-experiment has ended, checking the promises after every event and every restart (`invariants`). Nine in ten experiments
-are small, with as many faults as large ones: see `workload`.
+trials follow a script (`workers`). In one of six experiments people stop, pause, resume, pin and collect, from
+processes of their own, and answer themselves where nobody drives (`requests`, `people`). A seed draws a `workload` and
+`faults`; `simulate(seed)` runs sessions until the experiment has ended, checking the promises after every event and
+every restart (`invariants`). Nine in ten experiments are small, with as many faults as large ones: see `workload`.
 
     python -m perdure.testing.simulation SEED            replays one seed and tells what happened
     python -m perdure.testing.simulation SEED --shrink   the same, of the simplest case that still fails

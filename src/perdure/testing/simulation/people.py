@@ -122,7 +122,8 @@ class Answers:
 
     def _reported(self, event: Reported) -> None:
         trial = event.trial
-        if event.judged and (trial in self.held or trial in self.stopped):
+        new = event.judged and not event.adopted  # what is adopted was done before
+        if new and (trial in self.held or trial in self.stopped):
             self._rows[trial] += 1
             if self._rows[trial] > 1:  # it is told so with the next one
                 raise BrokenPromiseError(f"trial {trial} was paused or stopped, and reports as if it were not: {event}")
@@ -278,7 +279,7 @@ class People:
         """A file is removed: no request whose answer a power cut could take back."""
         folder, _, last = path.rpartition("/")
         name, dot, kind = last.partition(".")
-        if folder == self._folder and name and dot and kind == "json":
+        if folder == self._folder and name and dot and kind == "json" and not self._world.disk.lied:
             sequence = self.answers.answered.get(name)
             if sequence is None:
                 raise BrokenPromiseError(f"request {name} is removed, and was not answered")
