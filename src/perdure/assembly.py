@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import shutil
 import sys
 import time
@@ -32,7 +31,7 @@ from perdure.core.events import (
 )
 from perdure.core.state import Status
 from perdure.definition import TRAINABLE, Definition, file_of, spec_of, store, store_again, unstorable
-from perdure.errors import ConfigurationError, ExperimentExistsError, TrainableError, TrialFailedError
+from perdure.errors import ConfigurationError, ExperimentExistsError, TrainableError
 from perdure.executors.base import Executor, Program
 from perdure.executors.devices import DeviceLedger
 from perdure.folding import Recovered, end_leftovers, recover
@@ -183,6 +182,7 @@ class Session:
             stop=definition.run_config.stop,
             num_samples=definition.tune_config.num_samples,
             total_num_samples=self.search.total,
+            time_budget_s=definition.tune_config.time_budget_s,
         )
         self._restore_plugins(recovered)
         check(self.changes, self.changed, self.before, created=self.state.created, search=self.search)
@@ -596,7 +596,8 @@ def _events_before(path: Path, epoch: int) -> Iterator[AnyEvent]:
 
 def make_executor(choice: Executor | str) -> Executor:
     """Return the executor that `RunConfig(executor=...)` names."""
-    if all(callable(getattr(choice, name, None)) for name in ("setup", "start", "poll", "close")):
+    needed = ("setup", "start", "poll", "close")
+    if not isinstance(choice, type) and all(callable(getattr(choice, name, None)) for name in needed):
         assert not isinstance(choice, str)
         return choice
     if choice == "local":
@@ -640,14 +641,16 @@ def _snapshot_period() -> float | None:
 
 
 def _raise_first_failure(history: ExperimentHistory) -> None:
-    """Raise the error of the first trial that failed, as the user's own exception where it could be kept."""
+    """Raise the user's own exception of the first trial that failed, from one that tells of the trial."""
+    from perdure.result import exception_of, users_exception
+
     for trial in history.trials.values():
         if trial.status is Status.ERROR and trial.error is not None:
-            cause = None
-            with contextlib.suppress(Exception):  # an exception that cannot be loaded here shows as its text
-                cause = pickle.loads((Path(history.path) / trial.directory / "error.pkl").read_bytes())
-            told = trial.error.traceback or trial.error.message
-            raise TrialFailedError(f"Trial {trial.id} failed.\n\n{told}") from cause
+            told = exception_of(trial.error, trial)
+            own = users_exception(Path(history.path) / trial.directory)
+            if isinstance(own, Exception):
+                raise own from told
+            raise told from own  # it cannot be had here, or is the trial's SystemExit, which is none of the script's
 
 
 def _remove_unused(path: Path, *, claimed: bool) -> None:

@@ -41,7 +41,7 @@ class Callback:
         """Called when an attempt of a trial is about to start; the trial is still PENDING."""
 
     def on_trial_restore(self, iteration: int, trials: Sequence[TrialView], trial: TrialView, **info: Any) -> None:
-        """Called when a trial is about to go on from a checkpoint."""
+        """Called when a trial is about to go on from a checkpoint, after `on_trial_start`."""
 
     def on_trial_save(self, iteration: int, trials: Sequence[TrialView], trial: TrialView, **info: Any) -> None:
         """Called when a checkpoint of a trial was committed."""

@@ -94,7 +94,8 @@ class FailureConfig:
 
     Args:
         max_failures: Times a trial is retried from its latest checkpoint; -1 retries for ever.
-        fail_fast: True ends the experiment at the first trial that ends in ERROR; "raise" also raises its exception.
+        fail_fast: True ends the experiment at the first trial that ends in ERROR; "raise" also raises its
+            exception, of the class that the trial raised.
         report_timeout_s: A trial that has not reported for so long is killed, which counts as a failure.
         max_trial_time_s: A trial whose attempts have run for so long in all is stopped.
         resources_after_oom: What a trial whose process ran out of memory is retried with: a dict of resources that
@@ -272,26 +273,34 @@ class RunConfig:
         _require(self.durability in ("default", "strict"), self, "durability", 'use "default" or "strict"')
         known = isinstance(self.resume, ResumeConfig) or self.resume in ("auto", False, True)
         _require(known, self, "resume", 'use "auto", True, False or a ResumeConfig')
-        _require(_names_a_directory(self.name), self, "name", "use a name that is one directory, without '/'")
+        named = _names_a_directory(self.name)
+        _require(named, self, "name", "use a name of one directory, without '/', of at most 255 bytes")
         path = self.storage_path
         _require(path is None or isinstance(path, (str, os.PathLike)), self, "storage_path", "use a path")
         known = self.verbose is None or (isinstance(self.verbose, int) and 0 <= self.verbose <= 3)
         _require(known, self, "verbose", "use 0, 1, 2 or 3")
-        _require(_are_callbacks(self.callbacks), self, "callbacks", "use a list of Callback objects")
+        _check_callbacks(self.callbacks)
         _require(_names_files(self.log_to_file), self, "log_to_file", "use True, a file name, or a pair of them")
 
 
 def _names_a_directory(name: object) -> bool:
-    return name is None or (isinstance(name, str) and name not in ("", ".", "..") and "/" not in name)
-
-
-def _are_callbacks(callbacks: object) -> bool:
-    if callbacks is None:
+    if name is None:
         return True
-    return isinstance(callbacks, (list, tuple)) and all(
-        not isinstance(callback, type) and callable(getattr(callback, "on_trial_result", None))
-        for callback in callbacks
-    )
+    if not isinstance(name, str) or name in ("", ".", ".."):
+        return False
+    return not {"/", "\0"} & {*name} and len(os.fsencode(name)) < 256
+
+
+def _check_callbacks(callbacks: object) -> None:
+    """Refuse what is no list of Callback objects, naming the one that is none."""
+    if callbacks is None:
+        return
+    if not isinstance(callbacks, (list, tuple)):
+        raise ConfigurationError(f"RunConfig(callbacks={callbacks!r}): use a list of Callback objects.")
+    for callback in callbacks:
+        if isinstance(callback, type) or not callable(getattr(callback, "on_trial_result", None)):
+            use = f"write {callback.__name__}(...)" if isinstance(callback, type) else "derive it from tune.Callback"
+            raise ConfigurationError(f"RunConfig(callbacks=...): {callback!r} is no Callback object; {use}.")
 
 
 def _names_files(choice: object) -> bool:

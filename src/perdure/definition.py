@@ -298,8 +298,8 @@ def load(
         imports: Where the experiment's script found its own modules: looked in as well, after `sys.path`.
 
     Raises:
-        TrainableError: `trainable` goes by another name than the stored one; or what is stored needs a module that is
-            not found.
+        TrainableError: `trainable` is none, or goes by another name than the stored one; or what is stored needs a
+            module that is not found.
         StorageError: a pickle is missing or damaged.
     """
     stored_trainable = trainable is None
@@ -309,7 +309,9 @@ def load(
             _check_digest(path / name, digest)
         with _naming_where_modules_were(imports):
             trainable = load_trainable(path / file_of(digests, TRAINABLE))
-    elif trainable_name(trainable) != expected and not renames:
+    resolved = resolve_trainable(trainable)
+    check_trainable(resolved)
+    if not stored_trainable and trainable_name(trainable) != expected and not renames:
         raise TrainableError(
             f"The experiment at {path} trains {expected!r}, and was to be restored with {trainable_name(trainable)!r}. "
             f"Nothing was changed. Pass the trainable it was started with (its code may have changed, its name not), "
@@ -320,8 +322,6 @@ def load(
     _check_digest(path / tuner, digests.get(tuner))
     with _naming_where_modules_were(imports):
         stored = load_objects(path / tuner)
-    resolved = resolve_trainable(trainable)
-    check_trainable(resolved)
     param_space, tune_config, run_config = stored["param_space"], stored["tune_config"], stored["run_config"]
     assert isinstance(param_space, Mapping)
     assert isinstance(tune_config, TuneConfig)

@@ -13,7 +13,7 @@
     │   ├── RequestRefusedError            (RuntimeError)       what was asked of an experiment cannot be done now
     │   ├── OutsideTrialError              (RuntimeError)       report() and friends called outside a trial
     │   ├── PluginError                    (RuntimeError)       a searcher, scheduler, stopper or callback raised
-    │   └── TrialFailedError               (RuntimeError)       user code raised, and fail_fast="raise"
+    │   └── TrialFailedError               (RuntimeError)       user code raised; of fail_fast="raise" the cause
     ├── StorageError                       (OSError)            the disk or the bucket let us down
     │   ├── StorageFullError
     │   ├── ExperimentLockedError          another driver is running this experiment

@@ -370,9 +370,9 @@ class Judge:
         view = self.view(trial)
         view.resources = trial.resources or {}
         if self.callbacks:
+            self.callbacks.on_trial_start(self.iteration, self.trials, view)
             if trial.attempts and trial.latest is not None:
                 self.callbacks.on_trial_restore(self.iteration, self.trials, view)
-            self.callbacks.on_trial_start(self.iteration, self.trials, view)
 
     def started(self, trial: Trial) -> None:
         """An attempt's process is up."""
@@ -388,8 +388,8 @@ class Judge:
         view = self.view(trial)
         view.checkpoint = checkpoint_at(f"{view.path}{os.sep}{info.directory}")
         if self.callbacks:
-            self.callbacks.on_trial_save(self.iteration, self.trials, view)
             self.callbacks.on_checkpoint(self.iteration, self.trials, view, view.checkpoint)
+            self.callbacks.on_trial_save(self.iteration, self.trials, view)
 
     def ended(self, trial: Trial, outcome: Outcome) -> None:
         """An attempt has ended; the trial may go on."""

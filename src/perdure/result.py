@@ -125,18 +125,10 @@ class Result:
         info = self._trial.error
         if self._trial.status is not Status.ERROR or info is None:
             return None
-        error = exception_of(info, self._trial.name)
+        error = exception_of(info, self._trial)
         if self._load_objects is not None:
-            error.__cause__ = self._users_exception()
+            error.__cause__ = users_exception(self.path)
         return error
-
-    def _users_exception(self) -> BaseException | None:
-        """Return the very exception the user's code raised, where the worker could pickle it."""
-        try:
-            cause = pickle.loads((Path(self.path) / "error.pkl").read_bytes())
-        except Exception:  # a class that is not importable here raises whatever it likes
-            return None
-        return cause if isinstance(cause, BaseException) else None
 
     @property
     def checkpoint(self) -> Checkpoint | None:
@@ -277,15 +269,25 @@ class Result:
 _NOT_SHOWN = frozenset((*AUTO_FILLED, "experiment_tag"))
 
 
-def exception_of(info: ErrorInfo, name: str) -> Exception:
-    """Return a journaled error as an exception whose message is the user's traceback."""
+def exception_of(info: ErrorInfo, trial: TrialHistory) -> Exception:
+    """Return a journaled error as an exception whose message names the trial and is, or has, the user's traceback."""
     text = info.traceback.rstrip() or f"{info.kind}: {info.message}"
     kind = getattr(errors, info.kind, None)
     if isinstance(kind, type) and issubclass(kind, errors.PerdureError):
-        made = kind(info.message or text)
+        message = info.message or text
+        made = kind(message if trial.id in message or trial.name in message else f"Trial {trial.name}: {message}")
         assert isinstance(made, Exception)
         return made
-    return TrialFailedError(f"Trial {name} failed:\n{text}")
+    return TrialFailedError(f"Trial {trial.name} failed:\n{text}")
+
+
+def users_exception(directory: str | os.PathLike[str]) -> BaseException | None:
+    """Unpickle the very exception that the user's code raised in a trial, where it can be had."""
+    try:
+        cause = pickle.loads(Path(directory, "error.pkl").read_bytes())
+    except Exception:  # a class that is not importable here raises whatever it likes
+        return None
+    return cause if isinstance(cause, BaseException) else None
 
 
 def _what_is_wrong(folder: str, *, trusted: bool, deep: bool) -> str:

@@ -371,6 +371,8 @@ def test_a_restore_with_another_trainable(tuner: Start, storage: Path) -> None:
         tune.Tuner.restore(storage / "exp", Steps)
     with pytest.raises(TrainableError, match=r"(?s)'one_row'.*'Steps'"):
         tuner(Steps, resume="auto").fit()
+    with pytest.raises(TrainableError, match="5 .a int. is neither"):
+        tune.Tuner.restore(storage / "exp", 5)
     assert tune.Tuner.restore(storage / "exp", one_row).get_results().num_terminated == 1
 
 
@@ -399,7 +401,7 @@ def test_a_journal_of_a_newer_version(tuner: Start, storage: Path) -> None:
         lambda: tune.Tuner.restore(storage / "exp", one_row).fit(),
         lambda: tuner(one_row, resume="auto").fit(),
     ):
-        with pytest.raises(JournalVersionError, match="newer"):
+        with pytest.raises(JournalVersionError, match=f"^{journal} cannot be read.*newer"):
             attempt()
     assert journal.read_bytes() == before
     assert sorted(path.name for path in storage.glob("exp/journal-*.jsonl")) == ["journal-000001.jsonl"]
@@ -462,6 +464,11 @@ def test_a_stop_rule_that_is_none(tuner: Start, storage: Path, stop: Any) -> Non
         (lambda: tune.FailureConfig(report_timeout_s=0), "report_timeout_s"),
         (lambda: tune.FailureConfig(max_trial_time_s="long"), "max_trial_time_s"),
         (lambda: tune.ResumeConfig(errored="again"), "errored"),
+        (lambda: tune.RunConfig(name="n" * 300), "name"),
+        (lambda: tune.RunConfig(name="a\0b"), "name"),
+        (lambda: tune.RunConfig(callbacks=tune.Callback()), "use a list of Callback objects"),
+        (lambda: tune.RunConfig(callbacks=[tune.Callback(), 5]), "5 is no Callback object; derive it from"),
+        (lambda: tune.RunConfig(callbacks=[tune.Callback]), r"no Callback object; write Callback\(\.\.\.\)"),
     ],
 )
 def test_configs_refuse_what_they_cannot_mean(make: Any, names: str) -> None:
@@ -478,10 +485,11 @@ def test_configs_refuse_what_they_cannot_mean(make: Any, names: str) -> None:
         {"search_alg": 3},
         {"executor": "no_such"},
         {"executor": 3},
+        {"executor": LocalExecutor},
     ],
 )
 def test_names_that_nobody_knows(tuner: Start, storage: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="(?i)no_such|3"):
+    with pytest.raises(UserError, match="(?i)no_such|3|class .*LocalExecutor"):
         tuner(one_row, **options).fit()
     assert_nothing_left(storage)
 

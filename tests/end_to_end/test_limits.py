@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import os
 import random
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from perdure import tune
-from perdure.errors import TrialFailedError
+from perdure.errors import TrialFailedError, WorkerDiedError
 from perdure.executors.local import LocalExecutor
 from perdure.history import read_experiment
 from tests.end_to_end.conftest import Start
@@ -71,10 +73,24 @@ def test_fail_fast_ends_the_experiment(tuner: Start, storage: Path) -> None:
 
 
 def test_fail_fast_may_raise_the_users_own_exception(tuner: Start) -> None:
-    with pytest.raises(TrialFailedError, match="the first one fails") as caught:
+    with pytest.raises(ValueError, match=r"^the first one fails$") as caught:
         tuner(first_fails, SPACE, failure_config=tune.FailureConfig(fail_fast="raise")).fit()
-    assert isinstance(caught.value.__cause__, ValueError)
-    assert str(caught.value.__cause__) == "the first one fails"
+    assert isinstance(caught.value.__cause__, TrialFailedError)
+    assert "in first_fails" in str(caught.value.__cause__)  # the trial's traceback
+
+
+def test_fail_fast_raises_what_is_known_of_a_trial_that_raised_nothing(tuner: Start) -> None:
+    def dies(config: dict[str, Any]) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def exits(config: dict[str, Any]) -> None:
+        sys.exit(3)
+
+    raising = tune.FailureConfig(fail_fast="raise")
+    with pytest.raises(WorkerDiedError, match=r"^Trial dies_.* died of SIGKILL"):
+        tuner(dies, failure_config=raising).fit()
+    with pytest.raises(TrialFailedError, match="SystemExit: 3"):  # it must not end this program
+        tuner(exits, failure_config=raising, name="exits").fit()
 
 
 def test_a_silent_trial_is_killed_and_retried(tuner: Start) -> None:

@@ -206,8 +206,8 @@ def test_every_hook_is_called_in_order(tuner: Start, gives_up: bool) -> None:
     diary = Diary()
     failures = tune.FailureConfig(max_failures=1)
     tuner(saves_then_fails, {"gives_up": gives_up}, callbacks=[diary], failure_config=failures).fit()
-    begins = ["setup 1 1", "start PENDING", "result 1", "save", "checkpoint checkpoint_000000", "recover"]
-    again = ["restore", "start PENDING"]
+    begins = ["setup 1 1", "start PENDING", "result 1", "checkpoint checkpoint_000000", "save", "recover"]
+    again = ["start PENDING", "restore"]
     ends = ["error ERROR", "end ['ERROR']"] if gives_up else ["result 2", "complete TERMINATED 2", "end ['TERMINATED']"]
     assert diary.lines == begins + again + ends
     assert diary.steps == 0

@@ -547,7 +547,13 @@ def test_given_gpus_are_the_first_of_the_visible(monkeypatch):
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [({"start_method": "thread"}, "thread"), ({"cpus": -1}, "cpus"), ({"resources": {"x": -2}}, "x")],
+    [
+        ({"start_method": "thread"}, "thread"),
+        ({"cpus": -1}, "cpus"),
+        ({"gpus": "all"}, "gpus"),
+        ({"gpus": 1.5}, "gpus.*whole number"),
+        ({"resources": {"x": -2}}, "x"),
+    ],
 )
 def test_wrong_arguments_are_refused(arguments, named):
     with pytest.raises(ConfigurationError, match=named):

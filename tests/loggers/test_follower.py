@@ -407,8 +407,8 @@ def test_a_logger_written_for_ray_is_told_the_same(written):
         ("start", trial, {"lr": 1}),
         ("result", 1, 1.0),
         ("save", "checkpoint_000000"),
-        ("restore", trial),
         ("start", trial, {"lr": 1}),
+        ("restore", trial),
         ("result", 2, 2.0),
         ("end", "TERMINATED", False),
     ]

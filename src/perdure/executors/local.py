@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import numbers
 import os
 import selectors
 import signal
@@ -71,8 +72,10 @@ class LocalExecutor:
         if start_method not in ("template", "spawn"):
             raise ConfigurationError(f'LocalExecutor(start_method={start_method!r}): use "template" or "spawn".')
         for name, amount in {"cpus": cpus, "gpus": gpus, **(resources or {})}.items():
-            if amount is not None and not amount >= 0:
-                raise ConfigurationError(f"LocalExecutor({name}={amount!r}): use 0 or more.")
+            if amount is not None and not (isinstance(amount, numbers.Real) and amount >= 0):
+                raise ConfigurationError(f"LocalExecutor({name}={amount!r}): use a number of 0 or more.")
+        if gpus is not None and gpus != int(gpus):
+            raise ConfigurationError(f"LocalExecutor(gpus={gpus!r}): use a whole number; trials may ask for fractions.")
         self._spawn = start_method == "spawn"
         self._start_method = start_method
         self._cpus, self._gpus, self._extra = cpus, gpus, dict(resources or {})

@@ -31,30 +31,31 @@ def read_records(
     segment: Segment, offset: int, sequence: int, decoder: Callable[[bytes], list[R]], vouched: Vouched
 ) -> Generator[Batch[R | Record], None, tuple[int, int, str]]:
     """Yield valid records up to the end or the first bad one; return (byte, number) reached and what is bad there."""
-    limit = segment.limit if segment.limit is not None else 2**63
-    look_at = offset + _WORTH_HASHING if offset == segment.start else limit
-    known_until = 0
-    for found in _whole_lines(segment.path, offset, limit):
-        block = found
-        if block[-1:] != b"\n":
-            return offset, sequence, "it is not a whole record"
-        if offset >= look_at:
-            look_at, known_until = limit, _vouched_bytes(segment.path, vouched)
-        known = offset + len(block) <= known_until
-        decoded = codec.decode_lines(block, decoder, known=known)
-        records: Sequence[R | Record] = decoded or ()
-        problem = ""
-        if decoded is None or not _are_in_order(decoded, segment.epoch, sequence, known=known):
-            lines = _lines(block)
-            records, problem = _up_to_the_bad_one(lines, segment.epoch, sequence)
-            block = block[: sum(len(line) + 1 for line in lines[: len(records)])]
-        if records:
-            batch = Batch(segment.epoch, offset, records, block)
-            yield batch
-            offset, sequence = batch.end, records[-1].q
-        if problem:
-            return offset, sequence, problem
-    return offset, sequence, ""
+    with reading(segment.path):
+        limit = segment.limit if segment.limit is not None else 2**63
+        look_at = offset + _WORTH_HASHING if offset == segment.start else limit
+        known_until = 0
+        for found in _whole_lines(segment.path, offset, limit):
+            block = found
+            if block[-1:] != b"\n":
+                return offset, sequence, "it is not a whole record"
+            if offset >= look_at:
+                look_at, known_until = limit, _vouched_bytes(segment.path, vouched)
+            known = offset + len(block) <= known_until
+            decoded = codec.decode_lines(block, decoder, known=known)
+            records: Sequence[R | Record] = decoded or ()
+            problem = ""
+            if decoded is None or not _are_in_order(decoded, segment.epoch, sequence, known=known):
+                lines = _lines(block)
+                records, problem = _up_to_the_bad_one(lines, segment.epoch, sequence)
+                block = block[: sum(len(line) + 1 for line in lines[: len(records)])]
+            if records:
+                batch = Batch(segment.epoch, offset, records, block)
+                yield batch
+                offset, sequence = batch.end, records[-1].q
+            if problem:
+                return offset, sequence, problem
+        return offset, sequence, ""
 
 
 def reread_records(segment: Segment, end: int) -> Iterator[Sequence[Record]]:

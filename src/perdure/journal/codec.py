@@ -209,6 +209,6 @@ def check_version(version: int) -> None:
     """Raise JournalVersionError if `version` is newer than this perdure writes."""
     if version > VERSION:
         raise JournalVersionError(
-            f"The journal is of schema version {version}, and this perdure knows versions up to {VERSION}. It was "
-            "written by a newer perdure: upgrade to read it. Nothing was changed."
+            f"It is of schema version {version}, and this perdure knows versions up to {VERSION}: it was written by a "
+            "newer perdure. Upgrade to read it. Nothing was changed."
         )

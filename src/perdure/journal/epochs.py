@@ -137,14 +137,14 @@ def read_header(path: Path) -> tuple[Header, int, int] | None:
     """
     with reading(path), path.open("rb") as file:
         line = file.readline(_CHUNK)
-    if line[-1:] != b"\n" or not codec.is_sealed(line):
-        return None
-    try:
-        found = msgspec.json.decode(line, type=_HeaderLine)
-    except msgspec.DecodeError:
-        codec.check_version(_version_of(line))
-        return None
-    codec.check_version(found.v)
+        if line[-1:] != b"\n" or not codec.is_sealed(line):
+            return None
+        try:
+            found = msgspec.json.decode(line, type=_HeaderLine)
+        except msgspec.DecodeError:
+            codec.check_version(_version_of(line))
+            return None
+        codec.check_version(found.v)
     return (found.h, found.q, len(line)) if epoch_path(path.parent, found.e).name == path.name else None
 
 

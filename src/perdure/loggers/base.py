@@ -23,7 +23,7 @@ class LoggerCallback(Callback):
         """Called each time an attempt of the trial has started."""
 
     def log_trial_restore(self, trial: TrialView) -> None:
-        """Called before `log_trial_start` when the attempt goes on from a checkpoint."""
+        """Called after `log_trial_start` when the attempt goes on from a checkpoint."""
 
     def log_trial_save(self, trial: TrialView) -> None:
         """Called when a checkpoint was committed."""

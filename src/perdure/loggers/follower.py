@@ -286,9 +286,9 @@ class Follower:
         self._heed_rollback(trial, live, files, new=new)
         told = [*self._others, *files]
         for logger in told:
+            self._tell(logger, "on_trial_start", view)
             if attempt is not None and attempt.start is not None:
                 self._tell(logger, "on_trial_restore", view)
-            self._tell(logger, "on_trial_start", view)
 
     def _heed_rollback(self, trial: TrialHistory, live: _Live, files: list[FileLogger], *, new: bool) -> None:
         """Make the files right where rows were superseded, or were written by a session before this one."""
@@ -346,8 +346,8 @@ class Follower:
         view = live.view
         view.checkpoint = Checkpoint(os.path.join(view.path, info.directory))
         for logger in (*self._others, *files):
-            self._tell(logger, "on_trial_save", view)
             self._tell(logger, "on_checkpoint", view, checkpoint=view.checkpoint)
+            self._tell(logger, "on_trial_save", view)
 
     def _ended(self, trial: TrialHistory, event: AttemptEnded, files: list[FileLogger]) -> None:
         live = self._live_of(trial)
