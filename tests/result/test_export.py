@@ -117,7 +117,7 @@ def test_of_a_damaged_journal_what_precedes_the_damage_is_salvaged(path):
     bad = next(number for number, line in enumerate(lines) if b'"loss":2.5' in line)
     lines[bad] = lines[bad].replace(b"2.5", b"9.5")
     journal.write_bytes(b"".join(lines))
-    with pytest.raises(JournalCorruptError):
+    with pytest.raises(JournalCorruptError, match=r"from_path\(path, salvage=True\) reads what precedes it"):
         len(ResultGrid.from_path(path))
     with pytest.warns(UserWarning, match=f"line {bad + 1}, byte"):
         grid = ResultGrid.from_path(path, salvage=True)

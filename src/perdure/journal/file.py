@@ -500,7 +500,8 @@ class FileJournalReader:
         line = recovery.line_number(segment.path, offset)
         return JournalCorruptError(
             f"{segment.path}, line {line}, byte {offset}: {what}. The records before it were read, nothing was "
-            "changed. See `perdure verify` for all that is damaged."
+            "changed. `perdure verify` lists all that is damaged, ResultGrid.from_path(path, salvage=True) reads what "
+            "precedes it, and `perdure repair` gives up what follows."
         )
 
 
