@@ -1,6 +1,8 @@
 """The command line as a whole."""
 
 import json
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -20,6 +22,9 @@ def test_help_tells_commands_and_exit_codes(perdure):
     assert ran.code == 0
     for word in ("ls", "show", "verify", "repair", "exit codes:", "--json"):
         assert word in ran.out
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "reference" / "cli.md").read_text()
+    documented = re.findall(r"^\| (\d+) \|", page, re.MULTILINE)
+    assert re.findall(r"^  (\d+)  ", ran.out, re.MULTILINE) == documented
 
 
 @pytest.mark.parametrize("argv", [[], ["foo"], ["show"], ["ls", "--limit", "many"]])

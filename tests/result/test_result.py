@@ -227,6 +227,18 @@ def test_from_path(written, tmp_path):
         Result.from_path(written.path)
 
 
+def test_of_a_running_experiment_each_look_sees_what_there_is_by_then(written):
+    trial = written.trial()
+    written.attempt(trial)
+    written.report(trial, 1, {"loss": 2.0})
+    first = ResultGrid.from_path(written.path)
+    assert (first.interrupted, first.stop_reason, first.num_terminated) == (True, None, 0)
+    assert first.get_best_result().metrics["loss"] == 2.0
+    written.report(trial, 2, {"loss": 1.0})
+    assert first.all_rows_dataframe()["loss"].tolist() == [2.0], "a look stays what it was"
+    assert ResultGrid.from_path(written.path).all_rows_dataframe()["loss"].tolist() == [2.0, 1.0]
+
+
 def test_objects_come_back_only_where_they_may_be_loaded(written):
     class Thing:
         pass

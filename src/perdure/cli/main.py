@@ -44,6 +44,7 @@ exit codes:
   3    resume: it was stopped before its end; resuming it again goes on
   130  interrupted with Ctrl-C
   141  whoever read the output stopped reading
+  143  resume: stopped by SIGTERM before its end; resuming it again goes on
 
 Every command takes --json; the shapes are in docs/reference/cli.md. No command but
 resume and replay-loggers --logger loads any code of yours, and none but resume
