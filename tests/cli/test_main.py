@@ -117,6 +117,15 @@ def test_what_is_here_goes_before_what_is_in_the_default_storage_path(perdure, f
     assert perdure("show", "digits").lines[0] == f"digits  {finished}"
 
 
+def test_a_detour_is_not_shown_unless_it_is_none(perdure, finished, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert perdure("show", "../results/digits").lines[0] == f"digits  {finished}"
+    (tmp_path / "here" / "link").symlink_to(finished)
+    beyond = tmp_path / "here" / "link" / ".." / "digits"
+    assert perdure("show", beyond).lines[0] == f"digits  {beyond}", "that is no sibling of the link"
+
+
 def test_the_default_storage_path_is_in_the_home_directory(perdure, finished, tmp_path, monkeypatch):
     monkeypatch.delenv("PERDURE_STORAGE_PATH", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))

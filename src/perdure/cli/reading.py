@@ -190,11 +190,17 @@ def locate(path: str | os.PathLike[str] | None) -> Path:
     given = Path(path).expanduser()
     here = given.absolute()
     if given.is_absolute() or here.exists() or os.fspath(path).startswith(("./", "../")):
-        return here
+        return _without_detours(here)
     stored = parse_storage_path(None) / given
     if not stored.exists():
         raise ExperimentNotFoundError(f"There is neither {here} nor {stored}.")
     return stored
+
+
+def _without_detours(path: Path) -> Path:
+    """Return a path without "..", as it is shown and copied, if that is the same place: behind a link it may not be."""
+    direct = Path(os.path.normpath(path))
+    return direct if direct.exists() and path.exists() and direct.samefile(path) else path
 
 
 def is_experiment(directory: Path) -> bool:
