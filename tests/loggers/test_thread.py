@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -131,6 +132,34 @@ def test_a_journal_that_cannot_be_read_stops_the_loggers_only(written):
     thread.start()
     assert thread.close(30)
     assert "disk on fire" in problems[0]
+
+
+def test_a_logger_that_does_not_return_is_told_of_while_trials_go_on(written, monkeypatch):
+    monkeypatch.setattr("perdure.loggers.thread.STUCK_S", 0.05)
+    entered, left = threading.Event(), threading.Event()
+
+    class Blocks(LoggerCallback):
+        def log_trial_result(self, iteration, trial, result):
+            entered.set()
+            assert left.wait(60)
+
+    following = Following(written, [Blocks()])
+    trial = written.trial()
+    written.attempt(trial)
+    written.report(trial, 1, {"loss": 1.0})
+    following.thread.wake()
+    assert entered.wait(60)
+    following.thread.tick(0.0)
+    time.sleep(0.1)
+    following.thread.tick(0.0)
+    following.thread.tick(0.0)
+    (problem,) = following.problems
+    assert problem.startswith("A logger has not returned for 0.05 s (Blocks.on_trial_result). Trials go on")
+    assert problem.endswith(f"perdure replay-loggers {written.path} --logger MODULE:NAME")
+    left.set()
+    following.close()
+    following.thread.tick(0.0)
+    assert following.problems == [problem]
 
 
 def test_a_look_that_finds_more_than_a_portion_tells_all_of_it(written):

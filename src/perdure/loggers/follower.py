@@ -132,6 +132,8 @@ class Follower:
         self._load_objects = load_objects
         self.has_objects = False
         """Whether a configuration held objects, which may need the user's code to be loaded."""
+        self.telling: tuple[str, float] | None = None
+        """The hook that a logger is in, and since when by the monotonic clock; but for rows of loggers of files."""
         self._pause = pause
         self._history = ExperimentHistory(reader, path=self.path)
         self._live: dict[str, _Live] = {}
@@ -334,11 +336,11 @@ class Follower:
             expand_row(origin, event, done=event.decision is Decision.STOP), plain=is_plain(event.metrics)
         )
         view.last_result = row
-        self._rows = iteration = self._rows + 1
+        self._rows += 1
         for logger in self._others:
-            self._tell_row(logger, iteration, view, row)
+            self._tell(logger, "on_trial_result", view, result=row)
         for logger in files:
-            self._tell_row(logger, iteration, view, row)
+            self._tell_row(logger, view, row)
         if event.checkpoint is not None:
             self._saved(trial, live, event.checkpoint, files)
 
@@ -451,17 +453,20 @@ class Follower:
 
     # --- loggers
 
-    def _tell_row(self, logger: LoggerCallback, iteration: int, view: TrialView, row: LoggedRow) -> None:
+    def _tell_row(self, logger: FileLogger, view: TrialView, row: LoggedRow) -> None:
         try:
-            logger.on_trial_result(iteration=iteration, trials=self._views, trial=view, result=row)
+            logger.on_trial_result(iteration=self._rows, trials=self._views, trial=view, result=row)
         except Exception as error:
             self._complain(logger, "on_trial_result", error)
 
     def _tell(self, logger: LoggerCallback, hook: str, view: TrialView, **info: Any) -> None:
+        self.telling = (f"{type(logger).__name__}.{hook}", time.monotonic())
         try:
             getattr(logger, hook)(iteration=self._rows, trials=self._views, trial=view, **info)
         except Exception as error:
             self._complain(logger, hook, error)
+        finally:
+            self.telling = None
 
     def _guard(self, logger: object, what: str, act: Callable[[], None]) -> bool:
         try:

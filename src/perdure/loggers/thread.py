@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 INTERVAL_S = 0.2
 """Seconds between looks at the journal."""
+STUCK_S = 60.0
+"""Seconds for which a logger may be in one hook before a person is told."""
 BUSY = 300
 """Records found at one look for which the follower leaves the driver's interpreter."""
 
@@ -86,6 +88,8 @@ class LoggerFollower:
         self._caught_up = False
         """Whether what sessions before this one have left was made up for, which is done once and may be much."""
         self._interval_s = interval_s
+        self._stuck: set[str] = set()
+        """Hooks that it was said of that they do not return."""
         self._news = True
         self._hurry = False
         self._closing = False
@@ -109,7 +113,17 @@ class LoggerFollower:
         self._news = True
 
     def tick(self, now: float) -> None:
-        """Do nothing (the runner's observer port)."""
+        """Say of a logger that has not returned for long, once (the runner's observer port)."""
+        telling = None if self._here is None else self._here.telling
+        if telling is None:
+            return
+        hook, since = telling
+        if hook not in self._stuck and time.monotonic() - since > STUCK_S:  # not `now`, which may be simulated
+            self._stuck.add(hook)
+            self._on_problem(
+                f"A logger has not returned for {STUCK_S:g} s ({hook}). Trials go on, and it is told the rest when it "
+                f"does. If it never does: {self._replay}"
+            )
 
     def drain(self, timeout_s: float | None = None) -> bool:
         """Wait until the loggers know all that has been written by now; False if that took too long."""
@@ -201,6 +215,7 @@ class LoggerFollower:
                 self._leave()
             self._caught_up = True
             more = count >= PORTION
+
     def _have(self, act: Literal["follow", "flush", "end_experiment", "close"]) -> int:
         """Have the follower do something, where it is; here, if it has lost its process."""
         if self._process is not None:
