@@ -115,7 +115,6 @@ class Namer:
         self._name_creator = trial_name_creator
         self._dirname_creator = trial_dirname_creator
         self._generator = Random(0)
-        self._date = (0, "")
         self._taken = {name.casefold() for name in taken}
         self._clock = clock
 
@@ -157,16 +156,11 @@ class Namer:
         """
         if self._dirname_creator is not None:
             return self._unique(_checked_directory(_asked("trial_dirname_creator", self._dirname_creator, trial)))
-        date = self._date_of(int(self._clock()))
+        date = _date_of(int(self._clock()))
         if self._name_creator is not None:
             return self._unique(directory_name(trial.trial_name, trial.experiment_tag, date))
         # Names with a trial id in them differ from each other; a power cut may have left a directory of that name.
         return self._free(directory_name(self.trainable, trial.experiment_tag, date, unique=trial.trial_id))
-
-    def _date_of(self, second: int) -> str:
-        if second != self._date[0]:
-            self._date = (second, time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(second)))
-        return self._date[1]
 
     def _unique(self, name: str) -> str:
         """Return `name`, or with a number after it if there is such a directory; two trials never share one."""
@@ -180,6 +174,11 @@ class Namer:
             count += 1
             unique = f"{name}_{count}"
         return unique
+
+
+@lru_cache(maxsize=16)
+def _date_of(second: int) -> str:
+    return time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(second))
 
 
 def _asked(what: str, creator: Callable[[Any], str], trial: TrialView) -> str:

@@ -194,5 +194,5 @@ def _files(directory: Path) -> list[str]:
 
 
 def _numbers(directory: Path) -> list[int]:
-    names = (entry.name for entry in os.scandir(directory))
-    return [int(name[9:]) for name in names if name.startswith("snapshot-") and name[9:].isdigit()]
+    names = [entry.name[9:] for entry in os.scandir(directory) if entry.name.startswith("snapshot-")]
+    return [int(name) for name in names if name.isdigit()]

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Literal, Union
 
+import msgspec
+
 from perdure.checkpoints.durability import complete_digests, sync_checkpoints
 from perdure.checkpoints.manifest import SMALL, Manifest, missing, verify_checkpoint
 from perdure.checkpoints.pace import REST, Pace
@@ -79,8 +81,7 @@ class Failed:
 Done = Union[Durable, Deleted, Failed]
 
 
-@dataclasses.dataclass(frozen=True)
-class Backlog:
+class Backlog(msgspec.Struct, frozen=True):
     """What is committed and not yet durable."""
 
     count: int

@@ -39,20 +39,20 @@ def _check_trial(trial: Trial, found: list[str]) -> None:
 
 
 def _check_indexes(state: State, found: list[str]) -> None:
-    members: dict[str, set[str]] = {name: set() for name in _NAMES}
-    held: set[str] = set()
+    members: dict[str, list[str]] = {name: [] for name in _NAMES}
+    held: list[str] = []
     for name, trial in state.trials.items():
-        members[trial.status._value_].add(name)  # `value` takes half a microsecond where this takes a tenth of it
+        members[trial.status._value_].append(name)  # `value` takes half a microsecond where this takes a tenth of it
         if trial.held:
-            held.add(name)
-    if members["PENDING"] or state.ahead or state.pending:
-        _compare("PENDING", members["PENDING"], state.ahead.keys() | state.pending.keys(), found)
-    _compare("RUNNING", members["RUNNING"], set(state.live), found)
-    _compare("PAUSED", members["PAUSED"], set(state.paused), found)
-    _compare("held", held, set(state.held), found)
+            held.append(name)
+    waiting = {**state.ahead, **state.pending} if state.ahead else state.pending
+    _compare("PENDING", members["PENDING"], waiting, found)
+    _compare("RUNNING", members["RUNNING"], state.live, found)
+    _compare("PAUSED", members["PAUSED"], state.paused, found)
+    _compare("held", held, state.held, found)
     if state.paused or state.wakeable:
-        wakeable = {name for name in state.paused if not state.trials[name].set_aside}
-        _compare("wakeable", wakeable, set(state.wakeable), found)
+        wakeable = [name for name in state.paused if not state.trials[name].set_aside]
+        _compare("wakeable", wakeable, state.wakeable, found)
     counts = state.counts
     for name, ids in members.items():
         if counts.get(name, 0) != len(ids):
@@ -61,9 +61,9 @@ def _check_indexes(state: State, found: list[str]) -> None:
         found.append(f"{state.created} trials were created, and {len(state.trials)} are known.")
 
 
-def _compare(what: str, ids: set[str], index: set[str], found: list[str]) -> None:
-    if ids != index:
-        found.append(f"The index of {what} trials is off by {sorted(ids ^ index)}.")
+def _compare(what: str, ids: list[str], index: dict[str, None], found: list[str]) -> None:
+    if (ids or index) and index.keys() != set(ids):
+        found.append(f"The index of {what} trials is off by {sorted(index.keys() ^ ids)}.")
 
 
 def _check_resources(state: State, found: list[str]) -> None:
@@ -84,11 +84,12 @@ def _check_checkpoints(state: State, trial: Trial, found: list[str]) -> None:
     checkpoints = trial.checkpoints
     if len(checkpoints) > 1 and (numbers := list(checkpoints)) != sorted(numbers):
         found.append(f"Checkpoints are out of order. {story(trial)}")
-    found.extend(
-        f"Checkpoint {number} waits for the disk and is not listed as such. {story(trial)}"
-        for number in trial.undurable
-        if number not in checkpoints or f"{trial.id}/{number}" not in state.undurable
-    )
+    if trial.undurable:
+        found.extend(
+            f"Checkpoint {number} waits for the disk and is not listed as such. {story(trial)}"
+            for number in trial.undurable
+            if number not in checkpoints or f"{trial.id}/{number}" not in state.undurable
+        )
     if trial.donor is not None and is_there(state, trial.donor) and key(trial.donor) not in state.in_use:
         found.append(f"The donor's checkpoint is not held. {story(trial)}")
 

@@ -5,7 +5,6 @@ A journal is written by one driver at a time and read by anybody at any time.
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -59,7 +58,7 @@ class Batch(Generic[R_co]):
             self._tail = self._block[:-1].rsplit(b"\n", wanted)[-wanted:]
         return decode_sealed(self._tail[-count])[2]
 
-    @functools.cached_property
+    @property
     def ends(self) -> Sequence[int]:
         """For each record, the byte after it; 0 where there are no bytes."""
         if not self._block:

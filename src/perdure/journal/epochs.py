@@ -8,7 +8,6 @@ or removed; an epoch that no header leads to is not history.
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import re
@@ -82,8 +81,7 @@ class Head(msgspec.Struct, frozen=True):
     hash: str
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """One epoch of a journal's history."""
 
     epoch: int
@@ -111,10 +109,10 @@ def list_epochs(directory: Path) -> list[int]:
     """Return the numbers of all epoch files, ascending. Costs a listing of the directory, which holds every trial's."""
     try:
         with os.scandir(directory) as entries:
-            found = (_EPOCH_NAME.fullmatch(entry.name) for entry in entries)
-            return sorted(int(match[1]) for match in found if match)
+            names = [entry.name for entry in entries if entry.name.startswith("journal-")]
     except (FileNotFoundError, NotADirectoryError):
         return []
+    return sorted(int(match[1]) for name in names if (match := _EPOCH_NAME.fullmatch(name)))
 
 
 def sweep_temporaries(directory: Path) -> None:

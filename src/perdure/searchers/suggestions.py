@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections.abc import Iterable
 from typing import Any, Final, Union
 
+import msgspec
+
 from perdure.searchers.base import Result
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Suggestion:
+class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
     """A configuration for a new trial."""
 
     config: dict[str, Any]
@@ -31,8 +31,7 @@ WAIT: Final = NoSuggestion.WAIT
 FINISHED: Final = NoSuggestion.FINISHED
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PastSuggestion:
+class PastSuggestion(msgspec.Struct, frozen=True, kw_only=True):
     """A trial was created with this configuration."""
 
     trial: str
@@ -40,16 +39,14 @@ class PastSuggestion:
     """Its whole configuration: what was suggested, and the constants of the space."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PastResult:
+class PastResult(msgspec.Struct, frozen=True, kw_only=True):
     """A trial reported a row and went on."""
 
     trial: str
     result: Result
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PastCompletion:
+class PastCompletion(msgspec.Struct, frozen=True, kw_only=True):
     """A trial ended for good."""
 
     trial: str
@@ -57,8 +54,7 @@ class PastCompletion:
     error: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PastContinuation:
+class PastContinuation(msgspec.Struct, frozen=True, kw_only=True):
     """A trial that had ended goes on, because a restore said so."""
 
     trial: str
@@ -66,8 +62,7 @@ class PastContinuation:
     """Its whole configuration."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PastMove:
+class PastMove(msgspec.Struct, frozen=True, kw_only=True):
     """A trial was paused, or runs (again)."""
 
     trial: str

@@ -42,9 +42,8 @@ class ScheduledManager(CheckpointManager):
         super().delete(source, directory)
         self._delete_at = min(self._delete_at, self._now() + self._slow_s)
 
-    def work(self) -> None:
+    def work(self, now: float) -> None:
         """Run the rounds that are due."""
-        now = self._now()
         if now >= self._sync_at:
             self._sync_at = _NEVER
             self.sync_round()
@@ -79,10 +78,12 @@ class Background:
             return
         self._works = True
         try:
-            if self._clock() >= self._sync_at:
-                self._sync_at = self._clock() + SYNC_INTERVAL_S
+            now = self._clock()
+            if now >= self._sync_at:
+                self._sync_at = now + SYNC_INTERVAL_S
                 self._journal.keep_up()
-            self._manager.work()
+                now = self._clock()  # the driver may have had its turn meanwhile
+            self._manager.work(now)
         finally:
             self._works = False
 

@@ -10,6 +10,7 @@ The methods are those of `os`, so that the product's own modules can run on it (
 from __future__ import annotations
 
 import errno
+import functools
 import itertools
 import os
 import random
@@ -99,17 +100,16 @@ class Folder:
 Node = Union[File, Folder]
 
 
-class _Change(NamedTuple):
-    gone: str
-    name: str = ""
-    node: Node | None = None
+_Change = tuple[str, str, Union[Node, None]]
+"""A name that goes, and one that comes for a node; "" and None where there is none."""
 
 
 def _apply(entries: dict[str, Node], change: _Change) -> None:
-    if change.gone:
-        entries.pop(change.gone, None)
-    if change.node is not None:
-        entries[change.name] = change.node
+    gone, name, node = change
+    if gone:
+        entries.pop(gone, None)
+    if node is not None:
+        entries[name] = node
 
 
 class Handle:
@@ -138,12 +138,16 @@ class Found(NamedTuple):
 class Entry:
     """What `scandir` yields."""
 
-    __slots__ = ("_node", "name", "path")
+    __slots__ = ("_folder", "_node", "name")
 
     def __init__(self, folder: str, name: str, node: Node) -> None:
+        self._folder = folder
         self.name = name
-        self.path = f"{folder}/{name}"
         self._node = node
+
+    @property
+    def path(self) -> str:
+        return f"{self._folder}/{self.name}"
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:
         return isinstance(self._node, Folder)
@@ -205,6 +209,15 @@ class Disk:
         self.until_trouble -= 1
         if self.until_trouble <= 0:
             self.trouble(operation, path)
+
+    def holds(self, folder: str, contents: dict[str, bytes]) -> bool:
+        """Whether a folder has these files, with these bytes; no operation that anybody does."""
+        nodes = self.nodes
+        for name, data in contents.items():
+            node = nodes.get(f"{folder}/{name}")
+            if type(node) is not File or node.data != data:
+                return False
+        return True
 
     def _needs_space(self, path: str) -> None:
         if self.full:
@@ -293,7 +306,7 @@ class Disk:
 
     def _add(self, path: str, node: Node) -> None:
         folder, name = self._parent(path)
-        folder.change(_Change("", name, node))
+        folder.change(("", name, node))
         self.nodes[path] = node
 
     def mkdir(self, path: PathLike, mode: int = 0o777) -> None:
@@ -337,7 +350,7 @@ class Disk:
 
     def _remove(self, path: str) -> None:
         folder, name = self._parent(path)
-        folder.change(_Change(name))
+        folder.change((name, "", None))
         del self.nodes[path]
 
     def link(self, source: PathLike, target: PathLike) -> None:
@@ -369,7 +382,7 @@ class Disk:
         folder, name = self._parent(target)
         if self._parent(source)[0] is not folder:
             raise _error(errno.EXDEV, target)
-        folder.change(_Change(source.rpartition("/")[2], name, node))
+        folder.change((source.rpartition("/")[2], name, node))
         del self.nodes[source]
         self.nodes[target] = node
         if isinstance(node, Folder):
@@ -461,8 +474,9 @@ class Disk:
 
     def read(self, descriptor: int, count: int) -> bytes:
         handle, file = self._open_file(descriptor, "read")
-        data = bytes(file.data[handle.offset : handle.offset + count])
-        handle.offset += len(data)
+        start = handle.offset
+        data = bytes(file.data) if not start and count >= len(file.data) else bytes(file.data[start : start + count])
+        handle.offset = start + len(data)
         return data
 
     def pread(self, descriptor: int, count: int, offset: int) -> bytes:
@@ -534,7 +548,7 @@ def _nodes(folder: Folder) -> Iterator[Node]:
     """Yield a folder and all that is or was below it since it was synced."""
     yield folder
     seen = {id(node): node for node in (*folder.synced.values(), *folder.entries.values())}
-    seen.update({id(change.node): change.node for change in folder.changes if change.node is not None})
+    seen.update({id(node): node for _, _, node in folder.changes if node is not None})
     for node in seen.values():
         if isinstance(node, Folder):
             yield from _nodes(node)
@@ -560,4 +574,7 @@ def _found(node: Node) -> Found:
 
 
 def _error(number: int, path: str) -> OSError:
-    return OSError(number, os.strerror(number), path)
+    return OSError(number, _reason(number), path)
+
+
+_reason = functools.cache(os.strerror)

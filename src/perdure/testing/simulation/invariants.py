@@ -218,14 +218,14 @@ class Ledger:
         grown: dict[str, float] = {}
         fold = self.facts.fold
         for event in events:
-            if isinstance(event, AttemptPlanned) and self.thorough:
+            if type(event) is AttemptPlanned and self.thorough:
                 self._check_start(event, state)
             fold(event)
-            if isinstance(event, Reported):
+            if type(event) is Reported:
                 self.check_value(event)
                 if event.checkpoint is not None:
                     grown[event.trial] = event.at
-            elif isinstance(event, CheckpointCommitted):
+            elif type(event) is CheckpointCommitted:
                 grown[event.trial] = event.at
         if self.facts.count != sequence:
             raise BrokenPromiseError(f"record {self.facts.count} has number {sequence}")
@@ -242,7 +242,7 @@ class Ledger:
         for trial in state.trials.values():
             status = before.get(trial.id)
             if status is not trial.status:
-                requeued = isinstance(event, TrialRequeued)
+                requeued = type(event) is TrialRequeued
                 if trial.status not in LEGAL[status] and not (requeued and trial.status is Status.PENDING):
                     raise BrokenPromiseError(f"trial {trial.id} went from {status} to {trial.status} at {event}")
                 before[trial.id] = trial.status
@@ -289,8 +289,8 @@ class Ledger:
 
     def whole(self, key: Key) -> bool:
         """Whether a checkpoint is on the disk as it was committed."""
-        files = self.disk.files(self.folder(key))
-        return key in self.contents and all(files.get(name) == data for name, data in self.contents[key].items())
+        contents = self.contents.get(key)
+        return contents is not None and self.disk.holds(self.folder(key), contents)
 
     def _usable(self, trial: str) -> list[int]:
         """Return the numbers of a trial's acknowledged checkpoints that are whole, and were not given up."""
@@ -433,7 +433,8 @@ class Ledger:
 
     def check_value(self, event: Reported) -> None:
         """A row follows from the one before it."""
-        value, before, step, factor = (event.metrics[name] for name in ("value", "before", "step", "factor"))
+        metrics = event.metrics
+        value, before, step, factor = metrics["value"], metrics["before"], metrics["step"], metrics["factor"]
         assert isinstance(before, int)
         assert isinstance(step, int)
         assert isinstance(factor, int)

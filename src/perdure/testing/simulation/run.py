@@ -43,7 +43,7 @@ from perdure.testing.simulation.background import Background, ScheduledManager
 from perdure.testing.simulation.fate import Crash, Fate
 from perdure.testing.simulation.faults import Faults, draw_faults
 from perdure.testing.simulation.invariants import CHORES_S, BrokenPromiseError, Ledger
-from perdure.testing.simulation.machine import HOST, Machine
+from perdure.testing.simulation.machine import HOST, Machine, stand_ins
 from perdure.testing.simulation.people import People
 from perdure.testing.simulation.requests import POSTING
 from perdure.testing.simulation.schedulers import FACTORS, make_scheduler
@@ -63,6 +63,8 @@ SILENCE_S = 6.0
 BACKLOG_S = 4.0
 REQUESTS_S = 0.2
 """The driver looks for requests more often than once in the second that a small experiment takes."""
+DIE, FAIL, HANG = Die(0.05), Fail(0.05), Hang()
+SPACE = {"factor": randint(*FACTORS)}
 
 Case = tuple[Workload, Faults]
 
@@ -113,9 +115,10 @@ def run_in_turn(seeds: Iterable[int]) -> None:
     gc.freeze()  # no collection looks at what there is already
     gc.disable()
     try:
-        for seed in seeds:
-            simulate(seed)
-            gc.collect(0)
+        with stand_ins():
+            for seed in seeds:
+                simulate(seed)
+                gc.collect(0)
     finally:
         gc.unfreeze()
         if collects:
@@ -331,8 +334,7 @@ class World:
 
     def make_search(self) -> SearchDriver:
         """Return what suggests configurations."""
-        space = {"factor": randint(*FACTORS)}
-        return SearchDriver(None, param_space=space, num_samples=self.workload.samples, seed=self.seed)
+        return SearchDriver(None, param_space=SPACE, num_samples=self.workload.samples, seed=self.seed)
 
     def make_scheduler(self) -> TrialScheduler:
         """Return the scheduler, anew for each session."""
@@ -360,7 +362,7 @@ class World:
         if self.budget <= 0:
             return None
         draw = self.rng.random()
-        for chance, what in ((faults.dies, Die(0.05)), (faults.fails, Fail(0.05)), (faults.hangs, Hang())):
+        for chance, what in ((faults.dies, DIE), (faults.fails, FAIL), (faults.hangs, HANG)):
             if draw < chance:
                 self.budget -= 1
                 return what
