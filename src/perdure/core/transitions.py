@@ -33,7 +33,7 @@ nothing that anybody reads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from sys import intern
 from typing import TypeVar
 
@@ -308,7 +308,7 @@ def _attempt_ended(state: State, event: AttemptEnded) -> None:
 def _note_owed(trial: Trial, row: Reported) -> None:
     """Keep in mind that a checkpoint of a row was asked for, until it is there; of one that went by it never will."""
     if trial.owed:
-        trial.owed = tuple(iteration for iteration in trial.owed if iteration > row.iteration)
+        trial.owed = _kept(iteration for iteration in trial.owed if iteration > row.iteration)
     if row.save and row.decision is Decision.CONTINUE and row.checkpoint is None:
         trial.owed = (row.iteration, *trial.owed)
 
@@ -406,7 +406,7 @@ def _checkpoints_deleted(state: State, event: CheckpointsDeleted) -> None:
 def _checkpoint_pinned(state: State, event: CheckpointPinned) -> None:
     _answer(state, event.request)
     trial = state.trials[event.item.trial]
-    others = tuple(number for number in trial.pinned if number != event.item.number)
+    others = _kept(number for number in trial.pinned if number != event.item.number)
     trial.pinned = (*others, event.item.number) if event.pinned else others
     state.agenda.retention[trial.id] = None
     state.agenda.released = True
@@ -415,6 +415,14 @@ def _checkpoint_pinned(state: State, event: CheckpointPinned) -> None:
 
 
 # --- the moves they share -------------------------------------------------------------------------------------------
+
+
+def _kept(numbers: Iterable[int]) -> tuple[int, ...]:
+    """Return them as a tuple, and none of them as `()`, which is left out of a snapshot.
+
+    On Python 3.10 an empty tuple that is made of a generator is another object, and msgspec would write it.
+    """
+    return tuple(numbers) or ()
 
 
 def _move(state: State, trial: Trial, status: Status) -> None:
@@ -609,7 +617,7 @@ def _commit(state: State, trial: Trial, info: CheckpointInfo) -> None:
     trial.checkpoints[info.number] = info
     trial.from_scratch = False
     if info.iteration in trial.owed:
-        trial.owed = tuple(iteration for iteration in trial.owed if iteration != info.iteration)
+        trial.owed = _kept(iteration for iteration in trial.owed if iteration != info.iteration)
     trial.next_checkpoint = max(trial.next_checkpoint, info.number + 1)
     trial.undurable = (*trial.undurable, info.number)
     source = Source(trial=trial.id, number=info.number)
