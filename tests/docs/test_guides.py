@@ -30,6 +30,7 @@ def snippets(page: pathlib.Path) -> list:
 
 GUIDES = [
     ROOT / "README.md",
+    ROOT / "docs" / "migrating-from-ray-tune.md",
     *sorted(page for kind in ("tutorials", "guides", "how-to") for page in (ROOT / "docs" / kind).glob("*.md")),
 ]
 
@@ -51,6 +52,13 @@ def test_the_snippet_runs_and_prints_what_the_guide_says(
     assert result.returncode == 0, result.stderr[-4000:]
     if printed is not None:
         assert result.stdout == printed, result.stderr[-4000:]
+
+
+def test_no_page_has_python_that_is_not_run() -> None:
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
+        languages = {match[1] for match in BLOCK.finditer(page.read_text(encoding="utf-8"))}
+        assert not languages & {"py", "python3", "pycon"}, page
+        assert page in GUIDES or "python" not in languages, page
 
 
 def test_the_trial_checkpoint_guide_is_there() -> None:
