@@ -48,7 +48,10 @@ def run(arguments: argparse.Namespace) -> int:
     level = 0 if arguments.json else 1 if arguments.verbose is None else arguments.verbose
     errored = ResumeType.RESTART if arguments.restart_errored else ResumeType.SKIP
     errored = ResumeType.RESUME if arguments.resume_errored else errored
-    run_config = dataclasses.replace(definition.run_config, verbose=level)
+    failures = definition.run_config.failure_config
+    if failures.fail_fast == "raise":  # for a script to catch; here the exit code tells, and the display shows it
+        failures = dataclasses.replace(failures, fail_fast=True)
+    run_config = dataclasses.replace(definition.run_config, verbose=level, failure_config=failures)
     ended: SystemExit | None = None
     with _stdout_to_stderr() if arguments.json else contextlib.nullcontext():
         try:
