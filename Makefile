@@ -16,6 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LIBRARIES := .venvs/libraries
 NEVERGRAD := .venvs/nevergrad
+HEBO := .venvs/hebo
 QUIET_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 PIP := $(QUIET_PIP) $(BIN)/python -m pip -qqq
 # Compiles to bytecode what the tests import, when they do; of what the libraries bring that is a small part.
@@ -42,8 +43,9 @@ pytest: $(VENV)/.dev
 test-libraries: environments
 	$(LIBRARIES)/bin/python -m pytest -n $(WORKERS) -m library $(ARGS)
 	$(NEVERGRAD)/bin/python -m pytest -n $(WORKERS) -m nevergrad tests/searchers
+	$(HEBO)/bin/python -m pytest -n $(WORKERS) -m hebo tests/searchers
 
-environments: $(LIBRARIES)/.installed $(NEVERGRAD)/.installed
+environments: $(LIBRARIES)/.installed $(NEVERGRAD)/.installed $(HEBO)/.installed
 
 run: $(VENV)/.examples
 	$(BIN)/python examples/run_digits.py
@@ -86,7 +88,9 @@ $(VENV)/.examples: pyproject.toml | $(BIN)/python
 
 $(LIBRARIES)/.installed: EXTRAS = dev,libraries
 $(NEVERGRAD)/.installed: EXTRAS = dev,nevergrad,bayesopt
-$(LIBRARIES)/.installed $(NEVERGRAD)/.installed: pyproject.toml
+$(HEBO)/.installed: EXTRAS = dev,hebo
+$(HEBO)/.installed: ALSO = 'torch==2.13.0; python_version < "3.12"'
+$(LIBRARIES)/.installed $(NEVERGRAD)/.installed $(HEBO)/.installed: pyproject.toml
 	@python="$${PYTHON:-$$($(FIND))}" && test -n "$$python" && rm -rf $(@D) && "$$python" -m venv $(@D)
-	$(QUIET_PIP) $(@D)/bin/python -m pip -qqq install $(LAZILY) --editable '.[$(EXTRAS)]'
+	$(QUIET_PIP) $(@D)/bin/python -m pip -qqq install $(LAZILY) --editable '.[$(EXTRAS)]' $(ALSO)
 	@touch $@

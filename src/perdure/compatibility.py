@@ -110,10 +110,6 @@ _RESUME_CONFIG = same("perdure.config:ResumeConfig")
 _RESULT_GRID = Row(
     status=Status.SAME, home="perdure.result:ResultGrid", without={"()": "perdure makes it; scripts read it."}
 )
-_NO_HEBO = (
-    "Its last release needs NumPy below 1.25, which no Python from 3.12 on has. Use "
-    "OptunaSearch(sampler=optuna.samplers.GPSampler()) or AxSearch."
-)
 _SEARCHER_BASE = same("perdure.searchers.base:Searcher")
 _BASIC_VARIANT = Row(
     status=Status.SAME,
@@ -366,7 +362,9 @@ SURFACE: dict[str, dict[str, Row]] = {
         ),
     },
     "tune.search.concurrency_limiter": {"ConcurrencyLimiter": _CONCURRENCY_LIMITER},
-    "tune.search.hebo": {"HEBOSearch": absent(_NO_HEBO)},
+    "tune.search.hebo": {
+        "HEBOSearch": _searcher("perdure.searchers.hebo:HEBOSearch", "hebo", "On Python 3.10 and 3.11 alone.")
+    },
     "tune.search.hyperopt": {"HyperOptSearch": _searcher("perdure.searchers.hyperopt:HyperOptSearch", "hyperopt")},
     "tune.search.nevergrad": {"NevergradSearch": _searcher("perdure.searchers.nevergrad:NevergradSearch", "nevergrad")},
     "tune.search.optuna": {"OptunaSearch": _searcher("perdure.searchers.optuna:OptunaSearch", "optuna")},

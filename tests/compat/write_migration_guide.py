@@ -51,8 +51,8 @@ What does not move by changing imports:
   [how to run there](how-to/slurm.md).
 - Libraries that start Ray themselves, such as `Trainer.hyperparameter_search(backend="ray")` of Transformers: tune a
   function that makes the Trainer, see [Hugging Face](how-to/huggingface.md).
-- `HEBOSearch`; `ray.tune.utils` but for `validate_save_restore`; a script that imports from `ray.tune.examples` needs a
-  copy of the example.
+- `HEBOSearch` on Python 3.12 and later; `ray.tune.utils` but for `validate_save_restore`; a script that imports from
+  `ray.tune.examples` needs a copy of the example.
 - Schedulers of your own that use Ray's `TuneController` beyond `get_trials()` and `get_live_trials()`.
 - Experiments that Ray has begun: perdure neither restores nor reads them.
 

@@ -419,7 +419,13 @@ def test_searchers_have_names():
     assert create_searcher("random", max_concurrent=3).max_concurrent == 3
     assert isinstance(create_searcher("variant_generator"), BasicVariantGenerator)
     assert create_searcher("bohb", metric="loss", mode="min").metric == "loss"
-    with pytest.raises(ConfigurationError, match=r"'hebo' is not offered: .*GPSampler"):
-        create_searcher("hebo")
     with pytest.raises(ConfigurationError, match="There is no searcher 'foo'"):
         create_searcher("foo")
+
+
+def test_a_searcher_whose_library_is_missing_says_how_to_get_it_and_where_that_fails(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"HyperOptSearch needs hyperopt.* pip install 'perdure\[hyperopt\]'"):
+        create_searcher("hyperopt")
+    with pytest.raises(ModuleNotFoundError, match=r"runs on 3\.10 and 3\.11, and does not install on 3\.12"):
+        create_searcher("hebo")

@@ -130,6 +130,8 @@ class LibrarySearcher(Searcher):
     """What must be installed."""
     extra: ClassVar[str] = ""
     """perdure's extra that installs it."""
+    restriction: ClassVar[str] = ""
+    """On which Pythons it can be installed, and what to use elsewhere, if not on all."""
     several_metrics: ClassVar[bool] = False
 
     def __init__(
@@ -144,7 +146,8 @@ class LibrarySearcher(Searcher):
         if missing:
             raise ModuleNotFoundError(
                 f"{type(self).__name__} needs {' and '.join(missing)}, which is not installed: "
-                f"pip install 'perdure[{self.extra}]'. Random search (leave search_alg out) needs nothing.",
+                f"pip install 'perdure[{self.extra}]'. "
+                f"{self.restriction or 'Random search (leave search_alg out) needs nothing.'}",
                 name=missing[0],
             )
         super().__init__(metric=metric, mode=mode)
@@ -408,6 +411,18 @@ class LibrarySearcher(Searcher):
 
     def _draw(self, parameter: Parameter) -> Any:
         return parameter.domain.draw(keyed_random(self._seed or 0, self._count, parameter.name))
+
+    def _learn_points(self, rewards: Sequence[Any] | None) -> None:
+        """Learn from the points to evaluate instead of trying them, where their metrics are known."""
+        if rewards is None:
+            return
+        if len(rewards) != len(self._points):
+            raise ConfigurationError(
+                f"evaluated_rewards has {len(rewards)} values for {len(self._points)} points_to_evaluate."
+            )
+        for point, reward in zip(self._points, rewards, strict=True):
+            self.add_evaluated_point(point, reward)
+        self._points = []
 
     def _learn(self, evaluated: Evaluated) -> None:
         assert self._space is not None

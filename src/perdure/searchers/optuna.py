@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from perdure.arguments import named_arguments
-from perdure.errors import ConfigurationError
 from perdure.search_space.domains import Categorical
 from perdure.search_space.parameters import Choice, Parameter, ParameterSpace, Real
 from perdure.searchers.base import OLDER, Result
@@ -74,14 +73,7 @@ class OptunaSearch(LibrarySearcher):
         self._sampler = sampler
         self._study_name = study_name
         self._storage = storage
-        if evaluated_rewards is not None:
-            if len(evaluated_rewards) != len(self._points):
-                raise ConfigurationError(
-                    f"evaluated_rewards has {len(evaluated_rewards)} values for {len(self._points)} points_to_evaluate."
-                )
-            for point, reward in zip(self._points, evaluated_rewards, strict=True):
-                self.add_evaluated_point(point, reward)
-            self._points = []
+        self._learn_points(evaluated_rewards)
         self._known: dict[str, int] = {}
 
     def _own_space(self, space: Any) -> SearchedSpace:

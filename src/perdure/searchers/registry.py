@@ -15,17 +15,13 @@ SEARCHERS = {
     "ax": "perdure.searchers.ax:AxSearch",
     "bayesopt": "perdure.searchers.bayesopt:BayesOptSearch",
     "bohb": "perdure.searchers.bohb:TuneBOHB",
+    "hebo": "perdure.searchers.hebo:HEBOSearch",
     "hyperopt": "perdure.searchers.hyperopt:HyperOptSearch",
     "nevergrad": "perdure.searchers.nevergrad:NevergradSearch",
     "optuna": "perdure.searchers.optuna:OptunaSearch",
     "zoopt": "perdure.searchers.zoopt:ZOOptSearch",
 }
 """Where each is; a library is imported when its searcher is asked."""
-NO_HEBO = (
-    "HEBO's last release (0.3.6) asks for NumPy below 1.25, which no Python from 3.12 on has, and for pymoo 0.6.0. Use "
-    "OptunaSearch(sampler=optuna.samplers.GPSampler()) or AxSearch for Gaussian processes; or subclass "
-    "perdure.tune.search.Searcher: `suggest` and `on_trial_complete` are enough."
-)
 
 
 def create_searcher(search_alg: str, **kwargs: Any) -> Searcher | BasicVariantGenerator:
@@ -40,6 +36,4 @@ def create_searcher(search_alg: str, **kwargs: Any) -> Searcher | BasicVariantGe
         module, _, searcher = SEARCHERS[name].partition(":")
         return getattr(importlib.import_module(module), searcher)(**kwargs)  # type: ignore[no-any-return]
     known = ", ".join(SEARCHERS)
-    if name == "hebo":
-        raise ConfigurationError(f"The searcher 'hebo' is not offered: {NO_HEBO} There are: {known}.")
     raise ConfigurationError(f"There is no searcher {search_alg!r}. There are: {known}.")

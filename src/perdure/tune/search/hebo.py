@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from perdure.compatibility import lazy_names
 
-if not TYPE_CHECKING:
+if TYPE_CHECKING:
+    from perdure.searchers.hebo import HEBOSearch
+else:
     __getattr__, __dir__ = lazy_names(__name__)
 
-__all__: list[str] = []
+__all__ = ["HEBOSearch"]
