@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import platform
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -309,6 +311,43 @@ def test_devices_are_visible_before_the_trainable_is_loaded(tmp_path, monkeypatc
         executor.close()
     assert metrics_of(driver, some) == [{"at import": "1,3", "now": "1,3"}]
     assert metrics_of(driver, none) == [{"at import": "", "now": ""}]
+
+
+def huge_kb():
+    """How much of this process's memory is in huge pages, in KB."""
+    with open("/proc/self/smaps_rollup") as file:
+        return sum(int(line.split()[1]) for line in file if line.startswith("AnonHugePages:"))
+
+
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(
+    not HUGE_PAGES.exists() or "[madvise]" not in HUGE_PAGES.read_text() or platform.libc_ver()[0] != "glibc",
+    reason="HUGE PAGES NOT TESTED: this system gives them to all programs, or to none, or its malloc cannot ask",
+)
+@pytest.mark.parametrize(
+    ("given", "huge"), [(None, True), ("glibc.malloc.check=0", True), ("glibc.malloc.hugetlb=0", False)]
+)
+def test_large_blocks_are_in_huge_pages_unless_told_otherwise(executor, tmp_path, monkeypatch, given, huge):
+    """And programs that a trial starts find the environment as it was."""
+
+    def trainable(config):
+        from perdure.trainable.session import report
+
+        before = huge_kb()
+        block = bytes(range(256)) * (64 << 12)
+        report({"huge": huge_kb() - before, "size": len(block), "tunables": os.environ.get("GLIBC_TUNABLES", "")})
+
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("GLIBC_TUNABLES", given)
+    driver = driver_of(executor, tmp_path, trainable)
+    attempt = driver.start("trial")
+    driver.end(attempt)
+    (row,) = metrics_of(driver, attempt)
+    assert row["tunables"] == (given or "")
+    assert (row["huge"] > row["size"] // 1024 // 2) == huge
 
 
 def test_an_attempt_finds_the_drivers_surroundings(executor, tmp_path, monkeypatch):

@@ -40,6 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`sys.argv` of the driver, for code that looks at it when it is imported."""
     path: list[str] = []
     """`sys.path` of the driver."""
+    tunables: str | None = None
+    """`GLIBC_TUNABLES` of the driver: see `huge_pages`."""
 
 
 class Ready(Message, frozen=True, kw_only=True, tag="ready"):

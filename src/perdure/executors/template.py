@@ -23,7 +23,7 @@ from typing import NoReturn
 import msgspec
 
 from perdure.core.events import ErrorInfo
-from perdure.executors import process
+from perdure.executors import huge_pages, process
 from perdure.executors.control import KILL, REQUEST, START, Exited, Forked, FromTemplate, NotForked, Ready, Settings
 from perdure.executors.threads import one_thread_each
 from perdure.storage import children
@@ -38,6 +38,7 @@ def main(text: str) -> NoReturn:
     children.die_with(settings.parent)
     children.lead_group()
     children.ignore_interrupts()
+    huge_pages.put_back(settings.tunables)
     with contextlib.suppress(RuntimeError):  # no stderr
         faulthandler.enable()  # a native crash in a trial then leaves its Python traceback on stderr
     sys.argv[:] = settings.argv
@@ -52,6 +53,7 @@ def spawned(text: str) -> NoReturn:
     children.die_with(settings.parent)
     children.ignore_interrupts()
     process.send_output_to(settings.output)
+    huge_pages.put_back(settings.tunables)
     with contextlib.suppress(RuntimeError):  # no stderr
         faulthandler.enable()
     sys.argv[:] = settings.argv
@@ -183,7 +185,7 @@ class Template:
         return os.posix_spawn(
             sys.executable,
             children.command("perdure.executors.template:spawned", text, path=self._settings.path),
-            os.environ,
+            huge_pages.asked_for(os.environ),
             file_actions=[(os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds],  # onto itself: it survives the exec
             setpgroup=0,
         )

@@ -11,6 +11,7 @@ import sys
 
 import msgspec
 
+from perdure.executors import huge_pages
 from perdure.executors.base import Program
 from perdure.executors.control import KILL, REQUEST, START, FromTemplate, Ready, Settings
 from perdure.executors.triage import signal_name
@@ -123,8 +124,10 @@ def _launch(program: Program, fd: int, *, spawn: bool) -> subprocess.Popen[bytes
         fd=fd,
         argv=list(sys.argv),
         path=children.absolute_path(),
+        tunables=os.environ.get(huge_pages.VARIABLE),
     )
-    return children.launch("perdure.executors.template:main", msgspec.json.encode(settings).decode(), fd=fd)
+    text = msgspec.json.encode(settings).decode()
+    return children.launch("perdure.executors.template:main", text, fd=fd, environment=huge_pages.asked_for(os.environ))
 
 
 def _close_all(fds: list[int]) -> None:

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1
@@ -37,13 +37,15 @@ def absolute_path() -> list[str]:
     return [entry if os.path.isabs(entry) else os.path.abspath(entry) for entry in sys.path]
 
 
-def launch(main: str, text: str, *, fd: int) -> subprocess.Popen[bytes]:
+def launch(main: str, text: str, *, fd: int, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
     """Start a fresh interpreter that calls a function of perdure with a text, and has one of our file descriptors.
+
+    Its environment is ours unless another is given.
 
     Raises:
         OSError: The system refused.
     """
-    return subprocess.Popen(command(main, text), stdin=subprocess.DEVNULL, pass_fds=[fd])
+    return subprocess.Popen(command(main, text), stdin=subprocess.DEVNULL, pass_fds=[fd], env=environment)
 
 
 def _interpreter_flags() -> list[str]:
