@@ -6,17 +6,25 @@ time of `fit()` with default settings, `population_reused_s` with `TuneConfig(re
 fastest. `against_best` compares our default with Ray's best. `written_to_saved`: what all of our processes gave the
 disk to write, for each byte that `save_checkpoint` wrote itself. `floor_s`: what the disk by itself takes: a bare loop
 that writes as many files of the same size, each synced by one of four threads meanwhile; `to_floor` is our time over
-it. perdure's time ends when everything is on the disk, Ray's does not. `in_memory` runs both on a disk in memory
-(/dev/shm), which leaves what the engines cost. Needs some 5 GB of room, `in_memory` 5 GB of memory.
+it. perdure's time ends when everything is on the disk, Ray's does not. `in_memory` and `reused_in_memory` run both on a
+disk in memory (/dev/shm), which leaves what the engines cost. Needs some 5 GB of room, those two 5 GB of memory.
+
+`..._work_s` beside each figure: what the trainable itself takes, without any engine. As many bare processes as there
+are cores share the segments that the trials went through (load, save), are set up once, and sync nothing. In
+`..._forked_work_s` each segment is set up in a process of its own, as a trial that goes on is by default. Bare
+processes are those of a plain script; ours have huge pages (see `perdure.executors.huge_pages`), and can be sooner.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import shutil
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from comparison import Goal, Part, main, stopwatch, tune_of, written
 
@@ -114,35 +122,89 @@ def floor(directory: Path, saved: int) -> float:
     return time.perf_counter() - begin
 
 
-def with_floor(name: str, engine: str, directory: Path) -> dict[str, float]:
-    """Our default settings, or Ray's fastest ones."""
-    seconds, saved, given = run(engine, directory, reuse=engine == "ray" and name != "population")
+def work(directory: Path, saved: int, *, fork: bool) -> float:
+    """Return how many seconds bare processes, one a core, take for what the trainable did to save so many bytes."""
+    trainable = trainable_of(tune_of("perdure"), str(directory) + "-notes")
+    segments = saved // WEIGHTS
+    cores = len(os.sched_getaffinity(0))
+
+    def fresh() -> Any:
+        trial = trainable.__new__(trainable)
+        trial.setup({"lr": 0.1})
+        return trial
+
+    def segment(number: int, kept: Any = None) -> None:
+        trial = kept or fresh()
+        if number >= MEMBERS:
+            trial.load_checkpoint(str(directory / f"{number - MEMBERS}"))
+        trial.step()
+        (directory / f"{number}").mkdir()
+        trial.save_checkpoint(str(directory / f"{number}"))
+
+    def share(first: int) -> None:
+        kept = None if fork else fresh()
+        for number in range(first, segments, cores):
+            if fork:
+                finish([context.Process(target=segment, args=(number,))])
+            else:
+                segment(number, kept)
+
+    def finish(processes: list[multiprocessing.Process]) -> None:
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        assert not any(process.exitcode for process in processes)
+
+    context = multiprocessing.get_context("fork")
+    directory.mkdir()
+    begin = time.perf_counter()
+    finish([context.Process(target=share, args=(first,)) for first in range(cores)])
+    seconds = time.perf_counter() - begin
+    shutil.rmtree(directory)
+    return seconds
+
+
+def measured(name: str, engine: str, directory: Path, *, reuse: bool, floors: bool = False) -> dict[str, float]:
+    """One run of an engine; after one of ours, what the machine takes without any."""
+    seconds, saved, given = run(engine, directory, reuse=reuse)
     figures = {f"{name}_s": seconds, f"{name}_saved_gb": saved / 1e9}
     if engine == "perdure":
-        floor_s = floor(directory / "floor", saved)
-        figures |= {f"{name}_floor_s": floor_s, f"{name}_to_floor": seconds / floor_s}
-        figures["written_to_saved"] = given / saved
+        if floors:  # first: a virtual disk may write sooner where there were files
+            floor_s = floor(directory / "floor", saved)
+            figures |= {f"{name}_floor_s": floor_s, f"{name}_to_floor": seconds / floor_s}
+            figures["written_to_saved"] = given / saved
+        shutil.rmtree(directory / "experiment")  # memory that was never touched may be slower, too
+        figures[f"{name}_work_s"] = work(directory / "work", saved, fork=False)
+        figures[f"{name}_forked_work_s"] = work(directory / "forked-work", saved, fork=True)
     return figures
 
 
 def default(engine: str, directory: Path) -> dict[str, float]:
-    return with_floor("population", engine, directory)
+    """Default settings of both."""
+    return measured("population", engine, directory, reuse=False, floors=True)
 
 
 def reused(engine: str, directory: Path) -> dict[str, float]:
-    seconds, saved, _ = run(engine, directory, reuse=True)
-    return {"population_reused_s": seconds, "reused_saved_gb": saved / 1e9}
+    """Kept processes in both."""
+    return measured("population_reused", engine, directory, reuse=True)
 
 
 def against_best(engine: str, directory: Path) -> dict[str, float]:
     """Our default settings against Ray's fastest ones."""
-    return with_floor("against_best", engine, directory)
+    return measured("against_best", engine, directory, reuse=engine == "ray", floors=True)
 
 
 def in_memory(engine: str, directory: Path) -> dict[str, float]:
     """The same, on a disk in memory."""
     with tempfile.TemporaryDirectory(dir="/dev/shm", prefix=directory.name) as memory:
-        return {"in_memory_s": run(engine, Path(memory), reuse=engine == "ray")[0]}
+        return measured("in_memory", engine, Path(memory), reuse=engine == "ray")
+
+
+def reused_in_memory(engine: str, directory: Path) -> dict[str, float]:
+    """Kept processes in both, on a disk in memory."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix=directory.name) as memory:
+        return measured("reused_in_memory", engine, Path(memory), reuse=True)
 
 
 PARTS = {
@@ -150,6 +212,7 @@ PARTS = {
     "reused": Part(reused),
     "against_best": Part(against_best),
     "in_memory": Part(in_memory),
+    "reused_in_memory": Part(reused_in_memory),
 }
 GOALS = [
     Goal("population_s", times=10),
