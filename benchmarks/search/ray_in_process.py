@@ -34,7 +34,8 @@ class Future:
         except Exception as error:
             self.error = error
 
-    def get(self) -> Any:
+    def get(self, timeout: float | None = None) -> Any:
+        """Return the answer, which is there already however short the `timeout`."""
         if self.error is not None:
             raise self.error
         return self.value

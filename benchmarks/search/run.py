@@ -70,6 +70,22 @@ def trainable_of(tune: Any, problem: Problem) -> Any:
     return Training
 
 
+def recorder(tune: Any, path: Path) -> Any:
+    """Return a callback that writes every row to `path`.
+
+    Ray's JSON logger will not do: a paused trial that goes on has its result.json fetched anew from the storage, to
+    which it is brought every few minutes, and loses the rows since then.
+    """
+    path.parent.mkdir(parents=True)
+
+    class Recorder(tune.Callback):
+        def on_trial_result(self, iteration, trials, trial, result, **info):
+            with path.open("a") as file:
+                file.write(json.dumps({name: result[name] for name in ("value", "reported_at")}) + "\n")
+
+    return Recorder()
+
+
 def search(engine: str, method: Method, problem: Problem, seed: int, directory: str, *, processes: bool) -> None:
     """Run one search to its end, or go on with it; perdure in processes, or both engines without."""
     tune = importlib.import_module(f"{engine}.tune")
@@ -90,7 +106,7 @@ def search(engine: str, method: Method, problem: Problem, seed: int, directory: 
     else:
         importlib.import_module("ray_in_process").use(method.slots, directory)
         run["checkpoint_config"] = tune.CheckpointConfig(checkpoint_at_end=False)
-        run["callbacks"] = [tune.logger.JsonLoggerCallback()]
+        run["callbacks"] = [recorder(tune, Path(directory, name, "rows", "result.json"))]
     tuner = tune.Tuner(
         tune.with_resources(trainable_of(tune, problem), {"cpu": 0.4 if processes else 1}),
         param_space=problem.space(tune),
