@@ -399,7 +399,7 @@ class Session:
             chdir=os.environ.get("RAY_CHDIR_TO_TRIAL_DIR", "1") != "0",
             seeded=self.definition.tune_config.seed is not None,
             boot_id=boot_id(),
-            cleanup_s=float(os.environ.get("TUNE_FORCE_TRIAL_CLEANUP_S", "600")),
+            cleanup_s=_asked_for("TUNE_FORCE_TRIAL_CLEANUP_S", 600),
             report_timeout_s=failures.report_timeout_s,
             max_trial_time_s=failures.max_trial_time_s,
             resources_after_oom=failures.resources_after_oom,
@@ -565,12 +565,12 @@ class Session:
                 on_problem=self.display.warn,
                 load_objects=objects_in(self.path),
                 is_lost=lambda: self.journal.lost,
-                busy=_loggers_busy() if loggers is files else None,
+                busy=int(_asked_for("PERDURE_LOGGERS_BUSY", BUSY)) if loggers is files else None,
                 watermark=watermark,
                 keeps_errors=loggers is files,
             )
             follower.start()
-            self.stack.callback(follower.close, _loggers_close_s())
+            self.stack.callback(follower.close, _asked_for("PERDURE_LOGGERS_CLOSE_S", 60))
             started.append(follower)
         return started
 
@@ -611,12 +611,16 @@ def make_executor(choice: Executor | str) -> Executor:
     raise ConfigurationError(f'RunConfig(executor={choice!r}): use "local", "inline", or an Executor object.')
 
 
-def _loggers_close_s() -> float:
-    return float(os.environ.get("PERDURE_LOGGERS_CLOSE_S", "60"))
-
-
-def _loggers_busy() -> int:
-    return int(os.environ.get("PERDURE_LOGGERS_BUSY", BUSY))
+def _asked_for(variable: str, default: float) -> float:
+    """Return the number that an environment variable holds, and `default` where it is not set."""
+    asked = os.environ.get(variable, "")
+    try:
+        number = float(asked or default)
+    except ValueError:
+        number = -1.0
+    if not number >= 0:
+        raise ConfigurationError(f"Environment variable {variable}={asked}: use a number of 0 or more, or unset it.")
+    return number
 
 
 def _with_default_loggers(chosen: list[LoggerCallback]) -> list[LoggerCallback]:
@@ -636,8 +640,8 @@ def _log_files(choice: bool | str | tuple[str, str]) -> tuple[str, str] | None:
 
 
 def _snapshot_period() -> float | None:
-    asked = os.environ.get("TUNE_GLOBAL_CHECKPOINT_S", "auto")
-    return None if asked == "auto" else float(asked)
+    variable = "TUNE_GLOBAL_CHECKPOINT_S"
+    return None if os.environ.get(variable, "auto") in ("auto", "") else _asked_for(variable, 0)
 
 
 def _raise_first_failure(history: ExperimentHistory) -> None:

@@ -83,8 +83,7 @@ class Snapshots:
         began = time.perf_counter()
         self.write(state, position)
         took = time.perf_counter() - began
-        pause = max(PERIOD_S, took * (1 / SHARE - 1)) if self.period_s is None else self.period_s
-        self._due_at = now + pause
+        self._due_at = now + (max(PERIOD_S, took / SHARE) if self.period_s is None else self.period_s)
 
     def write(self, state: State, position: Position) -> None:
         """Write a snapshot now, and remove all but the newest ones.

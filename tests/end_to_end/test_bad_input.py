@@ -494,6 +494,17 @@ def test_names_that_nobody_knows(tuner: Start, storage: Path, options: dict[str,
     assert_nothing_left(storage)
 
 
+@pytest.mark.parametrize("value", ["often", "-1"])
+@pytest.mark.parametrize("variable", ["TUNE_GLOBAL_CHECKPOINT_S", "TUNE_FORCE_TRIAL_CLEANUP_S"])
+def test_an_environment_variable_that_is_no_number(
+    tuner: Start, storage: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=f"{variable}={value}"):
+        tuner(one_row).fit()
+    assert_nothing_left(storage)
+
+
 def test_a_space_that_cannot_be_sampled(tuner: Start, storage: Path) -> None:
     with pytest.raises(ValueError, match="uniform|0"):
         tuner(one_row, {"lr": tune.loguniform(0, 1)}).fit()
