@@ -133,6 +133,14 @@ class SyncConfig:
     sync_artifacts: bool = False
     sync_artifacts_on_checkpoint: bool = True
 
+    def __post_init__(self) -> None:
+        """Say so where it is made, and not where a configuration that has it is copied."""
+        warnings.warn(
+            "SyncConfig is accepted and ignored: perdure writes to the storage itself, so there is nothing to sync. "
+            "Remove it, and RunConfig(sync_config=...).",
+            stacklevel=4,
+        )
+
 
 class ResumeType(str, enum.Enum):
     """What a restored experiment does with a trial."""
@@ -262,12 +270,6 @@ class RunConfig:
             self.checkpoint_config = CheckpointConfig()
         for name, expected in (("failure_config", FailureConfig), ("checkpoint_config", CheckpointConfig)):
             _require(isinstance(getattr(self, name), expected), self, name, f"use a {expected.__name__}")
-        if self.sync_config is not None:
-            warnings.warn(
-                "RunConfig(sync_config=...) is accepted and ignored: perdure writes to the storage itself, so there is "
-                "nothing to sync. Remove it.",
-                stacklevel=4,
-            )
         if self.local_dir is not None:
             raise ConfigurationError("RunConfig(local_dir=...) is gone; use storage_path.")
         _require(self.durability in ("default", "strict"), self, "durability", 'use "default" or "strict"')

@@ -380,7 +380,7 @@ def replaced(
     if stop is not UNCHANGED:
         resolve_stopper(stop)
         given.add("stop")
-        changed["run_config"] = dataclasses.replace(definition.run_config, stop=stop, sync_config=None)
+        changed["run_config"] = dataclasses.replace(definition.run_config, stop=stop)
     if param_space is not UNCHANGED:
         given |= {"param_space", "constants", "grids"}
         changed["param_space"] = _checked_space(param_space)

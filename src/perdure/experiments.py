@@ -330,7 +330,6 @@ def run(
     run_config = dataclasses.replace(
         experiment.run_config,
         failure_config=FailureConfig(max_failures=failures.max_failures, fail_fast=fail_fast),
-        sync_config=None,  # that it is ignored was said when the experiment was made
         verbose=verbose,
         progress_reporter=progress_reporter,
         callbacks=callbacks,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import pytest
 
 from perdure import tune
 
 
-def test_sync_config_is_accepted_and_says_that_it_is_ignored() -> None:
-    with pytest.warns(UserWarning, match=r"sync_config.*ignored") as seen:
-        config = tune.RunConfig(sync_config=tune.SyncConfig(sync_artifacts=True))
-    assert seen[0].filename == __file__
-    assert config.sync_config == tune.SyncConfig(sync_artifacts=True)
+def test_sync_config_is_accepted_and_says_once_that_it_is_ignored(tmp_path: pathlib.Path) -> None:
+    with pytest.warns(UserWarning, match=r"SyncConfig.*ignored") as seen:
+        chosen = tune.SyncConfig(sync_artifacts=True)
+    assert [warning.filename for warning in seen] == [__file__]
+    config = tune.RunConfig(sync_config=chosen, storage_path=str(tmp_path), verbose=0)  # a warning would be an error
+    grid = tune.Tuner(lambda config: {"loss": 1}, run_config=config).fit()
+    tune.Tuner.restore(grid.experiment_path, stop={"training_iteration": 2}).fit()
+    assert config.sync_config is chosen
 
 
 def test_local_dir_names_its_successor() -> None:

@@ -194,13 +194,13 @@ def test_tensors_of_other_libraries_become_numbers() -> None:
     ("row", "message"),
     [
         ({"grad": {"hist": np.zeros(65)}}, r'"grad/hist" is an array of shape \(65,\).*checkpoint'),
-        ({"x": [1, Thing()]}, r'"x/1" is a .*Thing, which is not data'),
-        ({"x": {1, 2}}, '"x" is a set'),
-        ({"x": 1j}, '"x" is a complex'),
-        ({"x": np.complex128(1j)}, '"x" is a numpy.complex128'),
-        ({"x": np.datetime64("2020-01-01")}, '"x" is a numpy.datetime64'),
+        ({"x": [1, Thing()]}, r'"x/1" is of type .*Thing, which is not data'),
+        ({"x": {1, 2}}, '"x" is of type set'),
+        ({"x": 1j}, '"x" is of type complex'),
+        ({"x": np.complex128(1j)}, '"x" is of type numpy.complex128'),
+        ({"x": np.datetime64("2020-01-01")}, '"x" is of type numpy.datetime64'),
         ({frozenset(): 1}, "as a key.*frozenset"),
-        ({"f": len}, '"f" is a builtin_function'),
+        ({"f": len}, '"f" is of type builtin_function'),
     ],
 )
 def test_what_is_not_data_is_refused_by_name(row: object, message: str) -> None:

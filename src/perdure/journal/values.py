@@ -214,8 +214,8 @@ def _not_a_metric(value: object, path: Path, where: str) -> str:
     kind = type(value)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     return (
-        f"{where}: {_named(path)} is a {name}, which is not data. Use numbers, strings, bools, None, bytes, and lists, "
-        "tuples and dictionaries of them; anything else belongs in the checkpoint."
+        f"{where}: {_named(path)} is of type {name}, which is not data. Use numbers, strings, bools, None, bytes, and "
+        "lists, tuples and dictionaries of them; anything else belongs in the checkpoint."
     )
 
 
