@@ -115,6 +115,20 @@ def test_parallel_coordinates_show_what_differs(searched):
         plot.parallel_coordinates(searched, params=["momentum"])
 
 
+def test_categories_have_places_of_their_own_however_they_are_shortened(written):
+    """Two classes of one name, and paths that end alike."""
+    for n in range(4):
+        net = type("Net", (), {"__module__": f"version{n % 2}"})
+        run(written, {"net": net, "data": f"/data/{n}/a/long/way/down/train.csv"}, [float(n)])
+    axes = plot.parallel_coordinates(written.path).axes[0]
+    shown = [text.get_text() for text in axes.texts]
+    assert shown.count("Net") == 2
+    assert shown.count("…/down/train.csv") == 4
+    (drawn,) = axes.collections
+    places = [tuple(segment[:, 1]) for segment in drawn.get_segments()]
+    assert len({place[:2] for place in places}) == 4
+
+
 def test_importance_finds_what_the_metric_depends_on(searched):
     shares = plot.importances(searched)
     assert list(shares) == ["lr", "act"]

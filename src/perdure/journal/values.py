@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import math
 import numbers
+import re
 import sys
 from collections.abc import Mapping
 
@@ -29,6 +30,8 @@ MAX_ARRAY_ELEMENTS = 64
 MAX_DEPTH = 100
 """Containers nested deeper than this (or holding themselves) are not data."""
 
+_NAMED = re.compile(r"<(?:class|function|built-in function) '?(?:[\w<>]+\.)*(\w+)'?(?: at 0x[0-9a-f]+)?>")
+"""The repr of a class or a function, and the last part of its name."""
 _MIN_INT, _MAX_INT = -(2**63), 2**64 - 1  # what the wire's JSON reader gives back as an int
 _MAX_REPR = 200
 
@@ -262,6 +265,12 @@ def _is_numpy_scalar(value: object) -> bool:
 
 def _joined(path: Path) -> str:
     return "/".join(part.replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def name_in(text: str) -> str:
+    """Return the name of a class or function, given its repr as a `$py` has it; any other text as it is."""
+    named = _NAMED.fullmatch(text)
+    return text if named is None else named[1]
 
 
 def _short_repr(value: object) -> str:

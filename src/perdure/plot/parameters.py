@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from perdure.errors import ConfigurationError
+from perdure.journal.values import name_in
 from perdure.plot.canvas import BEST, TEXT, is_wide, new_figure, short, spread, style
 from perdure.plot.source import (
     Curve,
@@ -73,11 +74,13 @@ class _Scale:
             self.ticks = self._number_ticks()
             self.places = [self._place(value) for value in values]
         else:
-            kinds = sorted({_text(value) for value in values})
+            texts = ["-" if value is None else str(value) for value in values]
+            kinds = sorted(set(texts))
             place = dict(zip(kinds, spread(len(kinds)), strict=True))
             self.log = False
-            self.ticks = list(zip(place.values(), kinds, strict=True))[:: max(1, len(kinds) // _MOST_TICKS)]
-            self.places = [place[_text(value)] for value in values]
+            labels = [(place[kind], short(name_in(kind), 16)) for kind in kinds]
+            self.ticks = labels[:: max(1, len(kinds) // _MOST_TICKS)]
+            self.places = [place[text] for text in texts]
 
     def _place(self, value: Any) -> float:
         if value is None:
@@ -100,10 +103,6 @@ class _Scale:
         if len(values) < 2:
             values = sorted({self.low, self.high})
         return [(self._place(value), f"{value:.4g}") for value in values]
-
-
-def _text(value: Any) -> str:
-    return "-" if value is None else short(str(value), 16)
 
 
 def _draw_lines(axes: Any, scales: list[_Scale], found: list[Curve], mode: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from perdure.errors import ConfigurationError
 from perdure.history import AttemptHistory, ExperimentHistory, TrialHistory
+from perdure.journal.values import name_in
 from perdure.plot.canvas import BEST, COLOURS, QUIET, TEXT, is_wide, legend, new_figure, short, style, whole_numbers
 from perdure.plot.source import Curve, Results, curves, history_of, is_numeric, objective, ranked
 from perdure.rows import flatten
@@ -122,7 +123,7 @@ def _draw_schedule(panel: Any, steps: list[Stretch], name: str, look: dict[str, 
     ys: list[Any] = []
     for stretch in steps:
         value = stretch.config.get(name)
-        shown = value if type(value) in (int, float) else str(value)
+        shown = value if type(value) in (int, float) else name_in(str(value))
         xs += [stretch.begin, max(stretch.end, stretch.begin)]
         ys += [shown, shown]
     panel.plot(xs, ys, **look)

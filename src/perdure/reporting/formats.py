@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 
+from perdure.journal.values import name_in
+
 _GIB = 1024**3
-_NAMED = re.compile(r"<(?:class|function|built-in function) '?(?:[\w<>]+\.)*(\w+)'?(?: at 0x[0-9a-f]+)?>")
-"""The repr of a class or a function, and the last part of its name."""
 _BYTE_UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
@@ -62,8 +61,7 @@ def value_text(value: object) -> str:
     if isinstance(value, Mapping) and len(value) == 1:
         ((tag, inner),) = value.items()
         if tag == "$py":
-            named = _NAMED.fullmatch(str(inner))
-            return one_line(str(inner) if named is None else named[1])
+            return one_line(name_in(str(inner)))
         if tag == "$float":
             return one_line(str(inner))
         if tag == "$tuple" and isinstance(inner, (list, tuple)):
