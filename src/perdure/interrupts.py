@@ -29,7 +29,8 @@ def handled(runner: Runner) -> Iterator[list[int]]:
 
     Yields the list of the signals that came. Does nothing outside the main thread, where Python delivers no signals, or
     with TUNE_DISABLE_SIGINT_HANDLER=1; and nothing for a signal that is ignored: whoever started this process wanted
-    that, as a shell does with the SIGINT of what it runs in the background, where no Ctrl-C is meant to reach.
+    that, as a shell does with the SIGINT of what it runs in the background, where no Ctrl-C is meant to reach. Nor for
+    one that a host of this interpreter handles in C, which Python could not give back to it.
     """
     off = os.environ.get("TUNE_DISABLE_SIGINT_HANDLER") == "1"
     if off or threading.current_thread() is not threading.main_thread():
@@ -44,7 +45,7 @@ def handled(runner: Runner) -> Iterator[list[int]]:
         runner.interrupt = StopRequested(at=time.time(), reason=signal.Signals(number).name, resumable=True)
         runner.executor.wake()
 
-    ours = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    ours = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
     before = {number: signal.signal(number, stop) for number in ours}
     try:
         yield seen

@@ -94,6 +94,13 @@ def test_a_stop_rule_that_ends_it_all_is_no_interruption(tmp_path: Path) -> None
     assert results.stop_reason == "stopper"
 
 
+def test_a_signal_that_is_handled_in_c_is_left_to_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as host:
+        host.setattr(signal, "getsignal", lambda number: None)
+        host.setattr(signal, "signal", lambda number, handler: pytest.fail(f"{number} was taken"))
+        assert not tuner(tmp_path, None).fit().interrupted
+
+
 @pytest.mark.parametrize("trials", [1, 3])
 def test_fail_fast_interrupts_what_has_something_left(tmp_path: Path, trials: int) -> None:
     def train(config: dict[str, int]) -> None:
