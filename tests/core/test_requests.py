@@ -122,6 +122,36 @@ def test_whatever_befalls_a_trial_before_it_has_paused_it_pauses(outcome: Outcom
     assert made.status("a") is Status.PAUSED
 
 
+@pytest.mark.parametrize("saved", [1, 2])
+@pytest.mark.parametrize("decided", [StopTrials(trials=("a",)), Action(trial="a", decision=Decision.STOP)])
+def test_a_trial_that_is_to_stop_does_though_it_could_not_go_on_from_its_checkpoint(
+    decided: StopTrials | Action, saved: int
+) -> None:
+    made = experiment()
+    for _ in range(saved):
+        made.report("a", save=True)
+    made.driver()
+    made.start("a")
+    if isinstance(decided, Action):
+        made.apply(TrialActed(at=0.0, action=decided))
+    else:
+        ask(made, decided)
+    made.end("a", Outcome.REJECTED, rejected=Source(trial="a", number=saved - 1))
+    assert made.status("a") is Status.TERMINATED
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_trial_that_is_to_pause_does_though_it_could_not_go_on_from_its_checkpoint(resume: bool) -> None:
+    made = experiment()
+    made.report("a", save=True)
+    made.report("a", save=True)
+    made.driver()
+    made.start("a")
+    made.apply(TrialActed(at=0.0, action=Action(trial="a", decision=Decision.PAUSE, resume=resume)))
+    made.end("a", Outcome.REJECTED, rejected=Source(trial="a", number=1))
+    assert made.status("a") is (Status.PENDING if resume else Status.PAUSED)
+
+
 def test_one_that_may_not_fail_is_in_error_all_the_same() -> None:
     made = experiment()
     ask(made, PauseTrials(trials=("a",)))

@@ -27,10 +27,12 @@ from perdure.core.events import (
     CheckpointInfo,
     CheckpointPinned,
     DriverStarted,
+    ErrorInfo,
     Event,
     Reported,
     RequestRefused,
     Source,
+    StopRequested,
 )
 from perdure.core.state import State, Trial
 from perdure.journal.file import FileJournal
@@ -234,6 +236,10 @@ def _ends_whatever_session(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("perdure.control.desk.answer", this_one)
 
 
+def _ends_no_session(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(transitions.HANDLERS, StopRequested, lambda state, event: transitions._answer(state, event.request))
+
+
 def _tells_no_trial_to_stop(patch: pytest.MonkeyPatch) -> None:
     """What is decided about a trial that runs does not come true with its next row."""
     decide = transitions._decide
@@ -243,6 +249,16 @@ def _tells_no_trial_to_stop(patch: pytest.MonkeyPatch) -> None:
             decide(state, trial, action)
 
     patch.setattr(transitions, "_decide", only_at_rest)
+
+
+def _forgets_a_stop_over_a_damaged_checkpoint(patch: pytest.MonkeyPatch) -> None:
+    reject = transitions._reject
+
+    def forget(state: State, trial: Trial, source: Source, error: ErrorInfo | None) -> None:
+        trial.decision = None
+        reject(state, trial, source, error)
+
+    patch.setattr(transitions, "_reject", forget)
 
 
 def _never_lets_go(patch: pytest.MonkeyPatch) -> None:
@@ -264,14 +280,16 @@ def _heeds_the_scheduler_about_held_trials(patch: pytest.MonkeyPatch) -> None:
 REQUESTS = [
     (_forgets_pauses_at_a_restart, "people hold"),
     (_forgets_what_it_answered, "is answered twice"),
-    (_removes_requests_before_their_answers_are_on_the_disk, "a power cut can undo that it was answered"),
+    (_removes_requests_before_their_answers_are_on_the_disk, "is removed, and"),
     (_takes_requests_for_removed, "is said to be gone for good"),
     (_never_syncs_requests, "nobody has answered"),
     (_looks_for_no_requests, "a driver lives, and nobody answers"),
     (_does_half_of_what_is_asked, "is answered by"),
     (_changes_something_all_the_same, "was refused, and changed something"),
     (_ends_whatever_session, "is answered by"),
+    (_ends_no_session, "somebody has ended the session"),
     (_tells_no_trial_to_stop, "reports as if it were not"),
+    (_forgets_a_stop_over_a_damaged_checkpoint, "runs again"),
     (_never_lets_go, "nobody wakes"),
     (_heeds_the_scheduler_about_held_trials, "is held all the same"),
 ]

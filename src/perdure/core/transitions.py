@@ -528,14 +528,14 @@ def _reject(state: State, trial: Trial, source: Source, error: ErrorInfo | None)
         _drop_undurable(state, owner, source.number)
         _ask_for_oldest(state, owner)
     state.in_use.pop(key(source), None)
-    if trial.checkpoints:
-        _rest(state, trial, Status.PENDING)
-    elif state.spec.restart_without_checkpoint:
+    stops = trial.decision is Decision.STOP and not trial.owes_save
+    if not trial.checkpoints and not stops:
+        if not state.spec.restart_without_checkpoint:
+            trial.error = error
+            _rest(state, trial, Status.ERROR)
+            return
         trial.from_scratch = True
-        _rest(state, trial, Status.PENDING)
-    else:
-        trial.error = error
-        _rest(state, trial, Status.ERROR)
+    _come_to_rest(state, trial, Outcome.INTERRUPTED)
 
 
 def _act(state: State, action: Action) -> None:

@@ -73,6 +73,8 @@ class Answers:
         """Trials that somebody paused and nobody let go; they may have ended since."""
         self.stopped: set[str] = set()
         """Trials that somebody stopped."""
+        self._ends = False
+        """Somebody has ended the session."""
         self._rows: dict[str, int] = {}
         """Rows of those since they were told to stop, or to pause."""
         self._owe: set[str] = set()
@@ -84,8 +86,11 @@ class Answers:
             case TrialActed():
                 self._answer(event.request, sequence)
                 self._acted(event)
-            case CheckpointPinned() | CheckpointsRetired() | StopRequested() | RequestRefused():
+            case CheckpointPinned() | CheckpointsRetired() | RequestRefused():
                 self._answer(event.request, sequence)
+            case StopRequested():
+                self._answer(event.request, sequence)
+                self._ends = True
             case AttemptPlanned():
                 self._planned(event.trial)
             case Reported():
@@ -96,6 +101,7 @@ class Answers:
                 self.trials[event.number] = event.trial
             case DriverStarted():
                 self.epoch = event.epoch
+                self._ends = False
 
     def _answer(self, request: str, sequence: int) -> None:
         if request in self.answered:
@@ -115,6 +121,8 @@ class Answers:
                     self.stopped.add(action.trial)
 
     def _planned(self, trial: str) -> None:
+        if self._ends:
+            raise BrokenPromiseError(f"trial {trial} starts, and somebody has ended the session")
         if trial in self.held:
             raise BrokenPromiseError(f"trial {trial} goes on, and somebody has paused it")
         if trial in self.stopped and trial not in self._owe:

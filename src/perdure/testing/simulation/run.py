@@ -12,6 +12,7 @@ from typing import Any
 
 from perdure.callbacks import CallbackList
 from perdure.config import ResumeConfig
+from perdure.control.desk import PERIOD_S
 from perdure.control.stand_in import StandIn
 from perdure.core.events import (
     AnyEvent,
@@ -61,8 +62,6 @@ SNAPSHOT_S = 3.0
 SILENCE_S = 6.0
 """A trial that has said nothing for so long is killed. It is longer than a report is held back (`BACKLOG_S`)."""
 BACKLOG_S = 4.0
-REQUESTS_S = 0.2
-"""The driver looks for requests more often than once in the second that a small experiment takes."""
 DIE, FAIL, HANG = Die(0.05), Fail(0.05), Hang()
 SPACE = {"factor": randint(*FACTORS)}
 
@@ -379,7 +378,7 @@ class World:
             durability="strict" if workload.strict else "default",
             boot_id=self.machine.boot_id,
             chores_s=CHORES_S,
-            requests_s=REQUESTS_S,
+            requests_s=PERIOD_S if self.people is None else 0.0,  # a small experiment takes a second
             cleanup_s=5.0,
             report_timeout_s=SILENCE_S,
             backlog_s=BACKLOG_S,
