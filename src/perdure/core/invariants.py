@@ -67,7 +67,7 @@ def _compare(what: str, ids: list[str], index: dict[str, None], found: list[str]
 
 
 def _check_resources(state: State, found: list[str]) -> None:
-    used: dict[str, float] = {}
+    used = dict.fromkeys(state.used, 0.0)
     for trial_id in state.live:
         for name, amount in (state.trials[trial_id].resources or {}).items():
             used[name] = used.get(name, 0.0) + amount

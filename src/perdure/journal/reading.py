@@ -28,6 +28,8 @@ class reading:  # noqa: N801 - used like a function: one of `contextlib` takes t
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
         if isinstance(error, JournalVersionError):
             raise JournalVersionError(f"{os.fspath(self._path)} cannot be read. {error}") from error
         if not isinstance(error, OSError) or isinstance(error, (StorageError, FileNotFoundError)):

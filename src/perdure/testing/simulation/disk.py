@@ -16,7 +16,7 @@ import os
 import random
 import stat
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Union
+from typing import NamedTuple, Union, final
 
 _CREATE, _EXCLUSIVE, _TRUNCATE, _APPEND = os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_APPEND
 _WRITE = os.O_WRONLY | os.O_RDWR
@@ -26,6 +26,10 @@ FIRST_DESCRIPTOR = 1_000_000
 _DEVICE = 7
 
 
+_NOTHING = (0, 0)
+
+
+@final
 class File:
     """An inode with bytes."""
 
@@ -37,7 +41,7 @@ class File:
         self.inode = inode
         self.links = 1
         self.modified_ns = 0
-        self.dropped = (0, 0)
+        self.dropped = _NOTHING
         """A sync failed: the kernel takes these bytes for clean, so that later syncs succeed and do not write them."""
 
 
@@ -54,12 +58,12 @@ class File:
             self.data += data
         else:
             self.data[offset:end] = data
-        start, stop = self.dropped
-        if not stop:
+        if self.dropped is _NOTHING:
             return
+        start, stop = self.dropped
         if offset <= start:
             start = max(start, min(end, stop))
-        self.dropped = (start, stop) if start < stop else (0, 0)
+        self.dropped = (start, stop) if start < stop else _NOTHING
 
     def sync(self) -> None:
         """Have all that is not dropped reached the disk."""
@@ -71,6 +75,7 @@ class File:
             self.synced = bytes(self.data[:start])  # and what follows is as good as lost
 
 
+@final
 class Folder:
     """An inode with names."""
 
@@ -165,6 +170,8 @@ class Entry:
 class Entries(list[Entry]):
     """The result of `scandir`: to iterate over, and to close."""
 
+    __slots__ = ()
+
     def __enter__(self) -> Entries:
         return self
 
@@ -231,7 +238,7 @@ class Disk:
             if node.inode in done:
                 continue
             done.add(node.inode)
-            if isinstance(node, Folder):
+            if type(node) is Folder:
                 node.sync(rng.randint(0, len(node.changes)))
                 node.changes = []
                 node.entries = dict(node.synced)
@@ -241,41 +248,41 @@ class Disk:
         self._list(self.root, "")
         for path in self.nodes:
             node = self.nodes[path]
-            if isinstance(node, File):
+            if type(node) is File:
                 node.links = 0
         for node in self.nodes.values():
-            if isinstance(node, File):
+            if type(node) is File:
                 node.links += 1
 
     def _list(self, folder: Folder, path: str) -> None:
         for name, node in folder.entries.items():
             below = f"{path}/{name}"
             self.nodes[below] = node
-            if isinstance(node, Folder):
+            if type(node) is Folder:
                 self._list(node, below)
 
     def damage(self, path: str, data: bytes) -> None:
         """Put something else into a file, and onto the disk; no operation that anybody does."""
         node = self.nodes[path]
-        assert isinstance(node, File)
+        assert type(node) is File
         node.data, node.synced = bytearray(data), data
 
     def peek(self, path: str) -> bytes | None:
         """Return what a file holds, None if it is not there; no operation that anybody does."""
         node = self.nodes.get(path)
-        return bytes(node.data) if isinstance(node, File) else None
+        return bytes(node.data) if type(node) is File else None
 
     def files(self, path: str) -> dict[str, bytes]:
         """Return the files right in a folder; no operation that anybody does."""
         node = self.nodes.get(path)
-        if not isinstance(node, Folder):
+        if type(node) is not Folder:
             return {}
         return {name: bytes(file.data) for name, file in node.entries.items() if isinstance(file, File)}
 
     def names(self, path: str) -> list[str]:
         """Return the names in a folder; no operation that anybody does."""
         node = self.nodes.get(path)
-        return list(node.entries) if isinstance(node, Folder) else []
+        return list(node.entries) if type(node) is Folder else []
 
     def exists(self, path: PathLike) -> bool:
         """Whether anything is at `path`."""
@@ -300,7 +307,7 @@ class Disk:
         folder = self.nodes.get(parent)
         if folder is None:
             raise _error(errno.ENOENT, path)
-        if not isinstance(folder, Folder):
+        if type(folder) is not Folder:
             raise _error(errno.ENOTDIR, path)
         return folder, name
 
@@ -332,7 +339,7 @@ class Disk:
         path = os.fspath(path)
         self.step("rmdir", path)
         node = self._node(path)
-        if not isinstance(node, Folder):
+        if type(node) is not Folder:
             raise _error(errno.ENOTDIR, path)
         if node.entries:
             raise _error(errno.ENOTEMPTY, path)
@@ -342,7 +349,7 @@ class Disk:
         path = os.fspath(path)
         self.step("unlink", path)
         node = self._node(path)
-        if isinstance(node, Folder):
+        if type(node) is Folder:
             raise _error(errno.EISDIR, path)
         self.on_removal(path)
         node.links -= 1
@@ -360,7 +367,7 @@ class Disk:
         node = self._node(source)
         if target in self.nodes:
             raise _error(errno.EEXIST, target)
-        if isinstance(node, File):
+        if type(node) is File:
             node.links += 1
         self._add(target, node)
 
@@ -369,13 +376,13 @@ class Disk:
         self.step("rename", target)
         node = self._node(source)
         there = self.nodes.get(target)
-        if isinstance(there, Folder):
-            if isinstance(node, File):
+        if type(there) is Folder:
+            if type(node) is File:
                 raise _error(errno.EISDIR, target)
             if there.entries:
                 raise _error(errno.ENOTEMPTY, target)
         elif there is not None:
-            if isinstance(node, Folder):
+            if type(node) is Folder:
                 raise _error(errno.ENOTDIR, target)
             self.on_removal(target)
             there.links -= 1
@@ -385,27 +392,31 @@ class Disk:
         folder.change((source.rpartition("/")[2], name, node))
         del self.nodes[source]
         self.nodes[target] = node
-        if isinstance(node, Folder):
+        if type(node) is Folder:
             self._move(node, source, target)
 
     def _move(self, folder: Folder, source: str, target: str) -> None:
         for name, node in folder.entries.items():
             self.nodes[f"{target}/{name}"] = self.nodes.pop(f"{source}/{name}")
-            if isinstance(node, Folder):
+            if type(node) is Folder:
                 self._move(node, f"{source}/{name}", f"{target}/{name}")
 
     replace = rename
 
     def listdir(self, path: PathLike) -> list[str]:
-        return [entry.name for entry in self.scandir(path)]
+        return list(self._scan(path)[0])
 
     def scandir(self, path: PathLike) -> Entries:
+        entries, path = self._scan(path)
+        return Entries([Entry(path, name, below) for name, below in entries.items()])
+
+    def _scan(self, path: PathLike) -> tuple[dict[str, Node], str]:
         path = os.fspath(path)
         self.step("scandir", path)
         node = self._node(path)
-        if not isinstance(node, Folder):
+        if type(node) is not Folder:
             raise _error(errno.ENOTDIR, path)
-        return Entries([Entry(path, name, below) for name, below in node.entries.items()])
+        return node.entries, path
 
     def stat(self, path: PathLike, *, follow_symlinks: bool = True) -> Found:
         path = os.fspath(path)
@@ -434,7 +445,7 @@ class Disk:
         elif flags & _NOT_JUST_READ:
             if flags & _CREATE and flags & _EXCLUSIVE:
                 raise _error(errno.EEXIST, path)
-            if isinstance(node, Folder):
+            if type(node) is Folder:
                 if flags & _WRITE:
                     raise _error(errno.EISDIR, path)
             elif flags & _TRUNCATE:
@@ -458,14 +469,15 @@ class Disk:
             raise _error(errno.EBADF, str(descriptor)) from None
 
     def _open_file(self, descriptor: int, operation: str) -> tuple[Handle, File]:
-        handle = self.handles.get(descriptor)
-        if handle is None:
-            raise _error(errno.EBADF, str(descriptor))
+        try:
+            handle = self.handles[descriptor]
+        except KeyError:
+            raise _error(errno.EBADF, str(descriptor)) from None
         self.until_trouble -= 1
         if self.until_trouble <= 0:
             self.trouble(operation, handle.path)
         node = handle.node
-        if isinstance(node, Folder):
+        if type(node) is Folder:
             raise _error(errno.EISDIR, handle.path)
         return handle, node
 
@@ -550,7 +562,7 @@ def _nodes(folder: Folder) -> Iterator[Node]:
     seen = {id(node): node for node in (*folder.synced.values(), *folder.entries.values())}
     seen.update({id(node): node for _, _, node in folder.changes if node is not None})
     for node in seen.values():
-        if isinstance(node, Folder):
+        if type(node) is Folder:
             yield from _nodes(node)
         else:
             yield node
@@ -568,7 +580,7 @@ def _forget(file: File, rng: random.Random) -> None:
 
 
 def _found(node: Node) -> Found:
-    if isinstance(node, Folder):
+    if type(node) is Folder:
         return Found(stat.S_IFDIR | 0o755, 4096, 0, node.inode, 2)
     return Found(stat.S_IFREG | 0o644, len(node.data), node.modified_ns, node.inode, node.links)
 

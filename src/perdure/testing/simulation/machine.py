@@ -149,7 +149,7 @@ class SimulatedPath:
     __slots__ = ("_text",)
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._text = os.fspath(path)
+        self._text = path if type(path) is str else os.fspath(path)
 
     def __fspath__(self) -> str:
         return self._text
@@ -178,7 +178,7 @@ class SimulatedPath:
         return self.parent / name
 
     def open(self, mode: str, buffering: int = -1) -> Stream:
-        return Stream(self, mode)
+        return Stream(self._text, mode)
 
     def read_bytes(self) -> bytes:
         with self.open("rb") as file:
@@ -189,35 +189,35 @@ class SimulatedPath:
             return file.write(data)
 
     def exists(self) -> bool:
-        return _mounted.disk.exists(self)
+        return _mounted.disk.exists(self._text)
 
     def is_dir(self) -> bool:
-        return _mounted.disk.is_dir(self)
+        return _mounted.disk.is_dir(self._text)
 
     def is_file(self) -> bool:
-        return _mounted.disk.is_file(self)
+        return _mounted.disk.is_file(self._text)
 
     def stat(self) -> Found:
-        return _mounted.disk.stat(self)
+        return _mounted.disk.stat(self._text)
 
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
         if parents:
-            _mounted.disk.makedirs(self, mode, exist_ok)
+            _mounted.disk.makedirs(self._text, mode, exist_ok)
         elif not (exist_ok and self.is_dir()):
-            _mounted.disk.mkdir(self, mode)
+            _mounted.disk.mkdir(self._text, mode)
 
     def unlink(self, missing_ok: bool = False) -> None:
         try:
-            _mounted.disk.unlink(self)
+            _mounted.disk.unlink(self._text)
         except FileNotFoundError:
             if not missing_ok:
                 raise
 
     def rename(self, target: str | os.PathLike[str]) -> None:
-        _mounted.disk.rename(self, target)
+        _mounted.disk.rename(self._text, target)
 
     def replace(self, target: str | os.PathLike[str]) -> None:
-        _mounted.disk.rename(self, target)
+        _mounted.disk.rename(self._text, target)
 
     def rglob(self, _pattern: str) -> list[SimulatedPath]:
         below = f"{self}/"

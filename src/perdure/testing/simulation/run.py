@@ -550,11 +550,13 @@ class World:
             return _read_history()
 
     def _check_end(self) -> None:
-        history = _read_history()
+        records = list(FileJournalReader(PATH).read())
+        history = ExperimentHistory()
+        history.fold_all(records)
         self.ledger.check_rows()
         self.ledger.check_history(history, finished=True)
         if self.people is not None:
-            self.people.check_end(event for _, event in FileJournalReader(PATH).read())
+            self.people.check_end(event for _, event in records)
         state = self._state
         if state.paused:
             raise BrokenPromiseError(f"the experiment is over, and nobody wakes {sorted(state.paused)}")
