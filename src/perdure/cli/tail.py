@@ -60,6 +60,7 @@ def _show_once(experiment: Experiment) -> None:
     frame = build(snapshot, info, TableOptions(), elapsed_s=info.began_s_ago, width=width)
     for line in frame.header:
         page.line(*line)
+    page.line()
     page.table(frame.grid.columns, highlighted=frame.grid.highlighted)
     for line in frame.footer:
         page.line(*line)
