@@ -64,10 +64,10 @@ class AimLoggerCallback(TrackerCallback[Any]):
         }
 
     @classmethod
-    def remedy(cls) -> str:
+    def _remedy(cls) -> str:
         """Return how the message goes on that says that Aim is not installed."""
         if sys.version_info < _NO_WHEELS_FROM:
-            return super().remedy()
+            return super()._remedy()
         return (
             " and cannot be: its storage (aimrocks) has no wheels for Python 3.13 or newer. Use an older Python, or "
             "another tracker."

@@ -78,11 +78,11 @@ class TrackerCallback(LoggerCallback, Generic[Run]):
     def __init__(self) -> None:
         if self.module and importlib.util.find_spec(self.module) is None:
             missing = f"{type(self).__name__} needs {self.module}, which is not installed"
-            raise ModuleNotFoundError(f"{missing}{self.remedy()}", name=self.module)
+            raise ModuleNotFoundError(f"{missing}{self._remedy()}", name=self.module)
         self._runs: dict[str, Run] = {}
 
     @classmethod
-    def remedy(cls) -> str:
+    def _remedy(cls) -> str:
         """Return how the message goes on that says that the library is not installed."""
         return f": pip install 'perdure[{cls.extra}]'."
 
