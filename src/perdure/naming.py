@@ -114,7 +114,7 @@ class Namer:
         self._seed = seed
         self._name_creator = trial_name_creator
         self._dirname_creator = trial_dirname_creator
-        self._generator = Random(0)
+        self._generator: Random | None = None
         self._taken = {name.casefold() for name in taken}
         self._clock = clock
 
@@ -132,7 +132,8 @@ class Namer:
 
     def seed(self, number: int) -> int:
         """Return the seed of trial `number`, 0 to 2**31 - 1."""
-        return keyed_random("trial", self.search_seed, number, into=self._generator).getrandbits(31)
+        self._generator = keyed_random("trial", self.search_seed, number, into=self._generator)
+        return self._generator.getrandbits(31)
 
     def tag(self, number: int, searched: Mapping[str, Any]) -> str:
         """Return the experiment tag of trial `number`."""

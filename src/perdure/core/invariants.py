@@ -8,7 +8,6 @@ from __future__ import annotations
 from perdure.core.state import State, Status, Trial, is_there, key
 from perdure.core.transitions import story
 
-_NAMES = tuple(status.value for status in Status)
 _RUNNING, _PAUSED = Status.RUNNING, Status.PAUSED
 _FINISHED = (Status.TERMINATED, Status.ERROR)
 
@@ -39,24 +38,25 @@ def _check_trial(trial: Trial, found: list[str]) -> None:
 
 
 def _check_indexes(state: State, found: list[str]) -> None:
-    members: dict[str, list[str]] = {name: [] for name in _NAMES}
+    members: dict[str, list[str]] = {}
     held: list[str] = []
     for name, trial in state.trials.items():
-        members[trial.status._value_].append(name)  # `value` takes half a microsecond where this takes a tenth of it
+        members.setdefault(trial.status._value_, []).append(name)  # `value` takes half a microsecond, this a tenth
         if trial.held:
             held.append(name)
     waiting = {**state.ahead, **state.pending} if state.ahead else state.pending
-    _compare("PENDING", members["PENDING"], waiting, found)
-    _compare("RUNNING", members["RUNNING"], state.live, found)
-    _compare("PAUSED", members["PAUSED"], state.paused, found)
+    _compare("PENDING", members.get("PENDING", []), waiting, found)
+    _compare("RUNNING", members.get("RUNNING", []), state.live, found)
+    _compare("PAUSED", members.get("PAUSED", []), state.paused, found)
     _compare("held", held, state.held, found)
     if state.paused or state.wakeable:
         wakeable = [name for name in state.paused if not state.trials[name].set_aside]
         _compare("wakeable", wakeable, state.wakeable, found)
-    counts = state.counts
-    for name, ids in members.items():
-        if counts.get(name, 0) != len(ids):
-            found.append(f"{len(ids)} trials are {name}, and {counts.get(name, 0)} are counted.")
+    for name, count in state.counts.items():
+        if count != len(members.pop(name, ())):
+            found.append(f"{count} trials are counted as {name}, and there are others.")
+    if members:
+        found.append(f"Trials are {sorted(members)}, and none are counted.")
     if state.created != len(state.trials):
         found.append(f"{state.created} trials were created, and {len(state.trials)} are known.")
 

@@ -234,9 +234,10 @@ def sync_directory(directory: Path) -> None:
 
 def read_head(directory: Path) -> Head | None:
     """Return what `journal.head` says; None where it is missing or damaged, which only means that less is known."""
+    path = directory / HEAD_NAME
     try:
-        with reading(directory / HEAD_NAME):
-            line = (directory / HEAD_NAME).read_bytes()
+        with reading(path):
+            line = path.read_bytes()
     except FileNotFoundError:
         return None
     if not codec.is_sealed(line):

@@ -95,6 +95,7 @@ class Variants:
         self._ends = list(itertools.accumulate(space.grid_size for space in self._points))
         self.seed = seed
         self._constant = constant_grid_search
+        self._generator: Random | None = None
         self.total = self._count(num_samples)
         """How many configurations there are; None for no end."""
 
@@ -110,8 +111,9 @@ class Variants:
         space, sample, combination = self._locate(index)
         key = (self.seed, sample) if self._constant else (self.seed, sample, combination)
 
-        def rng(path: str) -> Random:
-            return keyed_random(*key, path)
+        def rng(path: str) -> Random:  # one for all draws: none goes on after the next has begun
+            self._generator = keyed_random(*key, path, into=self._generator)
+            return self._generator
 
         return space.variant(combination, rng)
 

@@ -181,8 +181,12 @@ class SimulatedPath:
         return Stream(self._text, mode)
 
     def read_bytes(self) -> bytes:
-        with self.open("rb") as file:
-            return file.read()
+        disk = _mounted.disk
+        descriptor = disk.open(self._text, os.O_RDONLY)
+        try:
+            return disk.read(descriptor, sys.maxsize)
+        finally:
+            disk.close(descriptor)
 
     def write_bytes(self, data: bytes) -> int:
         with self.open("wb") as file:
@@ -220,8 +224,12 @@ class SimulatedPath:
         _mounted.disk.rename(self._text, target)
 
     def rglob(self, _pattern: str) -> list[SimulatedPath]:
-        below = f"{self}/"
-        return [SimulatedPath(path) for path in _mounted.disk.nodes if path.startswith(below)]
+        disk, below = _mounted.disk, []
+        for name in disk.names(self._text):
+            below.append(path := self / name)
+            if path.is_dir():
+                below += path.rglob(_pattern)
+        return below
 
 
 _FLAGS = {
