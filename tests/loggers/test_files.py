@@ -1,14 +1,17 @@
 """Loggers used by hand, without a follower, as tests of Ray scripts do."""
 
 import csv
+import errno
 import json
 import math
+import os
 
 import pytest
 
 from perdure.loggers.csv import CSVLoggerCallback
 from perdure.loggers.files import AppendFile, OpenFiles
 from perdure.loggers.json import JsonLoggerCallback, to_json
+from perdure.loggers.tensorboard import TBXLoggerCallback
 from perdure.trial_view import TrialView
 
 
@@ -69,6 +72,72 @@ def test_what_could_not_be_written_is_written_later(tmp_path):
     file.flush()
     files.close_all()
     assert (tmp_path / "d" / "f").read_bytes() == b"hello world"
+
+
+def full_disk(monkeypatch, room):
+    """Let `room` bytes be written before the disk is full; return what makes room again."""
+    left = [room]
+    real = os.write
+
+    def write(descriptor, data):
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        count = real(descriptor, memoryview(data)[: left[0]])
+        left[0] -= count
+        return count
+
+    monkeypatch.setattr(os, "write", write)
+    return lambda: monkeypatch.setattr(os, "write", real)
+
+
+@pytest.mark.parametrize("act", [AppendFile.flush, AppendFile.close])
+def test_half_of_a_line_that_a_full_disk_took_is_not_written_twice(tmp_path, monkeypatch, act):
+    files = OpenFiles()
+    file = AppendFile(str(tmp_path / "f"), files)
+    file.write(b"one line\n")
+    make_room = full_disk(monkeypatch, 4)
+    with pytest.raises(OSError):
+        act(file)
+    make_room()
+    file.write(b"another\n")
+    file.close()
+    assert (tmp_path / "f").read_bytes() == b"one line\nanother\n"
+
+
+def test_rows_that_a_full_disk_refused_are_written_when_there_is_room(trial, tmp_path, monkeypatch):
+    logger = CSVLoggerCallback()
+    logger.log_trial_result(0, trial, {"a": 1})
+    logger.flush()
+    logger.log_trial_result(0, trial, {"a": 2})
+    make_room = full_disk(monkeypatch, 0)
+    with pytest.raises(OSError):
+        logger.flush()
+    make_room()
+    logger.flush()
+    assert (tmp_path / "t" / "progress.csv").read_text() == "a\n1\n2\n"
+    logger.close()
+
+
+@pytest.mark.parametrize("kind", [JsonLoggerCallback, CSVLoggerCallback, TBXLoggerCallback])
+def test_files_are_closed_also_where_one_cannot_be_written(trial, monkeypatch, kind):
+    logger = kind()
+    logger.log_trial_result(0, trial, {"a": 1, "config": {}})
+    logger.flush()
+    assert len(logger._files) == 1
+    logger.log_trial_result(0, trial, {"a": 2, "config": {}})
+    make_room = full_disk(monkeypatch, 0)
+    with pytest.raises(OSError):
+        logger.close()
+    make_room()
+    assert len(logger._files) == 0
+
+
+def test_text_that_no_file_can_hold_holds_up_nobody(trial, tmp_path):
+    logger = CSVLoggerCallback()
+    logger.log_trial_result(0, trial, {"name": "\ud800", "\udfff": 1})
+    logger.flush()
+    assert (tmp_path / "t" / "progress.csv").read_text() == "name,\\udfff\n\\ud800,1\n"
+    logger.close()
 
 
 def test_the_files_used_last_stay_open(tmp_path):

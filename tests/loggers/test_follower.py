@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from perdure.core.events import Action, Decision, Outcome, Source, Spec, StopRequested, TrialRequeued
+from perdure.core.events import Action, Decision, Outcome, Source, Spec, StopRequested, TrialActed, TrialRequeued
 from perdure.journal.file import FileJournalReader
 from perdure.loggers import follower as follower_module
 from perdure.loggers.base import LoggerCallback
@@ -326,6 +326,106 @@ def test_a_crash_anywhere_leaves_each_row_once(tmp_path, flushed_at):
     after.close()
     assert losses_everywhere(written, trial) == [(1, 1.0), (2, 22.0), (3, 33.0)]
     assert (written.directory(trial) / "error.txt").read_text().count("ValueError: boom") == 1
+
+
+def watermark(written):
+    return json.loads((written.path / "loggers.json").read_text())
+
+
+def test_what_has_not_caught_up_claims_nothing(written):
+    trial = written.trial()
+    written.attempt(trial)
+    written.report(trial, 1, {"loss": 1.0})
+    follow(written).close()
+    known = watermark(written)
+    idle = Follower(written.path, FileJournalReader(written.path), files())
+    idle.flush()
+    assert idle.close()
+    assert watermark(written) == known
+
+
+def test_a_file_that_lacks_a_row_is_not_said_to_be_right(written):
+    class Failing(JsonLoggerCallback):
+        def log_trial_result(self, iteration, trial, result):
+            if result["training_iteration"] == 2:
+                raise OSError("disk is full")
+            super().log_trial_result(iteration, trial, result)
+
+    trial = written.trial()
+    following = follow(written, [Failing()], on_problem=lambda _text: None)
+    written.attempt(trial)
+    for iteration in (1, 2, 3):
+        written.report(trial, iteration, {"loss": float(iteration)})
+    following.follow()
+    following.flush()
+    assert not following.close()
+    assert [row["loss"] for row in json_rows(written, trial)] == [1.0, 3.0]
+    assert follow(written, [JsonLoggerCallback()]).close()
+    assert [row["loss"] for row in json_rows(written, trial)] == [1.0, 2.0, 3.0]
+
+
+def test_to_go_on_exactly_is_to_catch_up_first_and_write_nothing_meanwhile(written):
+    trial = written.trial()
+    written.attempt(trial)
+    written.report(trial, 1, {"loss": 1.0})
+    assert follow(written).close()
+    written.report(trial, 2, {"loss": 2.0})
+    following = follow(written, exact=True)
+    assert losses_everywhere(written, trial) == [(1, 1.0)]
+    following.follow()
+    following.close()
+    assert losses_everywhere(written, trial) == [(1, 1.0), (2, 2.0)]
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("how", ["ends", "is stopped while it is paused"])
+def test_the_end_of_a_trial_that_reported_to_another_follower_is_logged(written, how, exact):
+    trial = written.trial()
+    written.attempt(trial)
+    written.report(trial, 1, {"loss": 1.0})
+    paused = how != "ends"
+    if paused:
+        written.end(trial, Outcome.PAUSED)
+    assert follow(written).close()
+    following = follow(written, exact=exact)
+    if paused:
+        written.write(TrialActed(at=written.now, action=Action(trial=trial, decision=Decision.STOP)))
+    else:
+        written.end(trial)
+    following.follow()
+    following.close()
+    events = b"".join(path.read_bytes() for path in written.directory(trial).glob("events.*"))
+    assert events.count(b"session_end_info") == 1
+    assert losses_everywhere(written, trial) == [(1, 1.0)]
+
+
+def test_the_end_of_a_paused_trial_that_nobody_logged_is_made_up_for(written):
+    trial = written.trial()
+    written.attempt(trial)
+    written.report(trial, 1, {"loss": 1.0})
+    written.end(trial, Outcome.PAUSED)
+    assert follow(written).close()
+    written.write(TrialActed(at=written.now, action=Action(trial=trial, decision=Decision.STOP)))
+    follow(written).close()
+    events = b"".join(path.read_bytes() for path in written.directory(trial).glob("events.*"))
+    assert events.count(b"session_end_info") == 1
+
+
+def test_a_trial_without_rows_that_is_run_again_shows_its_rows(written):
+    trial = written.trial()
+    written.attempt(trial)
+    written.end(trial)
+    for _ in range(2):
+        (written.path / "loggers.json").unlink(missing_ok=True)
+        assert follow(written).close()
+    following = follow(written)
+    written.write(TrialRequeued(at=written.now, trial=trial, from_scratch=True))
+    written.attempt(trial)
+    following.follow()
+    written.report(trial, 1, {"loss": 1.0})  # at a time that is before that of the files
+    following.follow()
+    following.close()
+    assert losses_everywhere(written, trial) == [(1, 1.0)]
 
 
 def test_a_finished_trial_that_is_run_again(written):

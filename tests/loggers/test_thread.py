@@ -1,6 +1,7 @@
 """A follower on its thread, and in the process that it moves into."""
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -13,9 +14,13 @@ import pytest
 
 from perdure.core.events import Spec
 from perdure.journal.file import FileJournalReader
+from perdure.loggers.apart import FollowerProcess
 from perdure.loggers.base import LoggerCallback
 from perdure.loggers.csv import CSVLoggerCallback
+from perdure.loggers.files import OpenFiles
+from perdure.loggers.follower import WATERMARK_FILE
 from perdure.loggers.json import JsonLoggerCallback
+from perdure.loggers.replay import DEFAULT_LOGGERS
 from perdure.loggers.tensorboard import TBXLoggerCallback
 from perdure.loggers.thread import LoggerFollower
 from perdure.storage import children
@@ -54,7 +59,8 @@ class Following:
 
     @property
     def process(self):
-        return self.thread._process
+        follower = self.thread._follower
+        return follower if isinstance(follower, FollowerProcess) else None
 
 
 @pytest.fixture
@@ -262,15 +268,21 @@ def test_loggers_of_the_users_own_stay(written):
     assert following.problems == []
 
 
-def test_objects_in_configurations_stay_where_their_modules_are(written):
-    following = Following(written, busy=0, load_objects=lambda _directory: {})
-    trial = written.trial(config={"kernel": object()})
-    written.attempt(trial)
-    for iteration in (1, 2):
-        written.report(trial, iteration, {"loss": float(iteration)})
+def test_objects_in_configurations_show_the_same_here_and_there(written):
+    def refuse(_directory):
+        raise AssertionError("the code of the user's is not needed")
+
+    following = Following(written, busy=1, load_objects=refuse)
+    for _ in range(2):
+        trial = written.trial(config={"kernel": pytest.fixture})
+        written.attempt(trial)
+        written.report(trial, 1, {"loss": 1.0})
         following.drain()
-    assert following.process is None
+        with open(written.directory(trial) / "result.json") as file:
+            assert json.loads(file.read())["config"] == {"kernel": repr(pytest.fixture)}
+    assert following.process is not None
     following.close()
+    assert following.problems == []
 
 
 def test_without_processes_it_stays(written, monkeypatch):
@@ -289,6 +301,116 @@ def test_without_processes_it_stays(written, monkeypatch):
     following.close()
     assert losses(written, trial) == [1.0, 2.0, 3.0]
     assert following.problems == []
+
+
+def test_what_could_not_be_written_here_is_not_written_twice(written, monkeypatch):
+    def refuse(_self, path, _data):
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    following = Following(written, busy=1)
+    trial = written.trial()
+    written.attempt(trial)
+    following.drain()
+    written.report(trial, 1, {"loss": 1.0})
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenFiles, "append", refuse)
+        following.drain()
+    following.drain()
+    assert losses(written, trial) == [1.0], "the process has made the files anew"
+    deadline = time.monotonic() + 30
+    while json.loads((written.path / "loggers.json").read_text())["sequence"] < 6 and time.monotonic() < deadline:
+        written.trial()  # until the process has said that they are right
+        following.drain()
+    os.kill(following.process.pid, signal.SIGKILL)
+    written.trial()
+    following.drain()
+    assert following.process is None
+    following.close()
+    assert losses(written, trial) == [1.0]
+
+
+def test_signals_to_every_process_are_no_end_of_one_that_starts(written):
+    process = FollowerProcess(
+        written.path,
+        DEFAULT_LOGGERS,
+        on_problem=pytest.fail,
+        watermark=WATERMARK_FILE,
+        keeps_errors=True,
+        exact=False,
+    )
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        os.kill(process.pid, number)
+    written.trial()
+    assert process.follow() == 3
+    process.close()
+
+
+@pytest.fixture
+def stuck(away, monkeypatch):
+    """The same with a process that does not answer, and that no SIGKILL ends: a disk holds it up."""
+    pid = away.process.pid
+    os.kill(pid, signal.SIGSTOP)
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda _self: None)
+    yield away
+    monkeypatch.undo()
+    os.kill(pid, signal.SIGKILL)
+    away.thread._thread.join(60)
+    assert not away.thread._thread.is_alive()
+
+
+def test_a_process_that_hangs_is_told_of_and_left_behind(written, stuck, monkeypatch):
+    monkeypatch.setattr("perdure.loggers.thread.STUCK_S", -1.0)
+    written.report(stuck.trial, 3, {"loss": 3.0})
+    stuck.thread.observe([])
+    deadline = time.monotonic() + 30
+    while not stuck.problems and time.monotonic() < deadline:
+        stuck.thread.tick(0.0)
+    assert "has not returned for -1 s (the loggers' process: follow). Trials go on" in stuck.problems[0]
+    assert not stuck.thread.close(0.5)
+    assert "did not end within 0.5 s and were left behind" in stuck.problems[-1]
+
+
+def test_loggers_that_were_left_behind_move_nowhere(written, monkeypatch):
+    """They hang while they are to move: when they come back, nobody waits for them any more."""
+    hangs, goes_on = threading.Event(), threading.Event()
+    real = JsonLoggerCallback.close
+
+    def close(self):
+        hangs.set()
+        assert goes_on.wait(60)
+        real(self)
+
+    following = Following(written, busy=1)
+    following.drain()
+    monkeypatch.setattr(JsonLoggerCallback, "close", close)
+    monkeypatch.setattr(children, "launch", lambda *_args, **_options: pytest.fail("it moves"))
+    written.trial()
+    following.thread.observe([])
+    assert hangs.wait(60)
+    assert not following.thread.close(0.1)
+    goes_on.set()
+    following.thread._thread.join(60)
+    assert len(following.problems) == 1
+
+
+def test_a_driver_that_learns_that_it_has_lost_stops_where_it_is(written):
+    lost = []
+
+    class Losing(JsonLoggerCallback):
+        def log_trial_result(self, iteration, trial, result):
+            super().log_trial_result(iteration, trial, result)
+            if result["training_iteration"] == 2:
+                lost.append(True)
+
+    following = Following(written, [Losing()], is_lost=lambda: bool(lost))
+    trial = written.trial()
+    written.attempt(trial)
+    following.drain()
+    for iteration in (1, 2, 3):
+        written.report(trial, iteration, {"loss": float(iteration)})
+    following.drain()
+    following.close()
+    assert (written.directory(trial) / "result.json").read_bytes() == b""
 
 
 DRIVER = """

@@ -15,6 +15,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -26,7 +27,6 @@ from perdure.loggers.base import LoggerCallback
 from perdure.loggers.follower import Follower, FollowerGoneError
 from perdure.loggers.replay import DEFAULT_LOGGERS
 from perdure.storage import children
-from perdure.trainable.pickling import objects_in
 
 _KINDS = {kind.__name__: kind for kind in DEFAULT_LOGGERS}
 _LEAVE_S = 5.0
@@ -53,15 +53,13 @@ class _Said(msgspec.Struct, omit_defaults=True):
 _said_by = msgspec.json.Decoder(_Said).decode
 
 
-def can_leave(loggers: Sequence[LoggerCallback]) -> bool:
-    """Whether all of these can be made in another process: ones of perdure's own, which need nothing of the user's."""
-    return bool(loggers) and all(type(logger) in DEFAULT_LOGGERS for logger in loggers)
-
-
 class FollowerProcess:
     """Does what a `Follower` does, in a process that is there when this is made. See there for the arguments.
 
     Made, used and closed by one thread: the kernel ends the process with the thread that made it.
+
+    Args:
+        kinds: Of which classes its loggers are, each one of `DEFAULT_LOGGERS`.
 
     Raises:
         OSError: No process could be started.
@@ -70,7 +68,7 @@ class FollowerProcess:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        loggers: Sequence[LoggerCallback],
+        kinds: Sequence[type[LoggerCallback]],
         *,
         on_problem: Callable[[str], None],
         watermark: str,
@@ -78,11 +76,13 @@ class FollowerProcess:
         exact: bool,
     ) -> None:
         self._on_problem = on_problem
+        self.telling: tuple[str, float] | None = None
+        """The order that the process is at, and since when by the monotonic clock."""
         self._sock, theirs = socket.socketpair()
         with theirs:
             settings = _Settings(
                 path=os.path.abspath(path),
-                loggers=[type(logger).__name__ for logger in loggers],
+                loggers=[kind.__name__ for kind in kinds],
                 watermark=watermark,
                 keeps_errors=keeps_errors,
                 exact=exact,
@@ -103,7 +103,7 @@ class FollowerProcess:
         return self._process.pid
 
     def follow(self) -> int:
-        """See `Follower.follow`.
+        """See `Follower.follow`: one order is a portion of records at most, once it has caught up.
 
         Raises:
             FollowerGoneError: The process is gone. So for the others.
@@ -126,17 +126,21 @@ class FollowerProcess:
         self.end()
 
     def kill(self) -> None:
-        """Kill the process, whatever it is doing. May be called from any thread, and more than once."""
+        """Kill the process, whatever it is doing. May be called from any thread, and more than once.
+
+        Does not wait for its end: one that a disk holds up dies only when the disk answers.
+        """
         self._process.kill()
-        self._process.wait()
 
     def end(self) -> None:
-        """Kill the process, if it is there still, and hold nothing of it."""
+        """Kill the process, if it is there still, see it end, and hold nothing of it."""
         self.kill()
+        self._process.wait()
         self._lines.close()
         self._sock.close()
 
     def _have(self, order: bytes) -> int:
+        self.telling = (f"the loggers' process: {order.decode().strip()}", time.monotonic())
         try:
             self._sock.sendall(order)
             for line in self._lines:
@@ -148,6 +152,8 @@ class FollowerProcess:
                 self._on_problem(said.problem)
         except OSError:  # the stream broke
             pass
+        finally:
+            self.telling = None
         self.end()
         raise FollowerGoneError(f"exit code {self._process.returncode}")
 
@@ -174,7 +180,6 @@ def _serve(settings: _Settings, sock: socket.socket) -> None:
         FileJournalReader(settings.path),
         [_KINDS[name]() for name in settings.loggers],
         on_problem=lambda text: say(_Said(problem=text)),
-        load_objects=objects_in(settings.path),
         watermark=settings.watermark,
         keeps_errors=settings.keeps_errors,
         exact=settings.exact,

@@ -73,8 +73,10 @@ class CSVLoggerCallback(FileLogger):
 
     def close(self) -> None:
         """Write everything, and close every file."""
-        flush_each(self._dirty, CsvFile.close)
-        self._files.close_all()
+        try:
+            flush_each(self._dirty, CsvFile.close)
+        finally:
+            self._files.close_all()
 
 
 def _path(trial: TrialView) -> str:
@@ -108,14 +110,13 @@ class CsvFile:
 
     def flush(self, *, force: bool = False) -> bool:
         """Write what can be written; False if rows wait for the file to be rewritten with more columns."""
-        if not self._pending:
-            return True
-        if self._in_file is None:
-            self._begin()
-        elif len(self._columns) > self._in_file and not self._widen(self._in_file, force=force):
-            return False
-        self._file.write(self._text(self._pending))
-        self._pending.clear()
+        if self._pending:
+            if self._in_file is None:
+                self._begin()
+            elif len(self._columns) > self._in_file and not self._widen(self._in_file, force=force):
+                return False
+            self._file.write(self._text(self._pending))
+            self._pending.clear()
         self._file.flush()
         return True
 
@@ -147,7 +148,7 @@ class CsvFile:
                 write(row.values())
             else:
                 write([row.get(column, "") for column in columns])
-        return "".join(lines).encode()
+        return _bytes_of("".join(lines))
 
     def _begin(self) -> None:
         """Make the file, with a header; or go on with the one that is there."""
@@ -197,7 +198,11 @@ class _Sink:
 def _header_of(columns: tuple[str, ...]) -> bytes:
     header: list[str] = []
     csv.writer(_Sink(header), lineterminator="\n").writerow(columns)
-    return header[0].encode()
+    return _bytes_of(header[0])
+
+
+def _bytes_of(text: str) -> bytes:
+    return text.encode(errors="backslashreplace")  # a name of a file may hold half of a surrogate pair
 
 
 def _header(path: str) -> list[str]:

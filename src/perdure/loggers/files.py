@@ -28,15 +28,18 @@ class OpenFiles:
     def __len__(self) -> int:
         return len(self._open)
 
-    def append(self, path: str, data: bytes) -> None:
-        """Append `data` to the file at `path`, which is made if it is not there; so is its directory."""
+    def append(self, path: str, data: bytes) -> int:
+        """Append `data` to the file at `path`, which is made if it is not there; so is its directory.
+
+        Returns how much of it was written: not all of it where the disk is full.
+        """
         descriptor = self._open.get(path)
         if descriptor is None:
             descriptor = _open(path)
             self._keep(path, descriptor)
         else:
             self._open.move_to_end(path)
-        _write_all(descriptor, data)
+        return os.write(descriptor, data)
 
     def create(self, path: str) -> bool:
         """Make the file at `path`; False if there is one already."""
@@ -63,12 +66,6 @@ class OpenFiles:
         if len(self._open) > self._limit:
             _, oldest = self._open.popitem(last=False)
             os.close(oldest)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    count = os.write(descriptor, data)
-    while count < len(data):  # a disk that is nearly full
-        count += os.write(descriptor, memoryview(data)[count:])
 
 
 def _open(path: str, more: int = 0) -> int:
@@ -105,26 +102,17 @@ class AppendFile:
         """Hand what was written to the operating system, with one call.
 
         Raises:
-            OSError: the file could not be written. What was written is kept for the next flush.
+            OSError: the file could not be written. What is not in it is kept for the next flush.
         """
-        if self._buffer:
+        while self._buffer:
             data = b"".join(self._buffer)
-            self._files.append(self.path, data)
+            count = self._files.append(self.path, data)
             fault_point("files.appended")
-            self._buffer.clear()
-            self.size = 0
+            self._buffer[:] = [data[count:]] if count < len(data) else []
+            self.size = len(data) - count
 
     def close(self) -> None:
         """Flush, and close the file."""
-        if self._buffer and self.path not in self._files._open:  # noqa: SLF001 - short files: open, write, close
-            descriptor = _open(self.path)
-            try:
-                _write_all(descriptor, b"".join(self._buffer))
-            finally:
-                os.close(descriptor)
-            self._buffer.clear()
-            self.size = 0
-            return
         self.flush()
         self._files.close(self.path)
 
@@ -139,14 +127,14 @@ def flush_each(waiting: dict[str, F], flush: Callable[[F], bool | None]) -> None
     """Flush each file, and take it out of `waiting` unless `flush` returns False.
 
     Raises:
-        OSError: One could not be written, and waits still; it does not hold up the others.
+        Exception: One could not be written, and waits still; it does not hold up the others.
     """
-    problem: OSError | None = None
+    problem: Exception | None = None
     for key, file in list(waiting.items()):
         try:
             if flush(file) is not False:
                 del waiting[key]
-        except OSError as error:
+        except Exception as error:
             problem = problem or error
     if problem is not None:
         raise problem

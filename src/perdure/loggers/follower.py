@@ -130,8 +130,6 @@ class Follower:
         self._others = [logger for logger in loggers if not isinstance(logger, FileLogger)]
         self._on_problem = on_problem if on_problem is not None else _log.warning
         self._load_objects = load_objects
-        self.has_objects = False
-        """Whether a configuration held objects, which may need the user's code to be loaded."""
         self.telling: tuple[str, float] | None = None
         """The hook that a logger is in, and since when by the monotonic clock; but for rows of loggers of files."""
         self._pause = pause
@@ -143,6 +141,9 @@ class Follower:
         self._watermark = _read_watermark(self._watermark_file)
         self._written = self._watermark
         self._written_at = 0.0
+        self._lacking = False
+        """Whether a file lacks something that its logger could not take: then the watermark stays, and the next
+        session makes the file anew."""
         self._caught_up = False
         self._is_set_up = False
         self._touched: dict[str, None] = {}
@@ -150,8 +151,8 @@ class Follower:
 
     @property
     def position(self) -> Position:
-        """Of the last record the loggers know of."""
-        return self._history.position
+        """Of the last record that the files are right up to, once they are flushed."""
+        return self._history.position if self._caught_up else self._watermark
 
     def follow(self) -> int:
         """Tell the loggers what was written since the last call, and return how many records that was.
@@ -159,9 +160,7 @@ class Follower:
         No more than `PORTION` of them, but for the first call: a journal may grow as fast as it is read.
         """
         if not self._caught_up:
-            count = self._catch_up()
-            if not self._exact:
-                return count
+            return self._catch_up()
         count = 0
         for position, event in self._reader.read(self._history.position):
             self._take(position, event, self._files)
@@ -174,22 +173,17 @@ class Follower:
 
     def flush(self) -> None:
         """Hand the files' rows to the operating system, and write down how far they are right."""
-        position = self._history.position
         flushed = [self._guard(logger, "flush", logger.flush) for logger in self._files]
-        now = time.monotonic()
-        if position != self._written and all(flushed) and now - self._written_at >= WATERMARK_S:
-            self._write_watermark(position, now)
+        if all(flushed) and time.monotonic() - self._written_at >= WATERMARK_S:
+            self._write_watermark()
 
     def close(self) -> bool:
         """Flush, close every file, and write down how far they are right. The follower is of no use afterwards.
 
         Returns whether all of that was done.
         """
-        done = [self._guard(logger, "close", logger.close) for logger in self._files]
-        closed = all(done)
-        if closed and self._history.position != self._written:
-            self._write_watermark(self._history.position, time.monotonic())
-        return closed and self._history.position == self._written
+        closed = [self._guard(logger, "close", logger.close) for logger in self._files]
+        return all(closed) and self._write_watermark()
 
     def end_experiment(self) -> None:
         """Tell the loggers that the experiment is over."""
@@ -254,7 +248,7 @@ class Follower:
             case AttemptEnded() if trial is not None:
                 self._ended(trial, event, files)
             case CheckpointCommitted() if (known := self._history.trials.get(event.trial)) is not None:
-                self._saved(known, self._live_of(known), event.checkpoint, files)
+                self._saved(known, self._met(known, files), event.checkpoint, files)
                 self._settle(known.id, files)
             case TrialActed():
                 self._settle_all((action.trial for action in (event.action, *event.more)), files)
@@ -318,13 +312,8 @@ class Follower:
     def _reported(self, trial: TrialHistory, event: Reported, files: list[FileLogger]) -> None:
         live = self._live.get(trial.id)
         if live is None or trial.index.superseded != live.superseded:
-            new = live is None
-            live = self._live_of(trial)
-            if files:
-                self._heed_rollback(trial, live, files, new=new)
-                files = []  # the row is in the files that were made anew
-            else:
-                live.superseded = trial.index.superseded
+            live = self._met(trial, files)
+            files = []  # the row is in the files that were made anew
         view = live.view
         origin = live.origin
         if origin is None or live.attempt != event.attempt:
@@ -352,8 +341,7 @@ class Follower:
             self._tell(logger, "on_trial_save", view)
 
     def _ended(self, trial: TrialHistory, event: AttemptEnded, files: list[FileLogger]) -> None:
-        live = self._live_of(trial)
-        view = live.view
+        view = self._met(trial, files).view
         view.status = trial.status.value
         view.num_failures = trial.failures
         attempt = trial.attempt(event.attempt)
@@ -371,20 +359,29 @@ class Follower:
     def _settle(self, trial_id: str, files: list[FileLogger]) -> None:
         """Tell that a trial is over, if it is and was not told yet."""
         trial = self._history.trials.get(trial_id)
-        live = self._live.get(trial_id)
         if trial is None or not trial.status.finished:
             return
+        live = self._met(trial, files) if files and trial.attempts else self._live.get(trial_id)
         if live is not None:
             live.view.status = trial.status.value
             for logger in (*self._others, *files):
                 self._end(logger, live.view)
         if self._caught_up:
             self._drop(trial)
+        else:
+            self._touched[trial_id] = None
 
     def _end(self, logger: LoggerCallback, view: TrialView) -> None:
         self._tell(logger, "on_trial_error" if view.status == "ERROR" else "on_trial_complete", view)
 
     # --- trials
+
+    def _met(self, trial: TrialHistory, files: list[FileLogger]) -> _Live:
+        """Return what is held of a trial, whose files are right for what comes next."""
+        new = trial.id not in self._live
+        live = self._live_of(trial)
+        self._heed_rollback(trial, live, files, new=new)
+        return live
 
     def _live_of(self, trial: TrialHistory) -> _Live:
         live = self._live.get(trial.id)
@@ -403,7 +400,6 @@ class Follower:
         if is_plain(data):
             return data  # as it is: the history that it belongs to is the follower's own
         if self._load_objects is not None and has_objects(data):
-            self.has_objects = True
             try:
                 return decode_config(data, self._load_objects(trial.directory))
             except Exception as error:
@@ -438,7 +434,10 @@ class Follower:
             self._guard(self, "error.txt", lambda: rebuild_errors(live.view.path, trial.attempts))
 
     def _rebuild_one(self, logger: FileLogger, trial: TrialHistory, view: TrialView) -> None:
-        self._guard(logger, "rebuild", lambda: logger.rebuild(view, self._rows_of(trial)))
+        try:
+            logger.rebuild(view, self._rows_of(trial))
+        except Exception as error:
+            self._miss(logger, "rebuild", error)
 
     def _rows_of(self, trial: TrialHistory) -> Iterator[LoggedRow]:
         origins: dict[int, RowOrigin] = {}
@@ -457,16 +456,20 @@ class Follower:
         try:
             logger.on_trial_result(iteration=self._rows, trials=self._views, trial=view, result=row)
         except Exception as error:
-            self._complain(logger, "on_trial_result", error)
+            self._miss(logger, "on_trial_result", error)
 
     def _tell(self, logger: LoggerCallback, hook: str, view: TrialView, **info: Any) -> None:
         self.telling = (f"{type(logger).__name__}.{hook}", time.monotonic())
         try:
             getattr(logger, hook)(iteration=self._rows, trials=self._views, trial=view, **info)
         except Exception as error:
-            self._complain(logger, hook, error)
+            self._miss(logger, hook, error)
         finally:
             self.telling = None
+
+    def _miss(self, logger: LoggerCallback, hook: str, error: Exception) -> None:
+        self._lacking = self._lacking or isinstance(logger, FileLogger)
+        self._complain(logger, hook, error)
 
     def _guard(self, logger: object, what: str, act: Callable[[], None]) -> bool:
         try:
@@ -496,15 +499,20 @@ class Follower:
                 self._pause()
                 self._slice_ends = time.perf_counter() + SLICE_S
 
-    def _write_watermark(self, position: Position, now: float) -> None:
-        path = self._watermark_file
-        if path is None:
-            return
+    def _write_watermark(self) -> bool:
+        """Write down that the files are right up to here, and return whether that stands there now."""
+        path, position = self._watermark_file, self.position
+        if path is None or self._lacking:
+            return False
+        if position == self._written:
+            return True
         watermark = _Watermark(position.epoch, position.sequence, position.offset, boot_id())
         data = codec.seal(msgspec.json.encode(watermark)[:-1])
-        if self._guard(self, os.path.basename(path), lambda: replace_file(path, (data,))):
-            self._written = position
-            self._written_at = now
+        if not self._guard(self, os.path.basename(path), lambda: replace_file(path, (data,))):
+            return False
+        self._written = position
+        self._written_at = time.monotonic()
+        return True
 
 
 def _read_watermark(path: str | None) -> Position:

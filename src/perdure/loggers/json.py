@@ -74,8 +74,10 @@ class JsonLoggerCallback(FileLogger):
 
     def close(self) -> None:
         """Flush, and close every file."""
-        self.flush()
-        self._files.close_all()
+        try:
+            self.flush()
+        finally:
+            self._files.close_all()
 
 
 class _TrialFile:

@@ -16,6 +16,11 @@ DEFAULT_LOGGERS: tuple[type[LoggerCallback], ...] = (JsonLoggerCallback, CSVLogg
 """The loggers that every experiment has."""
 
 
+def are_ours(loggers: Sequence[LoggerCallback]) -> bool:
+    """Whether all of these are perdure's own: they need no code of the user's, and can be made anew anywhere."""
+    return bool(loggers) and all(type(logger) in DEFAULT_LOGGERS for logger in loggers)
+
+
 def replay(
     path: str | os.PathLike[str],
     reader: JournalReader,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import glob
+import itertools
 import os
 import socket
 import time
@@ -83,10 +84,14 @@ class TBXLoggerCallback(FileLogger):
         for path in glob.glob(f"{mine}.tmp"):  # of a driver that died here; no later one has the same name
             os.unlink(path)
         before = sorted(glob.glob(mine))
+        events = (self._event(row) for row in rows)
+        first = next(events, None)
+        if first is None and not before:
+            return  # the file is made with the first row
         now = time.time()
         file = AppendFile(self._new_path(trial, now, before), self._files)
         head = self._head(trial, now) + (tfevents.session_start(now, 0) if before else b"")
-        replace_file(file.path, (head, *(self._event(row) for row in rows)))
+        replace_file(file.path, itertools.chain((head, first or b""), events))
         for path in before[:-1]:
             os.unlink(path)
         for path in before[-1:]:
@@ -99,8 +104,10 @@ class TBXLoggerCallback(FileLogger):
 
     def close(self) -> None:
         """Flush, and close every file."""
-        self.flush()
-        self._files.close_all()
+        try:
+            self.flush()
+        finally:
+            self._files.close_all()
 
     def _open(self, trial: TrialView, at: float | None) -> AppendFile:
         now = time.time() if at is None else float(at)

@@ -16,16 +16,16 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import Literal
 
 from perdure.core.events import AnyEvent
 from perdure.journal.base import JournalReader
+from perdure.loggers.apart import FollowerProcess
 from perdure.loggers.base import FileLogger, LoggerCallback
 from perdure.loggers.follower import PORTION, SLICE_S, WATERMARK_FILE, Follower, FollowerGoneError, ObjectLoader
+from perdure.loggers.replay import are_ours
 from perdure.storage.faults import fault_point
-
-if TYPE_CHECKING:
-    from perdure.loggers.apart import FollowerProcess
 
 INTERVAL_S = 0.2
 """Seconds between looks at the journal."""
@@ -37,8 +37,8 @@ BUSY = 300
 _log = logging.getLogger(__name__)
 
 
-class _Abandoned(BaseException):
-    """Raised on the thread of loggers that were left behind, when they come back."""
+class _Left(BaseException):
+    """Raised on the thread where its loggers are to do nothing more."""
 
 
 class LoggerFollower:
@@ -49,10 +49,11 @@ class LoggerFollower:
         reader: Reads its journal; used by the thread only.
         loggers: Whom to tell.
         on_problem: Given a text for the first error of each logger, on the thread, and what to do about it.
-        load_objects: See `Follower`.
+        load_objects: See `Follower`. Loggers of perdure's own show reprs, wherever they run.
         interval_s: Seconds between looks at the journal.
         is_lost: Whether another driver has taken over: then the files are that one's, and are left alone.
-        busy: Records at one look for which it moves into a process of its own; None: it stays.
+        busy: Records at one look for which it moves into a process of its own, if all loggers are perdure's; None: it
+            stays.
         watermark, keeps_errors: See `Follower`.
     """
 
@@ -70,21 +71,29 @@ class LoggerFollower:
         watermark: str = WATERMARK_FILE,
         keeps_errors: bool = True,
     ) -> None:
-        self._is_lost = is_lost
-        self._path = os.fspath(path)
         whom = "" if all(isinstance(logger, FileLogger) for logger in loggers) else " --logger MODULE:NAME"
-        self._replay = f"perdure replay-loggers {self._path}{whom}"
-        self._reader = reader
-        self._loggers = loggers
-        self._load_objects = load_objects
-        self._watermark = watermark
-        self._keeps_errors = keeps_errors
-        self._busy = math.inf if busy is None else busy
+        self._replay = f"perdure replay-loggers {os.fspath(path)}{whom}"
         self._names = ", ".join(dict.fromkeys(type(logger).__name__ for logger in loggers))
+        self._kinds = [type(logger) for logger in loggers]
+        ours = are_ours(loggers)
         self._on_problem = on_problem if on_problem is not None else _log.warning
-        self._here: Follower | None = self._make_here()
-        self._process: FollowerProcess | None = None
-        """One of the two is there: what runs on this thread, or the process that it has moved into."""
+        self._is_lost = is_lost
+        self._busy = busy if ours and busy is not None else math.inf
+        self._make_here = partial(
+            Follower,
+            path,
+            reader,
+            on_problem=self._report,
+            load_objects=None if ours else load_objects,
+            pause=self._nap,
+            watermark=watermark,
+            keeps_errors=keeps_errors,
+        )
+        self._make_away = partial(
+            FollowerProcess, path, self._kinds, on_problem=self._report, watermark=watermark, keeps_errors=keeps_errors
+        )
+        self._follower: Follower | FollowerProcess = self._make_here(loggers)
+        """What runs on this thread, or the process that it has moved into."""
         self._caught_up = False
         """Whether what sessions before this one have left was made up for, which is done once and may be much."""
         self._interval_s = interval_s
@@ -114,7 +123,7 @@ class LoggerFollower:
 
     def tick(self, now: float) -> None:
         """Say of a logger that has not returned for long, once (the runner's observer port)."""
-        telling = None if self._here is None else self._here.telling
+        telling = self._follower.telling
         if telling is None:
             return
         hook, since = telling
@@ -150,8 +159,9 @@ class LoggerFollower:
         if not self._thread.is_alive():
             return True
         self._abandoned = True
-        if self._process is not None:
-            self._process.kill()
+        follower = self._follower
+        if isinstance(follower, FollowerProcess):
+            follower.kill()
         self._on_problem(
             f"The loggers ({self._names}) did not end within {timeout_s:g} s and were left behind. The results are "
             f"whole. To tell a logger what it missed: {self._replay}"
@@ -161,11 +171,7 @@ class LoggerFollower:
     def _report(self, text: str) -> None:
         self._on_problem(f"{text.rstrip()}\nTrials go on. To tell a logger what it missed: {self._replay}")
 
-    def _nap(self) -> None:
-        if self._abandoned:
-            raise _Abandoned
-        if not self._hurry:
-            time.sleep(SLICE_S)
+    # --- on the thread
 
     def _run(self) -> None:
         try:
@@ -175,25 +181,24 @@ class LoggerFollower:
                 self._turn()
             self._turn()
             fault_point("loggers.ending")
-            if not (self._is_lost() or self._abandoned):
-                self._have("end_experiment")
-                self._have("close")
+            self._have("end_experiment")
+            self._have("close")
             fault_point("loggers.closed")
-        except _Abandoned:  # it was blocked, and said so; nobody waits for it any more
-            return
+        except _Left:
+            pass
         except BaseException:  # the thread's end is not the experiment's
             self._on_problem(f"The loggers have stopped; trials go on.\n{traceback.format_exc()}")
         finally:
-            if self._process is not None:
-                self._process.end()
             with self._drained:
                 self._done = self._wanted
                 self._drained.notify_all()
+            if isinstance(self._follower, FollowerProcess):
+                self._follower.end()
 
     def _turn(self) -> None:
         with self._drained:
             wanted = self._wanted
-        if (self._news or wanted != self._done) and not (self._is_lost() or self._abandoned):
+        if self._news or wanted != self._done:
             self._news = False
             fault_point("loggers.begin")
             self._follow()
@@ -211,57 +216,48 @@ class LoggerFollower:
         more = True
         while more:
             count = self._have("follow")
-            if self._caught_up and count >= self._busy and self._process is None and not self._closing:
+            if self._caught_up and count >= self._busy and not self._closing:
                 self._leave()
             self._caught_up = True
             more = count >= PORTION
 
     def _have(self, act: Literal["follow", "flush", "end_experiment", "close"]) -> int:
         """Have the follower do something, where it is; here, if it has lost its process."""
-        if self._process is not None:
-            try:
-                return getattr(self._process, act)() or 0
-            except FollowerGoneError as gone:
-                if self._abandoned:
-                    raise _Abandoned from gone
-                self._on_problem(f"The loggers' process is gone ({gone}); they go on in the driver, and miss nothing.")
-            self._process, self._here, self._busy = None, self._make_here(), math.inf
-            self._here.follow()
-        assert self._here is not None
-        return getattr(self._here, act)() or 0
+        self._check()
+        try:
+            return getattr(self._follower, act)() or 0
+        except FollowerGoneError as gone:
+            self._check()
+            self._on_problem(f"The loggers' process is gone ({gone}); they go on in the driver, and miss nothing.")
+        self._stay()
+        return getattr(self._follower, act)() or 0
 
-    def _make_here(self) -> Follower:
-        return Follower(
-            self._path,
-            self._reader,
-            self._loggers,
-            on_problem=self._report,
-            load_objects=self._load_objects,
-            pause=self._nap,
-            watermark=self._watermark,
-            keeps_errors=self._keeps_errors,
-        )
+    def _check(self) -> None:
+        """Go on only if somebody waits for the loggers, and no other driver keeps the files."""
+        if self._abandoned or self._is_lost():
+            raise _Left
+
+    def _nap(self) -> None:
+        self._check()
+        if not self._hurry:
+            time.sleep(SLICE_S)
 
     def _leave(self) -> None:
-        """Move into a process, if the loggers can do without this one."""
-        from perdure.loggers.apart import FollowerProcess, can_leave
-
-        here = self._here
-        if here is None or here.has_objects or not can_leave(self._loggers):
-            self._busy = math.inf
-            return
+        """Move into a process, and have it catch up."""
         fault_point("loggers.leaving")
-        closed = here.close()
+        closed = bool(self._have("close"))
+        self._busy = math.inf
+        self._check()  # that may have taken long
         try:
-            self._process = FollowerProcess(
-                self._path,
-                self._loggers,
-                on_problem=self._report,
-                watermark=self._watermark,
-                keeps_errors=self._keeps_errors,
-                exact=closed,
-            )
-            self._here = None
+            self._follower = self._make_away(exact=closed)
         except OSError:
-            self._here, self._busy = self._make_here(), math.inf
+            self._stay()
+        else:
+            self._have("follow")
         fault_point("loggers.left")
+
+    def _stay(self) -> None:
+        """Go on here as the next session would, and do not move again."""
+        self._busy = math.inf  # the loggers are others, too: what those before could not write, they hold still
+        self._follower = self._make_here([kind() for kind in self._kinds])
+        self._follower.follow()

@@ -10,9 +10,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_LETTERS = {
+    "O": "optimize",
+    "B": "dont_write_bytecode",
+    "E": "ignore_environment",
+    "s": "no_user_site",
+    "S": "no_site",
+    "I": "isolated",
+}
+"""Options of the interpreter that are flags of `sys.flags`."""
 _PR_SET_PDEATHSIG = 1
-_prctl: Callable[..., int] | None = getattr(ctypes.CDLL(None), "prctl", None)  # looked up before any fork
+_prctl: Callable[..., int] | None = ctypes.CDLL(None).prctl if sys.platform == "linux" else None  # before any fork
 
 
 # --- before it is there
@@ -33,8 +42,9 @@ def command(main: str, text: str, *, path: Sequence[str] | None = None) -> list[
 
 
 def absolute_path() -> list[str]:
-    """Return `sys.path` with every entry absolute: trials change directory."""
-    return [entry if os.path.isabs(entry) else os.path.abspath(entry) for entry in sys.path]
+    """Return `sys.path` with every entry absolute: trials change directory. What is no text, imports pass over."""
+    texts = [entry for entry in sys.path if isinstance(entry, str)]
+    return [entry if os.path.isabs(entry) else os.path.abspath(entry) for entry in texts]
 
 
 def launch(main: str, text: str, *, fd: int, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
@@ -42,16 +52,23 @@ def launch(main: str, text: str, *, fd: int, environment: Mapping[str, str] | No
 
     Its environment is ours unless another is given.
 
+    Interrupts wait until it calls `ignore_interrupts`: Ctrl-C may come while it starts, and reaches it, too.
+
     Raises:
         OSError: The system refused.
     """
-    return subprocess.Popen(command(main, text), stdin=subprocess.DEVNULL, pass_fds=[fd], env=environment)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+    try:
+        return subprocess.Popen(command(main, text), stdin=subprocess.DEVNULL, pass_fds=[fd], env=environment)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _interpreter_flags() -> list[str]:
     flags = [f"-W{option}" for option in sys.warnoptions]
     flags += [f"-X{name}" if value is True else f"-X{name}={value}" for name, value in sys._xoptions.items()]  # noqa: SLF001
-    return [*flags, "-" + "O" * sys.flags.optimize] if sys.flags.optimize else flags
+    letters = [letter * getattr(sys.flags, name) for letter, name in _LETTERS.items()]
+    return [*flags, *(f"-{letter}" for letter in letters if letter)]
 
 
 # --- in it
@@ -62,7 +79,7 @@ def die_with(parent: int, number: int = signal.SIGKILL) -> None:
 
     Linux only. Elsewhere the end of the control socket is what a process goes by.
     """
-    if _prctl is not None and sys.platform == "linux":
+    if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
@@ -70,7 +87,7 @@ def die_with(parent: int, number: int = signal.SIGKILL) -> None:
 
 def outlive_parent() -> None:
     """Take `die_with` back."""
-    if _prctl is not None and sys.platform == "linux":
+    if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
 
 
@@ -81,12 +98,13 @@ def lead_group() -> None:
 
 
 def ignore_interrupts() -> None:
-    """Survive SIGINT and SIGTERM: clusters send them to every process, and the driver decides what ends.
+    """Survive what stops an experiment: clusters send it to every process, and the driver decides what ends.
 
     Handlers that do nothing, not SIG_IGN: the programs that user code starts then have the default again.
     """
     for number in INTERRUPTS:
         signal.signal(number, do_nothing)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
 
 
 def do_nothing(_number: int, _frame: object) -> None:
