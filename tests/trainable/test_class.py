@@ -247,6 +247,7 @@ def test_timesteps_are_totalled_over_restores(trial):
     trial.run(Steps, *stop_after(2), checkpoint_at_end=True)
     said = trial.run(Steps, Decision.STOP, **trial.latest())
     assert said.rows[0]["timesteps_total"] == 30
+    assert said.rows[0]["timesteps_since_restore"] == 10
 
 
 def test_an_error_in_cleanup_is_told_and_changes_nothing(trial):

@@ -72,6 +72,7 @@ class Trainable:
         self._time_total = 0.0
         self._time_since_restore = 0.0
         self._timesteps_total: float | None = None
+        self._timesteps_since_restore: float | None = None
         self._episodes_total: float | None = None
         self._last_result: dict[str, Any] = {}
         self._logdir: str | None = None
@@ -264,7 +265,7 @@ class Trainable:
     # --- for perdure's own worker -----------------------------------------------------------------------------------
 
     def _advance(self) -> dict[str, Any]:
-        """Run one step, count it, and return what it returned (with totals of timesteps and episodes, if it has)."""
+        """Run one step, count it, and return what it returned (with sums of timesteps and episodes, if it has)."""
         began = time.monotonic()
         result = self.step()
         if not isinstance(cast("object", result), dict):
@@ -282,6 +283,7 @@ class Trainable:
         self._time_total += took
         self._time_since_restore += took
         self._timesteps_total = _add(result, "timesteps", self._timesteps_total)
+        self._timesteps_since_restore = _add(result, "timesteps", self._timesteps_since_restore, "since_restore")
         self._episodes_total = _add(result, "episodes", self._episodes_total)
         return result
 
@@ -325,14 +327,15 @@ class Trainable:
         self._episodes_total = state.get("episodes_total")
         self._iterations_since_restore = 0
         self._time_since_restore = 0.0
+        self._timesteps_since_restore = None
 
 
-def _add(result: dict[str, Any], what: str, total: float | None) -> float | None:
-    """Count what an iteration did towards its total, and put the total into the result."""
+def _add(result: dict[str, Any], what: str, so_far: float | None, since: str = "total") -> float | None:
+    """Count what an iteration did towards a sum, and put the sum into the result."""
     step: object = result.get(f"{what}_this_iter")
     if isinstance(step, (int, float)):
-        total = (total or 0) + step
-    return result.setdefault(f"{what}_total", total) if total is not None else None
+        so_far = (so_far or 0) + step
+    return result.setdefault(f"{what}_{since}", so_far) if so_far is not None else None
 
 
 def _write_dict(value: dict[str, Any], directory: str) -> None:
