@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from perdure.trial_view import TrialView
 
 
@@ -23,3 +25,10 @@ def test_paths() -> None:
     view = TrialView(trial_id="a", trial_name="a", experiment_path="/runs/exp", directory="train_a")
     assert (view.path, view.local_path, view.relative_logdir) == ("/runs/exp/train_a",) * 2 + ("train_a",)
     assert TrialView(trial_id="a", trial_name="a").path == ""
+
+
+def test_a_logger_may_make_sure_of_its_directory(tmp_path: Path) -> None:
+    view = TrialView(trial_id="a", trial_name="a", experiment_path=str(tmp_path), directory="train_a")
+    view.init_local_path()
+    view.init_local_path()
+    assert (tmp_path / "train_a").is_dir()

@@ -24,6 +24,7 @@ _OLDER = {
     "placement_group_factory": "use resources",
     "node_ip": "use last_result['node_ip']",
     "custom_dirname": "use directory",
+    "init_logdir": "leave it out: the directory is there",
 }
 """What to use in place of attributes that Ray's trials have, and these views do not."""
 
@@ -164,6 +165,10 @@ class TrialView:
     def relative_logdir(self) -> str:
         """Name of the trial's directory."""
         return os.path.basename(self.path)
+
+    def init_local_path(self) -> None:
+        """Make the trial's directory, as loggers written for Ray do first; it is there whenever one is told anything."""
+        os.makedirs(self.path, exist_ok=True)
 
     def is_finished(self) -> bool:
         """Whether the trial is TERMINATED or in ERROR."""

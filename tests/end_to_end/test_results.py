@@ -230,7 +230,8 @@ class Ledger(tune.logger.LoggerCallback):
     """A user's logger, which writes one file for each trial."""
 
     def log_trial_start(self, trial: Any) -> None:
-        Path(trial.path, "ledger").write_text(f"start {trial.config['number']}\n")
+        trial.init_local_path()  # Ray's own loggers begin so
+        Path(trial.local_path, "ledger").write_text(f"start {trial.config['number']}\n")
 
     def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
         self._write(trial, f"{result['loss']:.2f}")
