@@ -241,8 +241,9 @@ class RunConfig:
         callbacks: Callback and LoggerCallback objects.
         progress_reporter: What prints the progress; None chooses by where the output goes.
         log_to_file: True writes `stdout` and `stderr` of each trial to its directory; a name, or a pair of names.
-        resume: "auto" goes on with the experiment of this name if there is one and starts it if there is none;
-            False refuses to touch an existing one. A ResumeConfig is "auto", and says which trials of it run again.
+        resume: "auto" goes on with the experiment of this `name`, which it then needs, if there is one and starts it
+            if there is none; False refuses to touch an existing one. A ResumeConfig is "auto", and says which trials of
+            it run again.
         durability: "default" survives the kill of any process; "strict" also waits for the disk at every report.
         executor: "local" (a process per trial attempt), "inline" (in this process, for debugging), or an Executor.
     """

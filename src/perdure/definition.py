@@ -98,6 +98,11 @@ def define(
     check_checkpoint_config(resolved, run_config)
     check_filesystem(run_config.storage_filesystem)
     storage = parse_storage_path(run_config.storage_path)
+    if run_config.resume and run_config.name is None:
+        raise ConfigurationError(
+            f"RunConfig(resume={run_config.resume!r}) goes on with the experiment of a name, and has none, so it would "
+            "begin a new one each time: give it a name, RunConfig(name=...)."
+        )
     directory = run_config.name or f"{name}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
     return _described(
         Definition(

@@ -167,7 +167,7 @@ class TrialView:
         return os.path.basename(self.path)
 
     def init_local_path(self) -> None:
-        """Make the trial's directory, as loggers written for Ray do first; it is there whenever one is told anything."""
+        """Make the trial's directory, as loggers written for Ray do first; here it is there before they are told."""
         os.makedirs(self.path, exist_ok=True)
 
     def is_finished(self) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from perdure import tune
 from perdure.core.events import Noticed
-from perdure.errors import ExperimentNotFoundError
+from perdure.errors import ConfigurationError, ExperimentNotFoundError
 from perdure.journal.file import FileJournalReader
 from tests.end_to_end.conftest import Start
 
@@ -122,6 +122,13 @@ def test_one_script_starts_or_goes_on(tuner: Start, storage: Path, switch: Path)
     assert tune.Tuner.can_restore(storage / "exp")
     again = tuner(fragile, space(switch, 1), resume="auto").fit()
     assert attempts(again) == attempts(first)
+
+
+def test_what_has_no_name_cannot_be_gone_on_with(tuner: Start, storage: Path, switch: Path) -> None:
+    for resume in ("auto", True, tune.ResumeConfig(errored="resume")):
+        with pytest.raises(ConfigurationError, match="has none.*RunConfig.name=.*"):
+            tuner(fragile, space(switch, 1), name=None, resume=resume).fit()
+    assert not storage.exists()
 
 
 def test_more_samples_are_added_by_the_same_script(tuner: Start, switch: Path) -> None:
