@@ -217,6 +217,7 @@ PARTS = {
 GOALS = [
     Goal("population_s", times=10),
     Goal("against_best_s", times=3),
+    Goal("in_memory_s", times=3),
     Goal("written_to_saved", at_most=1.01),
 ]
 
