@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from perdure import snapshots
+from perdure.core.events import Noticed
 from perdure.core.state import State
-from perdure.journal.base import Position
+from perdure.journal.memory import MemoryJournal
 from perdure.snapshots import Snapshots
 
 
@@ -37,10 +38,10 @@ def times_of_saving(
 
     monkeypatch.setattr(snapshots, "time", clock)
     written = Snapshots(directory, save_plugins=save_plugins, period_s=period_s)
-    turn = 0
+    journal = MemoryJournal()
     while clock.now < 3600:
-        turn += 1
-        written.maybe(State(), Position(1, turn, turn))
+        journal.append([Noticed(at=clock.now, text="a turn")])
+        written.maybe(State(), journal)
         clock.now += 0.1
     return saved
 

@@ -272,7 +272,7 @@ class Runner:
             effect()
         fault_point("turn.done")
         if self.snapshots is not None:
-            self.snapshots.maybe(self.state, self.journal.position)
+            self.snapshots.maybe(self.state, self.journal)
 
     def follow_up(self) -> None:
         """Carry out the plan until it has nothing more to say."""

@@ -24,7 +24,7 @@ import xxhash
 
 from perdure.checkpoints.digests import digest_file
 from perdure.core.state import State
-from perdure.journal.base import Position
+from perdure.journal.base import JournalWriter, Position
 from perdure.storage.faults import fault_point
 
 PERIOD_S = 10.0
@@ -73,7 +73,7 @@ class Snapshots:
         self._due_at: float | None = None
         self._complained = False
 
-    def maybe(self, state: State, position: Position) -> None:
+    def maybe(self, state: State, journal: JournalWriter) -> None:
         """Write a snapshot if it is time for one; real time, also where the loop's is simulated."""
         now = time.monotonic()
         if self._due_at is None:
@@ -81,7 +81,7 @@ class Snapshots:
         if now < self._due_at:
             return
         began = time.perf_counter()
-        self.write(state, position)
+        self.write(state, journal.position)
         took = time.perf_counter() - began
         self._due_at = now + (max(PERIOD_S, took / SHARE) if self.period_s is None else self.period_s)
 

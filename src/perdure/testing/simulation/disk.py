@@ -485,9 +485,17 @@ class Disk:
         return _found(self._handle(descriptor).node)
 
     def read(self, descriptor: int, count: int) -> bytes:
-        handle, file = self._open_file(descriptor, "read")
-        start = handle.offset
-        data = bytes(file.data) if not start and count >= len(file.data) else bytes(file.data[start : start + count])
+        try:
+            handle = self.handles[descriptor]
+        except KeyError:
+            raise _error(errno.EBADF, str(descriptor)) from None
+        self.until_trouble -= 1  # all this as `_open_file` does, without the call
+        if self.until_trouble <= 0:
+            self.trouble("read", handle.path)
+        node, start = handle.node, handle.offset
+        if type(node) is Folder:
+            raise _error(errno.EISDIR, handle.path)
+        data = bytes(node.data) if not start and count >= len(node.data) else bytes(node.data[start : start + count])
         handle.offset = start + len(data)
         return data
 
@@ -520,10 +528,13 @@ class Disk:
 
     def lseek(self, descriptor: int, offset: int, whence: int) -> int:
         handle = self._handle(descriptor)
-        assert isinstance(handle.node, File)
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: handle.offset, os.SEEK_END: len(handle.node.data)}[whence]
-        handle.offset = start + offset
-        return handle.offset
+        if whence == os.SEEK_CUR:
+            offset += handle.offset
+        elif whence == os.SEEK_END:
+            assert type(handle.node) is File
+            offset += len(handle.node.data)
+        handle.offset = offset
+        return offset
 
     def ftruncate(self, descriptor: int, length: int) -> None:
         _, file = self._open_file(descriptor, "truncate")

@@ -245,7 +245,7 @@ class Stream:
 
     __slots__ = ("_descriptor", "_disk")
 
-    def __init__(self, path: str | os.PathLike[str], mode: str = "rb", buffering: int = -1) -> None:
+    def __init__(self, path: str | os.PathLike[str] | int, mode: str = "rb", buffering: int = -1) -> None:
         self._disk = _mounted.disk
         self._descriptor = path if isinstance(path, int) else self._disk.open(path, _FLAGS[mode])
 
@@ -253,7 +253,7 @@ class Stream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._disk.close(self._descriptor)
 
     def fileno(self) -> int:
         return self._descriptor
