@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perdure.checkpoint import Checkpoint
@@ -18,6 +17,7 @@ from perdure.history import ExperimentHistory, read_experiment, view_of
 from perdure.relocation import attribute_error
 from perdure.result import Result, ResultGrid
 from perdure.rows import flatten
+from perdure.storage.uri import parse_storage_path
 from perdure.trial_view import TrialView
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class ExperimentAnalysis:
         default_mode: str | None = None,
     ) -> None:
         check_mode(default_mode, what="default_mode")
-        self._path = Path(os.path.abspath(os.path.expanduser(os.fspath(experiment_checkpoint_path))))
+        self._path = parse_storage_path(experiment_checkpoint_path)
         self._history: ExperimentHistory = read_experiment(self._path)
         self._grid = ResultGrid(self._history, path=self._path)
         self._metric = default_metric

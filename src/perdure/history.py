@@ -18,7 +18,6 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from sys import intern
 from typing import Any, NamedTuple
 
@@ -57,6 +56,7 @@ from perdure.journal.base import START, Batch, JournalReader, Position
 from perdure.journal.outlines import Outlined, RowOutline
 from perdure.journal.values import from_data, has_objects
 from perdure.rows import AUTO_FILLED, RowOrigin, date_of, expand_row, flatten, leaf
+from perdure.storage.uri import locate
 from perdure.trial_view import TrialView
 
 __all__ = [
@@ -723,7 +723,7 @@ def read_experiment(path: str | os.PathLike[str], *, salvage: bool = False) -> E
     """
     from perdure.journal.file import FileJournalReader
 
-    directory = Path(path).expanduser().absolute()
+    directory = locate(path)
     if not any(directory.glob("journal-*.jsonl")):
         what = "has no journal" if directory.is_dir() else "does not exist"
         raise ExperimentNotFoundError(f"There is no experiment at {directory}: it {what}.")

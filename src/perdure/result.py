@@ -41,6 +41,7 @@ from perdure.rows import AUTO_FILLED, RowOrigin, expand_row, flatten
 from perdure.scores import SCOPES, better, number_at, reported_names, reported_sentence, value_in
 from perdure.storage.layout import MANIFEST
 from perdure.storage.processes import boot_id
+from perdure.storage.uri import parse_storage_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -200,7 +201,7 @@ class Result:
         Raises:
             ExperimentNotFoundError: there is no trial of an experiment at `path`.
         """
-        directory = Path(os.path.abspath(os.path.expanduser(os.fspath(path))))
+        directory = parse_storage_path(path)
         if not directory.is_dir():
             raise ExperimentNotFoundError(f"There is no trial at {directory}: the directory does not exist.")
         history = read_experiment(directory.parent)

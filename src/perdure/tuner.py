@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from perdure.arguments import named
@@ -16,6 +15,7 @@ from perdure.definition import UNCHANGED, Definition, check_filesystem, define, 
 from perdure.errors import ConfigurationError, ExperimentExistsError, ExperimentNotFoundError
 from perdure.history import ExperimentHistory, read_experiment
 from perdure.result import ResultGrid
+from perdure.storage.uri import locate
 from perdure.trainable.pickling import objects_in
 
 _Config = TypeVar("_Config")
@@ -140,7 +140,7 @@ class Tuner:
                 anything is changed.
         """
         check_filesystem(storage_filesystem)
-        directory = Path(path).expanduser().absolute()
+        directory = locate(path)
         if not exists(directory):
             raise ExperimentNotFoundError(
                 f"There is no experiment to restore at {directory}: it has no journal. "
@@ -180,7 +180,7 @@ class Tuner:
     @classmethod
     def can_restore(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
         """Return whether there is an experiment at `path` that `restore` would go on with."""
-        return exists(Path(path).expanduser().absolute())
+        return exists(locate(path))
 
     def get_results(self) -> ResultGrid:
         """Return the results of the experiment as it is now: after `fit`, or of a restored one without running it.

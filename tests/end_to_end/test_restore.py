@@ -124,6 +124,21 @@ def test_one_script_starts_or_goes_on(tuner: Start, storage: Path, switch: Path)
     assert attempts(again) == attempts(first)
 
 
+def test_a_path_may_be_spelled_in_every_way_that_a_storage_path_may(
+    tuner: Start, storage: Path, switch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = tuner(fragile, space(switch, 1), storage_path=f"file://{storage}").fit()
+    assert grid.experiment_path == str(storage / "exp")
+    monkeypatch.setenv("HOME", str(storage))
+    for spelled in (f"file://{storage}/exp", "~/exp"):
+        assert tune.Tuner.can_restore(spelled)
+        assert tune.Tuner.restore(spelled, fragile).get_results()[0].path == grid[0].path
+        assert tune.ExperimentAnalysis(spelled).trials[0].path == grid[0].path
+    assert tune.Result.from_path(f"file://{grid[0].path}").metrics == grid[0].metrics
+    with pytest.raises(ConfigurationError, match="s3:// storage is not supported yet"):
+        tune.Tuner.can_restore("s3://bucket/exp")
+
+
 def test_what_has_no_name_cannot_be_gone_on_with(tuner: Start, storage: Path, switch: Path) -> None:
     for resume in ("auto", True, tune.ResumeConfig(errored="resume")):
         with pytest.raises(ConfigurationError, match="has none.*RunConfig.name=.*"):

@@ -32,13 +32,22 @@ def parse_storage_path(path: str | os.PathLike[str] | None) -> Path:
     """
     if path is None:
         path = os.environ.get(STORAGE_PATH_VARIABLE) or DEFAULT_STORAGE_PATH
+    return Path(os.path.abspath(locate(path)))
+
+
+def locate(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute path that `path`, which may be a `file://` URI, names; ".." is left in, for links' sake.
+
+    Raises:
+        ConfigurationError: it is a URI of another scheme, is empty, or names another host.
+    """
     text = os.fspath(path)
     if not text.strip():
         raise ConfigurationError(f"storage_path={path!r} is not a path: give a directory, such as ~/results.")
     match = _SCHEME.match(text)
     if match is not None:
         text = _path_of_uri(text, match[1].lower())
-    return Path(os.path.abspath(os.path.expanduser(text)))
+    return Path(os.path.expanduser(text)).absolute()
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
