@@ -377,6 +377,40 @@ def test_to_go_on_exactly_is_to_catch_up_first_and_write_nothing_meanwhile(writt
     assert losses_everywhere(written, trial) == [(1, 1.0), (2, 2.0)]
 
 
+def test_to_go_on_exactly_takes_no_memory_for_finished_trials_but_those_that_ran_again(written):
+    trials = [written.trial() for _ in range(20)]
+    again = trials[3]
+    for trial in trials:
+        written.attempt(trial)
+        written.report(trial, 1, {"loss": 1.0}, checkpoint=0)
+        written.end(trial)
+    written.write(TrialRequeued(at=written.now, trial=again))
+    written.attempt(again, Source(trial=again, number=0), iteration=1)
+    assert follow(written).close()
+
+    class Counting:
+        def __init__(self):
+            self.reader, self.held = FileJournalReader(written.path), []
+
+        def read(self, after):
+            for record in self.reader.read(after):
+                self.held.append(len(following._history.trials) - created(following._history))
+                yield record
+
+    def created(history):
+        return sum(not trial.attempts for trial in history.trials.values())
+
+    reader = Counting()
+    following = Follower(written.path, reader, files(), exact=True)
+    following.follow()
+    assert max(reader.held) <= 2
+    written.report(again, 2, {"loss": 2.0})
+    written.end(again)
+    following.follow()
+    following.close()
+    assert losses_everywhere(written, again) == [(1, 1.0), (2, 2.0)]
+
+
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("how", ["ends", "is stopped while it is paused"])
 def test_the_end_of_a_trial_that_reported_to_another_follower_is_logged(written, how, exact):

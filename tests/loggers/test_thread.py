@@ -220,6 +220,30 @@ def test_a_process_that_is_killed_before_the_end_is_done_without(written, away):
     assert len(away.problems) == 1
 
 
+@pytest.mark.parametrize("nth", [1, 2, 3])
+@pytest.mark.parametrize("point", ["files.appended", "files.written", "files.replaced"])
+def test_a_process_that_dies_in_the_middle_of_its_work_leaves_no_trace(written, monkeypatch, point, nth):
+    monkeypatch.setenv("PERDURE_FAULT", f"{point}:{nth}")  # for processes that start from here on
+    following = Following(written, busy=1)
+    trials = [written.trial() for _ in range(2)]
+    for trial in trials:
+        written.attempt(trial)
+    following.drain()
+    for iteration in range(1, 5):
+        for trial in trials:
+            written.report(trial, iteration, {"loss": float(iteration), f"late {iteration}": 1})
+        following.drain()
+    assert following.process is None
+    for trial in trials:
+        written.end(trial)
+    following.close()
+    assert len(following.problems) == 1
+    assert "exit code -9" in following.problems[0]
+    for trial in trials:
+        assert losses(written, trial) == [1.0, 2.0, 3.0, 4.0]
+        assert not [path for path in written.directory(trial).iterdir() if path.suffix in (".tmp", ".wide")]
+
+
 def test_a_problem_of_a_logger_is_told_from_there(written, away):
     other = written.trial()
     (written.directory(other) / "result.json").mkdir(parents=True)

@@ -160,7 +160,7 @@ class Follower:
         No more than `PORTION` of them, but for the first call: a journal may grow as fast as it is read.
         """
         if not self._caught_up:
-            return self._catch_up()
+            return self._go_on() if self._exact else self._catch_up()
         count = 0
         for position, event in self._reader.read(self._history.position):
             self._take(position, event, self._files)
@@ -197,8 +197,6 @@ class Follower:
         count = 0
         for position, event in self._reader.read(START):
             if (position.epoch, position.sequence) > (self._watermark.epoch, self._watermark.sequence):
-                if self._exact:
-                    break
                 self._touch(event)
                 self._take(position, event, [])
             else:
@@ -212,10 +210,37 @@ class Follower:
             if trial is not None and trial.attempts:
                 self._reconcile(trial)
         self._touched.clear()
+        self._forget_finished()
+        return count
+
+    def _go_on(self) -> int:
+        """Fold what another follower has told, holding no finished trials but those that ran again later."""
+        again: set[str] = set()
+        count = self._fold_told(again)
+        if again:  # what they were before is known by the second reading
+            self._history = ExperimentHistory(self._reader, path=self.path)
+            self._fold_told(again)
+        self._caught_up = True
+        self._forget_finished()
+        return count
+
+    def _fold_told(self, again: set[str]) -> int:
+        count = 0
+        for position, event in self._reader.read(START):
+            if (position.epoch, position.sequence) > (self._watermark.epoch, self._watermark.sequence):
+                break
+            if isinstance(event, TrialRequeued) and event.trial not in self._history.trials:
+                again.add(event.trial)
+            trial = self._history.fold(position, event)
+            if trial is not None and trial.status.finished and trial.id not in again:
+                self._history.forget(trial.id)
+            count += 1
+        return count
+
+    def _forget_finished(self) -> None:
         for trial_id, trial in list(self._history.trials.items()):
             if trial.status.finished:
                 self._history.forget(trial_id)
-        return count
 
     def _touch(self, event: AnyEvent) -> None:
         if isinstance(event, (AttemptStarted, Reported, AttemptEnded, CheckpointCommitted, TrialRequeued)):
