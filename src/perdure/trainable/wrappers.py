@@ -181,7 +181,8 @@ def _request_of(trainable: Any) -> Any:
 def with_parameters(trainable: Any, **parameters: object) -> Any:
     """Bind `parameters` to a trainable: a function is called with them, a class has them passed to `setup`.
 
-    However large they are, they are stored once for the experiment and mapped into each trial, not copied.
+    However large they are, they are stored once for the experiment and shared by its trials, not copied. (Where trials
+    are spawned, not forked, arrays are still mapped, but each trial loads what is a plain Python object for itself.)
 
     Raises:
         TrainableError: the function, or `setup`, does not take an argument of that name.
