@@ -120,6 +120,15 @@ def test_a_grid_counts_and_finds(grid: tune.ResultGrid) -> None:
         grid.get_best_result(metric="accuracy", mode="max")
 
 
+def test_results_can_be_pickled(grid: tune.ResultGrid) -> None:
+    again = pickle.loads(pickle.dumps(grid))
+    assert again.get_best_result().config == {"number": 0, "lr": 0.5, "kind": Adam}
+    assert (again.num_errors, str(again[2].error)) == (1, str(grid[2].error))
+    result = pickle.loads(pickle.dumps(grid[1]))
+    assert (result.metrics, result.checkpoint.path) == (grid[1].metrics, grid[1].checkpoint.path)
+    assert list(result.metrics_dataframe["deep/er"]) == [1, 2, 3, 4]
+
+
 def test_a_result_has_its_history(grid: tune.ResultGrid) -> None:
     result = grid[0]
     assert result.config == {"number": 0, "lr": 0.5, "kind": Adam}

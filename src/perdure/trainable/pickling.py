@@ -118,12 +118,12 @@ def load_objects(path: str | os.PathLike[str]) -> dict[str, object]:
 
 def objects_in(experiment: str | os.PathLike[str]) -> Callable[[str], dict[str, object]]:
     """Return what loads the objects in the configuration of a trial, given the name of the trial's directory."""
+    return functools.partial(_objects_of, os.fspath(experiment))
 
-    def load(directory: str) -> dict[str, object]:
-        path = os.path.join(experiment, directory, PARAMS)
-        return load_objects(path) if os.path.isfile(path) else {}
 
-    return load
+def _objects_of(experiment: str, directory: str) -> dict[str, object]:
+    path = os.path.join(experiment, directory, PARAMS)
+    return load_objects(path) if os.path.isfile(path) else {}
 
 
 def check_objects(path: str | os.PathLike[str]) -> bytes:
