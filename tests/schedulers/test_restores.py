@@ -9,12 +9,14 @@ from perdure.journal import codec
 from perdure.journal.base import Position
 from perdure.journal.memory import MemoryJournal, MemoryStore
 from perdure.retelling import Retelling
+from perdure.schedulers.allocation import DistributeResources
 from perdure.schedulers.async_hyperband import AsyncHyperBandScheduler
 from perdure.schedulers.base import configure
 from perdure.schedulers.hb_bohb import HyperBandForBOHB
 from perdure.schedulers.hyperband import HyperBandScheduler
 from perdure.schedulers.median_stopping_rule import MedianStoppingRule
 from perdure.schedulers.promotion_asha import PromotionASHAScheduler
+from perdure.schedulers.resource_changing import ResourceChangingScheduler
 from perdure.testing.scheduling import Laboratory, run_scheduled, transcript
 
 ASPECTS = {"metric": "score", "mode": "max"}
@@ -32,6 +34,9 @@ MAKERS = {
     ),
     "bohb": lambda: HyperBandForBOHB(**ASPECTS, max_t=9, reduction_factor=3),
     "median": lambda: MedianStoppingRule("training_iteration", **ASPECTS, grace_period=2, min_samples_required=2),
+    "resources": lambda: ResourceChangingScheduler(
+        AsyncHyperBandScheduler(**ASPECTS, max_t=9, reduction_factor=3), DistributeResources()
+    ),
     "median in seconds": lambda: MedianStoppingRule("seconds", **ASPECTS, grace_period=2.5, min_samples_required=2),
     "median, soft": lambda: MedianStoppingRule(
         "training_iteration", **ASPECTS, grace_period=2, min_samples_required=1, hard_stop=False, min_time_slice=2

@@ -323,7 +323,7 @@ class World:
             )
         )
         adopt(runner, recovered.unsettled)
-        requeue(runner, ResumeConfig())
+        requeue(runner, ResumeConfig(), resized=False)
         self._background = Background(journal, checkpoints, clock=executor.clock, drive=self._drive_in_between)
         return runner
 
