@@ -107,7 +107,7 @@ METHODS = {
             searcher("search.bayesopt.BayesOptSearch", random_state=SEED),
             library="bayes_opt",
         ),
-        Method("ax", ("branin", "hartmann6"), 30, searcher("search.ax.AxSearch", random_seed=SEED), library="ax"),
+        Method("ax", ("branin",), 15, searcher("search.ax.AxSearch", random_seed=SEED), library="ax"),
         Method("nevergrad", FUNCTIONS, 30, nevergrad, library="nevergrad"),
         Method("random at once", ("digits",), 24, random_search, slots=4, engines=DURABLE),
         Method(
