@@ -77,13 +77,18 @@ def test_a_class_saves_before_it_goes_although_it_rarely_does(tmp_path: Path, ap
         assert went_on_from == (iteration if api == "class" else 0)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)
 @pytest.mark.parametrize("api", APIS)
-def test_a_cluster_that_signals_every_process_costs_nothing(tmp_path: Path, api: str) -> None:
+def test_a_cluster_that_signals_every_process_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: str, number: signal.Signals
+) -> None:
+    monkeypatch.setenv("PERDURE_LOGGERS_BUSY", "0")  # the loggers have a process of their own
     driver = run_until(tmp_path, 6, api, pause=0.05)
     others = family(driver)
     for process in [*others, driver]:
-        process.send_signal(signal.SIGTERM)
-    assert driver.wait(timeout=30) == ENDED_BY_SIGTERM, output_of(tmp_path).read_text()
+        process.send_signal(number)
+    expected = ENDED_BY_SIGTERM if number is signal.SIGTERM else 0
+    assert driver.wait(timeout=30) == expected, output_of(tmp_path).read_text()
     assert_gone(others)
     assert_nothing_failed(read_experiment(tmp_path / NAME))
     history = finish(tmp_path, api, pause=0.05)

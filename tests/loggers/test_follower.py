@@ -412,7 +412,7 @@ def test_to_go_on_exactly_takes_no_memory_for_finished_trials_but_those_that_ran
 
 
 @pytest.mark.parametrize("exact", [True, False])
-@pytest.mark.parametrize("how", ["ends", "is stopped while it is paused"])
+@pytest.mark.parametrize("how", ["ends", "is stopped while it is paused", "is paused when all is stopped"])
 def test_the_end_of_a_trial_that_reported_to_another_follower_is_logged(written, how, exact):
     trial = written.trial()
     written.attempt(trial)
@@ -422,7 +422,9 @@ def test_the_end_of_a_trial_that_reported_to_another_follower_is_logged(written,
         written.end(trial, Outcome.PAUSED)
     assert follow(written).close()
     following = follow(written, exact=exact)
-    if paused:
+    if how == "is paused when all is stopped":
+        written.write(StopRequested(at=written.now, reason="stopper"))
+    elif paused:
         written.write(TrialActed(at=written.now, action=Action(trial=trial, decision=Decision.STOP)))
     else:
         written.end(trial)

@@ -4,8 +4,9 @@ A driver's loop and its threads share one interpreter: while loggers compute, th
 interpreter of theirs. The driver tells the process to do one thing at a time and hears when it is done; the process
 reads the journal itself and knows from the watermark how far the files are right, so nothing else passes between them.
 
-It does nothing that it was not told to. So a driver that was stopped for a while and has lost its experiment meanwhile
-writes no file through it, and one that is killed takes it along.
+It does nothing that it was not told to, and a portion of records at a time. So a driver that was stopped for a while,
+and has lost its experiment meanwhile, writes no more through it than it had told it to; and one that is killed takes
+it along.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import msgspec
 
 from perdure.journal.file import FileJournalReader
 from perdure.loggers.base import LoggerCallback
-from perdure.loggers.follower import Follower, FollowerGoneError
+from perdure.loggers.follower import Follower
 from perdure.loggers.replay import DEFAULT_LOGGERS
 from perdure.storage import children
 
@@ -51,6 +52,10 @@ class _Said(msgspec.Struct, omit_defaults=True):
 
 
 _said_by = msgspec.json.Decoder(_Said).decode
+
+
+class FollowerGoneError(Exception):
+    """A follower's process has ended by itself. The files are right as far as the watermark says."""
 
 
 class FollowerProcess:

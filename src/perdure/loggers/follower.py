@@ -66,10 +66,6 @@ ObjectLoader = Callable[[str], Mapping[str, object]]
 _log = logging.getLogger(__name__)
 
 
-class FollowerGoneError(Exception):
-    """A follower's process has ended by itself. The files are right as far as the watermark says."""
-
-
 class _Watermark(msgspec.Struct):
     epoch: int
     sequence: int
@@ -278,7 +274,7 @@ class Follower:
             case TrialActed():
                 self._settle_all((action.trial for action in (event.action, *event.more)), files)
             case StopRequested():
-                self._settle_all(list(self._live), files)
+                self._settle_all(list(self._history.trials if self._caught_up else self._live), files)
             case _:
                 pass
 

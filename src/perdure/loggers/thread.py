@@ -21,9 +21,9 @@ from typing import Literal
 
 from perdure.core.events import AnyEvent
 from perdure.journal.base import JournalReader
-from perdure.loggers.apart import FollowerProcess
+from perdure.loggers.apart import FollowerGoneError, FollowerProcess
 from perdure.loggers.base import FileLogger, LoggerCallback
-from perdure.loggers.follower import PORTION, SLICE_S, WATERMARK_FILE, Follower, FollowerGoneError, ObjectLoader
+from perdure.loggers.follower import PORTION, SLICE_S, WATERMARK_FILE, Follower, ObjectLoader
 from perdure.loggers.replay import are_ours
 from perdure.storage.faults import fault_point
 
