@@ -102,7 +102,12 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
 
 def epoch_path(directory: Path, epoch: int) -> Path:
     """Return where the file of `epoch` lies."""
-    return directory / f"journal-{epoch:06d}.jsonl"
+    return directory / epoch_name(epoch)
+
+
+def epoch_name(epoch: int) -> str:
+    """Return the name of the file of `epoch`."""
+    return f"journal-{epoch:06d}.jsonl"
 
 
 def list_epochs(directory: Path) -> list[int]:
@@ -143,7 +148,7 @@ def read_header(path: Path) -> tuple[Header, int, int] | None:
             codec.check_version(_version_of(line))
             return None
         codec.check_version(found.v)
-    return (found.h, found.q, len(line)) if epoch_path(path.parent, found.e).name == path.name else None
+    return (found.h, found.q, len(line)) if path.name == epoch_name(found.e) else None
 
 
 def _version_of(line: bytes) -> int:

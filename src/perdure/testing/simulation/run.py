@@ -63,6 +63,7 @@ SILENCE_S = 6.0
 """A trial that has said nothing for so long is killed. It is longer than a report is held back (`BACKLOG_S`)."""
 BACKLOG_S = 4.0
 _DRAWS = random.Random(0)  # to seed it anew takes half the time of a new one
+RESUME = ResumeConfig()
 DIE, FAIL, HANG = Die(0.05), Fail(0.05), Hang()
 SPACE = {"factor": randint(*FACTORS)}
 
@@ -118,7 +119,7 @@ def run_in_turn(seeds: Iterable[int]) -> None:
     try:
         with stand_ins():
             for seed in seeds:
-                simulate(seed)
+                simulate(seed).forget()
                 gc.collect(0)
     finally:
         gc.unfreeze()
@@ -162,6 +163,14 @@ class World:
         """Of the newest session."""
         self._workers: Workers | None = None
         self._background: Background | None = None
+
+    def forget(self) -> None:
+        """Let go of all parts, which hold each other in circles: what falls apart by itself is collected in no time."""
+        runner = self.runner
+        held = () if runner is None else (runner.desk, runner.judge, runner)
+        for part in (*held, self._workers, self.disk, self.fate, self.machine, self):
+            if part is not None:
+                vars(part).clear()
 
     def count(self) -> int:
         """Return a number that nobody had before."""
@@ -323,7 +332,7 @@ class World:
             )
         )
         adopt(runner, recovered.unsettled)
-        requeue(runner, ResumeConfig(), resized=False)
+        requeue(runner, RESUME, resized=False)
         self._background = Background(journal, checkpoints, clock=executor.clock, drive=self._drive_in_between)
         return runner
 
