@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from perdure import tune
+from perdure.errors import PluginError
 from perdure.tune.schedulers import (
     ASHAScheduler,
     HyperBandForBOHB,
@@ -42,9 +43,7 @@ def test_the_best_trial_gets_farthest(name, tmp_path):
         train,
         param_space={"x": tune.grid_search([3, 1, 4, 2, 5, 0])},
         tune_config=tune.TuneConfig(metric="total", mode="max", scheduler=SCHEDULERS[name], max_concurrent_trials=2),
-        run_config=tune.RunConfig(
-            storage_path=str(tmp_path), name="run", stop={"training_iteration": 4}, verbose=0
-        ),
+        run_config=tune.RunConfig(storage_path=str(tmp_path), name="run", stop={"training_iteration": 4}, verbose=0),
     ).fit()
     assert results.num_terminated == 6
     for result in results:
@@ -55,3 +54,20 @@ def test_the_best_trial_gets_farthest(name, tmp_path):
     steps = {result.config["x"]: result.metrics["training_iteration"] for result in results}
     assert steps[5] == 4
     assert min(steps.values()) < 4
+
+
+@pytest.mark.parametrize("scheduler", [PromotionASHAScheduler, HyperBandScheduler])
+def test_a_trial_that_never_saved_is_not_paused_but_its_author_told_how(scheduler, tmp_path):
+    def forgets(config):
+        for total in range(9):
+            tune.report({"total": total})
+
+    tuner = tune.Tuner(
+        forgets,
+        tune_config=tune.TuneConfig(
+            metric="total", mode="max", scheduler=scheduler(max_t=9, reduction_factor=3), num_samples=4
+        ),
+        run_config=tune.RunConfig(storage_path=str(tmp_path), name="run", verbose=0),
+    )
+    with pytest.raises(PluginError, match=r"has not saved a checkpoint.*\(report\(metrics, checkpoint="):
+        tuner.fit()

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perdure import tune
 from perdure.errors import ConfigurationError
 from perdure.search_space import choice, grid_search, randint, sample_from, uniform
 from perdure.searchers.basic_variant import BasicVariantGenerator
@@ -185,3 +186,15 @@ def test_a_space_that_cannot_be_used_is_refused_before_any_trial():
         driver([1])
     with pytest.raises(ConfigurationError, match="must be a Searcher"):
         driver(searcher="optuna")
+
+
+def test_random_search_says_nothing(tmp_path, capfd, caplog):
+    """No metric, no mode, no seed: nothing to warn of."""
+    tune.Tuner(
+        lambda config: tune.report({"loss": config["x"]}),
+        param_space={"x": tune.uniform(0, 1)},
+        tune_config=tune.TuneConfig(num_samples=2),
+        run_config=tune.RunConfig(storage_path=str(tmp_path), name="run", verbose=0),
+    ).fit()
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
