@@ -122,3 +122,32 @@ def told(name, lines, scheduler=None, known=0):
 
 def state_of(scheduler):
     return json.dumps(scheduler.get_state(), allow_nan=False)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_no_row_makes_a_scheduler_look_at_all_trials(name, bench):
+    """What it compares a row with it keeps in order."""
+
+    class Many(bench):
+        def get_trials(self):
+            raise AssertionError("looked at all trials")
+
+        get_paused_trials = get_trials
+
+        def get_live_trials(self):
+            return set(list(self.trials.values())[-3:])
+
+    scheduler = MAKERS[name]()
+    configure(scheduler, None, None, seed=SEED, saves=True)
+    trials, rng, judged = Many(scheduler), random.Random(0), 0
+    trials.capacity = {"CPU": 4.0}
+    for number in range(300):
+        trials.add(f"t{number}")
+        trial = trials.trials[f"t{number}"]
+        trial.resources = {"CPU": 1.0}
+        for time in (1, 2, 3, 4):
+            trial.last_result = {"training_iteration": time, "seconds": float(time), "score": rng.random()}
+            judged += 1
+            if scheduler.on_trial_result(trials, trial, trial.last_result) in ("PAUSE", "STOP"):
+                break
+    assert judged > 300, "no trial went on"
