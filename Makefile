@@ -1,5 +1,6 @@
 # make test      everything that CI checks: style, types, layers, tests
 # make test-libraries   of these, the tests of what adapts third-party libraries, with all of them installed
+# make test-hebo   the tests of what adapts HEBO, on Python 3.10 or 3.11
 # make run       the first example: tune, kill the driver half way, resume, evaluate
 # make test-all  the tests on each Python from 3.10 to 3.13 that this machine has; make test-3.13  on one of them
 # make docs      the pages, built strictly into build/site
@@ -23,7 +24,7 @@ PIP := $(QUIET_PIP) $(BIN)/python -m pip -qqq
 LAZILY := --no-compile
 FIND := sh .ci/find-python
 
-.PHONY: test test-libraries environments lint types layers pytest run test-all soak bench docs clean $(VERSIONS:%=test-%)
+.PHONY: test test-libraries test-hebo environments lint types layers pytest run test-all soak bench docs clean $(VERSIONS:%=test-%)
 
 # Installing is mostly waiting and does not use a second core, and neither do mypy and mkdocs: so they go side by side.
 test:
@@ -43,9 +44,12 @@ pytest: $(VENV)/.dev
 test-libraries: environments
 	$(LIBRARIES)/bin/python -m pytest -n $(WORKERS) -m library $(ARGS)
 	$(NEVERGRAD)/bin/python -m pytest -n $(WORKERS) -m nevergrad tests/searchers
-	$(HEBO)/bin/python -m pytest -n $(WORKERS) -m hebo tests/searchers
 
-environments: $(LIBRARIES)/.installed $(NEVERGRAD)/.installed $(HEBO)/.installed
+environments: $(LIBRARIES)/.installed $(NEVERGRAD)/.installed
+
+# Not a part of `make test`: one searcher, on old Pythons only, with a PyTorch of its own.
+test-hebo: $(HEBO)/.installed
+	$(HEBO)/bin/python -m pytest -n $(WORKERS) -m hebo tests/searchers $(ARGS)
 
 run: $(VENV)/.examples
 	$(BIN)/python examples/run_digits.py
