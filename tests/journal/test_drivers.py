@@ -38,6 +38,11 @@ class Driver:
                 return
         pytest.fail(f"the driver ended before it had written {number}")
 
+    def halt(self) -> None:
+        """Stop it with SIGSTOP, and wait until every thread of it, also the one that renews its claim, stands still."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+
     def kill(self) -> int:
         """Kill it, and return the last number it had acknowledged."""
         self.process.kill()
@@ -169,7 +174,7 @@ def test_a_stopped_driver_is_alive_and_goes_on_when_it_is_continued(tmp_path: Pa
     """On its own host nobody could have taken over, so Ctrl-Z and fg cost nothing."""
     driver = drivers.start(tmp_path, lease_s=0.5, pause_s=0.01)
     driver.wait_for(10)
-    os.kill(driver.process.pid, signal.SIGSTOP)
+    driver.halt()
     time.sleep(0.8)
     with pytest.raises(ExperimentLockedError):
         FileJournal(tmp_path)
@@ -196,11 +201,11 @@ def test_a_driver_on_another_host_takes_over_when_the_lease_is_over(
     """The claim is rewritten to look as if it were another host's; the driver behind it is halted, not dead."""
     driver = drivers.start(tmp_path, lease_s=0.5, pause_s=0.01)
     driver.wait_for(10)
-    os.kill(driver.process.pid, signal.SIGSTOP)
-    forge_claim(tmp_path, host="elsewhere", boot_id="another", lease_until=time.time() + 0.3)
+    driver.halt()
+    forge_claim(tmp_path, host="elsewhere", boot_id="another", lease_until=time.time() + 60)
     with pytest.raises(ExperimentLockedError, match="host elsewhere.*holds for another"):
         FileJournal(tmp_path)
-    time.sleep(0.4)
+    forge_claim(tmp_path, host="elsewhere", boot_id="another", lease_until=time.time() - 0.1)
     with FileJournal(tmp_path) as journal:
         journal.append([report(1000)])
         os.kill(driver.process.pid, signal.SIGCONT)
