@@ -54,7 +54,7 @@ test-hebo: $(HEBO)/.installed
 run: $(VENV)/.examples
 	$(BIN)/python examples/run_digits.py
 
-# A million simulated experiments: about three hours of one core, so half of that with WORKERS=2. Goes on where it was interrupted: make soak FIRST=420000 COUNT=580000
+# A million simulated experiments: about an hour of one core, so half of that with WORKERS=2. Goes on where it was interrupted: make soak FIRST=420000 COUNT=580000
 FIRST ?= 0
 COUNT ?= 1000000
 soak: $(VENV)/.dev
