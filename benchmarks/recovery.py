@@ -75,6 +75,7 @@ def restore(engine: str, directory: Path) -> dict[str, float]:
 
 def run(engine: str, directory: str, what: str) -> None:
     """Be the driver of the `restore` part."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started to ignore it
     tune = tune_of(engine)
     driver = os.getpid()
 
