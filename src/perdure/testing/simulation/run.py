@@ -444,8 +444,11 @@ class World:
         except OSError as error:
             self._trouble = error  # the driver's own: the thread must not take it for its
 
-    def emitted(self, event: AnyEvent) -> None:
-        """The driver has decided something, and not written it yet."""
+    def emit(self, event: AnyEvent, state: State, emit: Callable[[AnyEvent], None]) -> None:
+        """Have the driver decide something, which is not written yet."""
+        if self.people is not None:
+            self.people.will_hear(event, state)
+        emit(event)
         self._emitted.append(event)
         self.ledger.emitted(event, self._state)
         if self.people is not None:
@@ -589,10 +592,7 @@ class _WatchedRunner(Runner):
         self._world = world
 
     def emit(self, event: AnyEvent) -> None:
-        if self._world.people is not None:
-            self._world.people.will_hear(event, self.state)
-        super().emit(event)
-        self._world.emitted(event)
+        self._world.emit(event, self.state, super().emit)
 
 
 class _WatchedStandIn(StandIn):
@@ -603,10 +603,7 @@ class _WatchedStandIn(StandIn):
         self._world = world
 
     def emit(self, event: AnyEvent) -> None:
-        if self._world.people is not None:
-            self._world.people.will_hear(event, self.state)
-        super().emit(event)
-        self._world.emitted(event)
+        self._world.emit(event, self.state, super().emit)
 
 
 class _WatchedJournal(FileJournal):
