@@ -565,7 +565,7 @@ class Session:
                 on_problem=self.display.warn,
                 load_objects=objects_in(self.path),
                 is_lost=lambda: self.journal.lost,
-                busy=int(_asked_for("PERDURE_LOGGERS_BUSY", BUSY)) if loggers is files else None,
+                busy=_asked_for("PERDURE_LOGGERS_BUSY", BUSY) if loggers is files else None,
                 watermark=watermark,
                 keeps_errors=loggers is files,
             )

@@ -495,7 +495,10 @@ def test_names_that_nobody_knows(tuner: Start, storage: Path, options: dict[str,
 
 
 @pytest.mark.parametrize("value", ["often", "-1"])
-@pytest.mark.parametrize("variable", ["TUNE_GLOBAL_CHECKPOINT_S", "TUNE_FORCE_TRIAL_CLEANUP_S"])
+@pytest.mark.parametrize(
+    "variable",
+    ["TUNE_GLOBAL_CHECKPOINT_S", "TUNE_FORCE_TRIAL_CLEANUP_S", "PERDURE_LOGGERS_BUSY", "PERDURE_LOGGERS_CLOSE_S"],
+)
 def test_an_environment_variable_that_is_no_number(
     tuner: Start, storage: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
@@ -503,6 +506,11 @@ def test_an_environment_variable_that_is_no_number(
     with pytest.raises(ConfigurationError, match=f"{variable}={value}"):
         tuner(one_row).fit()
     assert_nothing_left(storage)
+
+
+def test_a_number_may_be_infinite(tuner: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERDURE_LOGGERS_BUSY", "inf")
+    assert tuner(one_row).fit().num_errors == 0
 
 
 def test_a_space_that_cannot_be_sampled(tuner: Start, storage: Path) -> None:

@@ -67,7 +67,7 @@ class LoggerFollower:
         load_objects: ObjectLoader | None = None,
         interval_s: float = INTERVAL_S,
         is_lost: Callable[[], bool] = lambda: False,
-        busy: int | None = None,
+        busy: float | None = None,
         watermark: str = WATERMARK_FILE,
         keeps_errors: bool = True,
     ) -> None:
