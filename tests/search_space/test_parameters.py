@@ -65,6 +65,20 @@ def test_every_value_and_no_other_can_be_suggested(name):
     assert beyond == {min(drawn), max(drawn)}
 
 
+@pytest.mark.parametrize("name", DOMAINS)
+def test_coordinates_are_whole_numbers_where_each_counts_the_same_and_else_from_0_to_1(name):
+    domain, kind = DOMAINS[name]
+    parameter = one(domain)
+    counted = isinstance(kind, Choice) or (isinstance(kind, Whole) and not kind.log)
+    first = 0 if isinstance(kind, Choice) else kind.low
+    last = kind.size - 1 if isinstance(kind, Choice) else kind.high
+    for raw in (first, last):
+        at = parameter.to_coordinate(raw)
+        assert at == raw if counted else 0 <= at <= 1
+        assert parameter.from_coordinate(at) == pytest.approx(raw)
+    assert parameter.to_coordinate(None) == parameter.to_coordinate(first)
+
+
 def test_a_logarithmic_unit_is_as_long_for_each_order_of_magnitude():
     kind = one(loguniform(1e-4, 1)).kind
     assert kind.from_unit(0.5) == pytest.approx(1e-2)

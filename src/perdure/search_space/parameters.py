@@ -123,6 +123,24 @@ class Parameter:
         except (TypeError, ValueError, OverflowError):
             raise self._stranger(value) from None
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is a whole number of which each counts the same."""
+        return isinstance(self.kind, Whole) and not self.kind.log
+
+    def to_coordinate(self, raw: Raw | None) -> float:
+        """Return where `raw`, or else the first value, lies: a choice's number, a whole number, or from 0 to 1."""
+        kind = self.kind
+        if isinstance(kind, Choice):
+            return raw or 0
+        known = kind.low if raw is None else raw
+        return known if self.is_counted else kind.to_unit(known)
+
+    def from_coordinate(self, at: float) -> Raw:
+        """Return the raw value that lies there, or nearest to there."""
+        kind = self.kind
+        return kind.clip(at) if isinstance(kind, Choice) or self.is_counted else kind.from_unit(at)
+
     def candidates(self, value: Any) -> list[int]:
         """Return the numbers of the categories that `value` may be; more than one if they look the same."""
         assert isinstance(self.domain, Categorical)

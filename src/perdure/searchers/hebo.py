@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from perdure.errors import ConfigurationError
-from perdure.search_space.parameters import Choice, Parameter, ParameterSpace, Whole
+from perdure.search_space.parameters import Choice, Parameter, ParameterSpace
 from perdure.searchers.library import Asked, LibrarySearcher, NativeSpace, Objectives, Raws, SearchedSpace
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class HEBOSearch(LibrarySearcher):
 
     def _impose(self, trial_id: str, raws: Raws) -> Asked:
         if isinstance(self._space, ParameterSpace):  # no conditions: what is not there has a value all the same
-            row = {one.name: _encode(one, raws.get(one.name)) for one in self.parameters}
+            row = {one.name: one.to_coordinate(raws.get(one.name)) for one in self.parameters}
             return Asked(raws=dict(raws), handle=row)
         return Asked(raws=dict(raws), handle=dict(raws))
 
@@ -104,33 +104,14 @@ class HEBOSearch(LibrarySearcher):
 
     def _raws(self, row: Mapping[str, Any]) -> Raws:
         if isinstance(self._space, ParameterSpace):
-            return {one.name: _decode(one, row[one.name]) for one in self.parameters}
+            return {one.name: one.from_coordinate(row[one.name]) for one in self.parameters}
         return dict(row)
-
-
-def _is_counted(parameter: Parameter) -> bool:
-    """Whether the parameter is a whole number to HEBO; others, which may span orders of magnitude, go from 0 to 1."""
-    return isinstance(parameter.kind, Whole) and not parameter.kind.log
 
 
 def _describe(parameter: Parameter) -> dict[str, Any]:
     kind, name = parameter.kind, parameter.name
     if isinstance(kind, Choice):
         return {"name": name, "type": "cat", "categories": list(range(kind.size))}
-    if _is_counted(parameter):
+    if parameter.is_counted:
         return {"name": name, "type": "int", "lb": kind.low, "ub": kind.high}
     return {"name": name, "type": "num", "lb": 0.0, "ub": 1.0}
-
-
-def _encode(parameter: Parameter, raw: Any) -> Any:
-    kind = parameter.kind
-    if isinstance(kind, Choice):
-        return raw or 0
-    if raw is None:
-        raw = kind.low
-    return raw if _is_counted(parameter) else kind.to_unit(raw)
-
-
-def _decode(parameter: Parameter, value: Any) -> Any:
-    kind = parameter.kind
-    return kind.clip(value) if isinstance(kind, Choice) or _is_counted(parameter) else kind.from_unit(value)

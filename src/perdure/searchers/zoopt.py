@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perdure.errors import ConfigurationError
-from perdure.search_space.parameters import Choice, Parameter, ParameterSpace, Whole
+from perdure.search_space.parameters import Choice, Parameter, ParameterSpace
 from perdure.searchers.base import Searcher
 from perdure.searchers.library import Asked, LibrarySearcher, NativeSpace, Objectives, Raws, SearchedSpace
 
@@ -97,7 +97,7 @@ class ZOOptSearch(LibrarySearcher):
         from zoopt import Solution
 
         if isinstance(self._space, ParameterSpace):  # no conditions: what is not there has a value all the same
-            coordinates = [_coordinate(one, raws.get(one.name)) for one in self.parameters]
+            coordinates = [one.to_coordinate(raws.get(one.name)) for one in self.parameters]
         else:
             coordinates = list(raws.values())
         self._memory.init_num += 1
@@ -120,31 +120,13 @@ class ZOOptSearch(LibrarySearcher):
         if isinstance(self._space, NativeSpace):
             assert self._space.names is not None
             return dict(zip(self._space.names, coordinates, strict=True))
-        return {one.name: _raw(one, at) for one, at in zip(self.parameters, coordinates, strict=True)}
-
-
-def _is_counted(parameter: Parameter) -> bool:
-    return isinstance(parameter.kind, Whole) and not parameter.kind.log
+        return {one.name: one.from_coordinate(at) for one, at in zip(self.parameters, coordinates, strict=True)}
 
 
 def _dimension(parameter: Parameter, types: Any) -> tuple[Any, ...]:
     kind = parameter.kind
     if isinstance(kind, Choice):
         return (types.DISCRETE, [0, kind.size - 1], False)
-    if _is_counted(parameter):
+    if parameter.is_counted:
         return (types.DISCRETE, [kind.low, kind.high], True)
     return (types.CONTINUOUS, [0.0, 1.0], _PRECISION)
-
-
-def _coordinate(parameter: Parameter, raw: Any) -> Any:
-    kind = parameter.kind
-    if isinstance(kind, Choice):
-        return raw or 0
-    if raw is None:
-        raw = kind.low
-    return raw if _is_counted(parameter) else kind.to_unit(raw)
-
-
-def _raw(parameter: Parameter, at: Any) -> Any:
-    kind = parameter.kind
-    return kind.clip(at) if isinstance(kind, Choice) or _is_counted(parameter) else kind.from_unit(at)
