@@ -33,6 +33,7 @@ test:
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check src tests examples benchmarks
+	$(BIN)/ruff format --check src tests examples benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

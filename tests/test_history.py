@@ -280,9 +280,7 @@ def test_no_experiment_is_a_clear_error(tmp_path):
 
 
 def test_a_row_has_rays_columns_in_rays_order():
-    origin = RowOrigin(
-        trial_id="t", config={"lr": 1}, pid=7, hostname="h", node_ip="10.0.0.1", iteration=4
-    )
+    origin = RowOrigin(trial_id="t", config={"lr": 1}, pid=7, hostname="h", node_ip="10.0.0.1", iteration=4)
     event = Reported(
         at=1_767_225_600.7,
         trial="t",

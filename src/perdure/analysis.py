@@ -181,9 +181,7 @@ class ExperimentAnalysis:
 
     def get_all_configs(self, prefix: bool = False) -> dict[str, dict[str, Any]]:
         """Return each trial's configuration by trial id; with `prefix`, flat and each key as `config/...`."""
-        return {
-            view.trial_id: flatten(view.config, "config/") if prefix else view.config for view in self.trials
-        }
+        return {view.trial_id: flatten(view.config, "config/") if prefix else view.config for view in self.trials}
 
     @property
     def results(self) -> dict[str, dict[str, Any]]:

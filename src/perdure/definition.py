@@ -205,9 +205,7 @@ def _seconds(budget: float | dt.timedelta | None) -> float | None:
     return budget.total_seconds() if isinstance(budget, dt.timedelta) else float(budget)
 
 
-def store(
-    definition: Definition, *, trainable_file: str = TRAINABLE, tuner_file: str = TUNER
-) -> dict[str, str]:
+def store(definition: Definition, *, trainable_file: str = TRAINABLE, tuner_file: str = TUNER) -> dict[str, str]:
     """Write the pickles of an experiment; return their digests by file name.
 
     Raises:

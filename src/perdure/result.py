@@ -482,7 +482,11 @@ class ResultGrid:
         return self._table_of_rows().make(library)
 
     def export(
-        self, path: str | os.PathLike[str], *, rows: str = "all", format: str | None = None  # noqa: A002
+        self,
+        path: str | os.PathLike[str],
+        *,
+        rows: str = "all",
+        format: str | None = None,  # noqa: A002
     ) -> int:
         """Write the rows to a file, for other programs, and return how many there are.
 

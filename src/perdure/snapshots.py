@@ -64,9 +64,7 @@ class Snapshots:
         period_s: Seconds between snapshots; None adapts to what one costs.
     """
 
-    def __init__(
-        self, directory: Path, *, save_plugins: Callable[[Path], None], period_s: float | None = None
-    ) -> None:
+    def __init__(self, directory: Path, *, save_plugins: Callable[[Path], None], period_s: float | None = None) -> None:
         self.directory = directory
         self.save_plugins = save_plugins
         self.period_s = period_s

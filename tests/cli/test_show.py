@@ -34,9 +34,7 @@ def test_a_finished_experiment(perdure, finished):
     start = ran.lines.index("Traceback (most recent call last):")
     assert ran.lines[start + 3] == "ValueError: learning rate too large"
     assert ran.lines[start + 4].startswith("  failed train_ab12c_00002")
-    assert ran.lines[-1] == (
-        f"To run the failed ones again: perdure resume {finished} --resume-errored"
-    )
+    assert ran.lines[-1] == f"To run the failed ones again: perdure resume {finished} --resume-errored"
 
 
 def test_a_configuration_that_a_scheduler_changed_is_shown_as_it_is_now(perdure, new_experiment):

@@ -87,9 +87,7 @@ def test_a_death_leaves_no_trace(tmp_path: Path, way: Way, passing: int, api: st
 
 
 @pytest.mark.parametrize(("way", "passing", "api"), _cases(CROWDED))
-def test_with_several_trials_at_a_time_every_row_stands_once(
-    tmp_path: Path, way: Way, passing: int, api: str
-) -> None:
+def test_with_several_trials_at_a_time_every_row_stands_once(tmp_path: Path, way: Way, passing: int, api: str) -> None:
     options = {**SHORT, **SEVERAL, **way.options}
     storage = tmp_path / "killed"
     die(storage, way, passing, api, options)

@@ -120,9 +120,7 @@ def test_fail_fast_interrupts_what_has_something_left(tmp_path: Path, trials: in
     assert results.num_errors == 1
 
 
-def test_after_an_interruption_no_further_experiment_is_begun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_an_interruption_no_further_experiment_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experiments, "RunConfig", functools.partial(tune.RunConfig, executor="inline"))
 
     def train(config: dict[str, int]) -> None:

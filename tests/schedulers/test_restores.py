@@ -112,9 +112,7 @@ def told(name, lines, scheduler=None, known=0):
     configure(scheduler, None, None, seed=SEED, saves=True)
     store = MemoryStore()
     store.lines = lines
-    retelling = Retelling(
-        MemoryJournal(store), path="", scheduler=scheduler, stopper=None, known=Position(1, known, 0)
-    )
+    retelling = Retelling(MemoryJournal(store), path="", scheduler=scheduler, stopper=None, known=Position(1, known, 0))
     for _ in retelling.run():
         pass
     return scheduler

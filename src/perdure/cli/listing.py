@@ -123,9 +123,7 @@ def run(path: Path, rows: list[Row], defaults: tuple[str, ...], arguments: argpa
         _write(arguments.output, columns, chosen)
 
 
-def _choose(
-    rows: list[Row], defaults: tuple[str, ...], arguments: argparse.Namespace
-) -> tuple[list[str], list[Row]]:
+def _choose(rows: list[Row], defaults: tuple[str, ...], arguments: argparse.Namespace) -> tuple[list[str], list[Row]]:
     known = list(dict.fromkeys(name for row in rows for name in row))
     condition = None if arguments.filter is None else _parse_filter(arguments.filter)
     sort = arguments.sort or []

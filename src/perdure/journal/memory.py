@@ -124,6 +124,7 @@ class MemoryJournal:
         """Yield the records up to `until` once more."""
         lines = self.store.lines[: until.sequence]
         records = codec.decode_lines(b"".join(lines), codec.decode_records, known=True)
-        yield records if records is not None else [
-            codec.Record(epoch, sequence, codec.VERSION, event) for epoch, sequence, event in map(codec.decode, lines)
-        ]
+        if records is None:
+            decoded = map(codec.decode, lines)
+            records = [codec.Record(epoch, sequence, codec.VERSION, event) for epoch, sequence, event in decoded]
+        yield records

@@ -342,9 +342,7 @@ class Follower:
             config = view.config if attempt.config is live.data else self._decode(trial, attempt.config)
             origin = live.origin = attempt.origin(trial.id, config)
             live.attempt = event.attempt
-        row = LoggedRow(
-            expand_row(origin, event, done=event.decision is Decision.STOP), plain=is_plain(event.metrics)
-        )
+        row = LoggedRow(expand_row(origin, event, done=event.decision is Decision.STOP), plain=is_plain(event.metrics))
         view.last_result = row
         self._rows += 1
         for logger in self._others:

@@ -102,9 +102,7 @@ def best_so_far(
     size = 18 if len(finite) < 300 else 6
     axes.scatter(*zip(*finite, strict=True) if finite else ([], []), s=size, color=QUIET, alpha=0.7, linewidths=0)
     axes.plot(numbers, best, drawstyle="steps-post", color=BEST, linewidth=2, label=f"best {metric} so far")
-    improved = [
-        (n, now) for n, before, now in zip(numbers, [math.nan, *best], best, strict=False) if now != before
-    ]
+    improved = [(n, now) for n, before, now in zip(numbers, [math.nan, *best], best, strict=False) if now != before]
     improved = [(n, value) for n, value in improved if math.isfinite(value)]
     if improved:
         axes.scatter(*zip(*improved, strict=True), s=26, color=BEST, zorder=3, linewidths=0)

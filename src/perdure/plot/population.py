@@ -170,9 +170,7 @@ def lineage(results: Results, metric: str | None = None, mode: str | None = None
     return axes.figure
 
 
-def _ancestry(
-    history: ExperimentHistory, best: Curve, steps: dict[str, list[Stretch]]
-) -> dict[tuple[str, int], int]:
+def _ancestry(history: ExperimentHistory, best: Curve, steps: dict[str, list[Stretch]]) -> dict[tuple[str, int], int]:
     """Return, for each stretch that is part of what the best trial is now, up to which iteration it is.
 
     A stretch is named by its trial's id and its place in the trial's.

@@ -133,9 +133,7 @@ def parameters(history: ExperimentHistory, chosen: list[Curve], names: list[str]
         if names is not None and all(value is None for value in column):
             known = ", ".join(sorted({key for config in configs for key in config}))
             raise ConfigurationError(f"No trial has a parameter {name!r}. There are: {known}.")
-    return {
-        name: column for name, column in columns.items() if names is not None or len(set(map(repr, column))) > 1
-    }
+    return {name: column for name, column in columns.items() if names is not None or len(set(map(repr, column))) > 1}
 
 
 def is_numeric(values: list[Any]) -> bool:

@@ -156,10 +156,7 @@ class Share:
         """Return how many units nobody has; below 0, how many are missing for those that wait."""
         used = {name: sum(trial.resources.get(name, 0.0) for trial in self.trials) for name in _SHARED}
         return self._fitting(
-            {
-                name: self._total[name] - used[name] - self._to_come * self._least.get(name, 0.0)
-                for name in _SHARED
-            }
+            {name: self._total[name] - used[name] - self._to_come * self._least.get(name, 0.0) for name in _SHARED}
         )
 
     def even(self) -> int:

@@ -143,8 +143,7 @@ class PB2(PopulationBasedTraining):
             **state,
             "observations": [[each.round, each.before, list(each.values), each.gain] for each in self._observations],
             "intervals": {
-                name: [each.time, each.score, list(each.values), each.chosen]
-                for name, each in self._intervals.items()
+                name: [each.time, each.score, list(each.values), each.chosen] for name, each in self._intervals.items()
             },
         }
 
@@ -175,8 +174,7 @@ def _bounds(given: Mapping[str, Any], outer: Place) -> Iterator[tuple[Place, tup
 
 def _as_mutations(given: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        key: _as_mutations(bounds) if isinstance(bounds, Mapping) else uniform(*bounds)
-        for key, bounds in given.items()
+        key: _as_mutations(bounds) if isinstance(bounds, Mapping) else uniform(*bounds) for key, bounds in given.items()
     }
 
 

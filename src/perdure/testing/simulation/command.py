@@ -52,8 +52,11 @@ def run_many(first: int, count: int, *, workers: int = 1) -> None:
         for chunk, cpu_s in zip(chunks, results, strict=True):
             busy_s += cpu_s
             done, took = chunk.stop - first, time.perf_counter() - began
-            print(f"seeds {first} to {chunk.stop - 1}: {done / took:.0f} experiments a second ({done / busy_s:.0f} a "
-                  f"second of one core), every promise held; {first + count - chunk.stop} to go", flush=True)
+            print(
+                f"seeds {first} to {chunk.stop - 1}: {done / took:.0f} experiments a second ({done / busy_s:.0f} a "
+                f"second of one core), every promise held; {first + count - chunk.stop} to go",
+                flush=True,
+            )
 
 
 def _run_chunk(seeds: range) -> float:

@@ -44,7 +44,6 @@ class File:
         self.dropped = _NOTHING
         """A sync failed: the kernel takes these bytes for clean, so that later syncs succeed and do not write them."""
 
-
     def drop(self) -> None:
         """A sync has failed."""
         if self.data != self.synced:

@@ -287,9 +287,7 @@ class World:
             scheduler=scheduler,
             stopper=resolve_stopper(workload.stop),
             callbacks=CallbackList(),
-            namer=Namer(
-                trainable="t", seed=self.seed, token="simul", taken=self.disk.names(PATH), clock=executor.time
-            ),
+            namer=Namer(trainable="t", seed=self.seed, token="simul", taken=self.disk.names(PATH), clock=executor.time),
             resources_of=lambda config: {"CPU": 1.0},
             save_config=lambda directory, objects: None,
             load_objects=lambda directory: {},
@@ -619,5 +617,3 @@ class _WatchedJournal(FileJournal):
 def _asleep(state: State) -> bool:
     """Nobody is left who would wake the paused trials."""
     return not (state.ahead or state.pending or state.live)
-
-
