@@ -9,11 +9,12 @@ import pytest
 
 from perdure.core.events import Decision, Outcome, Reported, Source, Spec
 from perdure.errors import JournalCorruptError
-from perdure.history import ExperimentHistory, flatten, read_experiment
+from perdure.history import ExperimentHistory, read_experiment
 from perdure.journal.epochs import epoch_path
 from perdure.journal.file import FileJournalReader
 from perdure.journal.outlines import PASSED_OVER, RowOutline
 from perdure.result import ResultGrid
+from perdure.rows import flatten
 from perdure.testing.written import WrittenExperiment
 
 

@@ -26,8 +26,8 @@ from perdure.core.events import (
 )
 from perdure.core.state import State, Status, Trial
 from perdure.errors import MetricError, PerdureError, PluginError, ResourceError
-from perdure.history import RowOrigin, expand_row, flatten
 from perdure.journal.values import by_repr, decode_config, encode_config, from_data, has_objects
+from perdure.rows import RowOrigin, expand_row, flatten
 from perdure.schedulers.base import Judgement, judgement
 from perdure.searchers.driver import FINISHED, WAIT
 from perdure.trial_view import TrialView

@@ -22,8 +22,9 @@ from perdure.core.events import (
     TrialRequeued,
 )
 from perdure.core.state import Status
-from perdure.history import ExperimentHistory, RowOrigin, TrialHistory, expand_row
+from perdure.history import ExperimentHistory, TrialHistory
 from perdure.journal.base import START, JournalReader, Position
+from perdure.rows import RowOrigin, expand_row
 from perdure.searchers.driver import Past, PastCompletion, PastContinuation, PastMove, PastResult, PastSuggestion
 from perdure.trial_view import TrialView
 
@@ -178,14 +179,7 @@ class Retelling:
         if attempt.config is not self._configs.get(trial.id):  # it was replaced since
             self._configs[trial.id] = attempt.config
             view.config = trial.decode(attempt.config)
-        origin = RowOrigin(
-            trial_id=trial.id,
-            config=view.config,
-            pid=attempt.pid,
-            hostname=attempt.host,
-            node_ip=attempt.node_ip,
-            iteration=attempt.iteration,
-        )
+        origin = attempt.origin(trial.id, view.config)
         row = expand_row(origin, event, done=event.decision is Decision.STOP)
         view.last_result = row
         return row

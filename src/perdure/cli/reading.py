@@ -145,7 +145,7 @@ class Experiment:
             names[self.history.metric] = None
         trials = self.history.trials.values()
         for trial in heapq.nsmallest(_FIRST, (trial for trial in trials if trial.row_count), key=_first_reported):
-            names.update(dict.fromkeys(leaves(self.history.row_at(trial, 0).metrics)))
+            names.update(dict.fromkeys(leaves(trial.first_row().metrics)))
         for trial in trials:
             last = trial.last_row()
             if last is not None:

@@ -258,8 +258,8 @@ def _show_lineage(page: Page, experiment: Experiment, trials: list[TrialHistory]
 
 def _changed(before: dict[str, object], config: dict[str, object], trial: TrialHistory) -> str:
     """Return what is new in a configuration; of a trial's first one, what was searched."""
-    from perdure.history import flatten
     from perdure.reporting.frame import searched_text
+    from perdure.rows import flatten
 
     old, new = flatten(_untagged(before)), flatten(_untagged(config))
     if not before:
@@ -334,9 +334,9 @@ def _show_trial(page: Page, experiment: Experiment, trial: TrialHistory) -> None
 
 def show_values(page: Page, title: str, values: dict[str, object]) -> None:
     """Write a mapping under its title, a line for each leaf."""
-    from perdure.history import flatten
     from perdure.reporting.formats import value_text
     from perdure.reporting.frame import Span
+    from perdure.rows import flatten
 
     if not values:
         return

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from perdure.core.events import AnyEvent, AttemptEnded, AttemptStarted, ErrorInfo, Reported, TrialCreated
 from perdure.core.state import State, Status
-from perdure.history import AUTO_FILLED, RowOrigin, row_of
 from perdure.journal.values import from_data
 from perdure.reporting.base import ProgressReporter, RunInfo, TableOptions
 from perdure.reporting.display import TallyDisplay
 from perdure.reporting.formats import clock, resources_text
 from perdure.reporting.frame import Frame, build
 from perdure.reporting.tally import News, Snapshot, TrialLine, best_of, leaves, metric_of
+from perdure.rows import AUTO_FILLED, RowOrigin, expand_row
 from perdure.trial_view import TrialView
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class ReporterDisplay(TallyDisplay):
                     origin = self._origins.get(event.trial) or RowOrigin(
                         trial_id=event.trial, config=self._views[event.trial].config
                     )
-                    self._views[event.trial].last_result = row_of(origin, event)
+                    self._views[event.trial].last_result = expand_row(origin, event)
                 case AttemptEnded() if event.error is not None:
                     self._views[event.trial].num_failures += 1
 
