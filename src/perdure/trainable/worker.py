@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -46,15 +47,7 @@ def run_attempt(
     Raises:
         DriverGone: there is no driver left to tell anything. User code has been unwound.
     """
-    pid = os.getpid()
-    channel.send(
-        Started(
-            pid=pid,
-            host=processes.hostname(),
-            process_start=processes.process_start(pid) or 0.0,
-            node_ip=processes.node_ip(),
-        )
-    )
+    channel.send(_started(os.getpid()))
     fault_point("worker.started")
     try:
         with workplace(assignment):
@@ -65,6 +58,17 @@ def run_attempt(
     channel.send(ended)
     fault_point("worker.ended")
     return ended.outcome
+
+
+@functools.lru_cache(maxsize=1)
+def _started(pid: int) -> Started:
+    """Return what a process says at the start of each attempt: the same each time."""
+    return Started(
+        pid=pid,
+        host=processes.hostname(),
+        process_start=processes.process_start(pid) or 0.0,
+        node_ip=processes.node_ip(),
+    )
 
 
 def _attempt(assignment: Assignment, channel: Channel, trainable: object, kept: KeptInstance | None) -> Ended:
