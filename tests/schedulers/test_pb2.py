@@ -8,11 +8,11 @@ import pytest
 from tests.schedulers.population import Population
 
 from perdure.errors import ConfigurationError
-from perdure.schedulers.bandit import Observation, choose
+from perdure.schedulers.bandit import PENDING, Observation, choose
 from perdure.schedulers.pb2 import PB2
 from perdure.testing.scheduling import run_scheduled, transcript
 
-pytest.importorskip("numpy")
+np = pytest.importorskip("numpy")
 
 
 def pb2(**arguments):
@@ -50,6 +50,19 @@ def test_what_was_chosen_and_has_no_outcome_yet_is_not_chosen_again():
     (alone,) = choose(few, [], now=2.0, score=4.0, rng=random.Random(1))
     (beside,) = choose(few, [(alone,)] * 3, now=2.0, score=4.0, rng=random.Random(1))
     assert abs(alone - beside) > 0.05
+
+
+def test_a_choice_in_a_large_population_costs_what_it_does_in_a_small_one(monkeypatch):
+    """The work grows with the cube of the matrices, and 399 were chosen and have no outcome yet."""
+    trials = Population(pb2(), *({"lr": n / 40} for n in range(400)))
+    for number in reversed(range(400)):
+        trials.report(number, 2, float(number))
+    assert len(trials.scheduler.get_state()["observations"]) == 0
+    trials.report(399, 4, 500.0)  # the first of which something is learnt
+    sizes, cholesky = [], np.linalg.cholesky
+    monkeypatch.setattr(np.linalg, "cholesky", lambda matrix: sizes.append(len(matrix)) or cholesky(matrix))
+    assert trials.report(0, 4, -1.0).actions[0].donor is not None
+    assert max(sizes) == 1 + PENDING
 
 
 def test_a_clone_goes_on_with_its_donors_hyperparameters_until_there_is_something_to_learn_from():
@@ -123,8 +136,11 @@ def test_kills_change_nothing(synch, slots):
         assert transcript(run(1, kills, synch=synch, slots=slots)) == undisturbed
 
 
-def test_what_it_knows_is_data():
-    trials = Population(pb2(), *({"lr": float(n)} for n in range(3)))
+@pytest.mark.parametrize("members", [3, 12])
+def test_what_it_knows_is_data(members):
+    trials = Population(pb2(), *({"lr": n / 2} for n in range(members)))
+    for number in range(3, members):
+        trials.report(number, 2, float(-number))
     for step in (2, 4):
         for n in range(1, 3):
             trials.report(n, step, float(n * step))
