@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Union
 from perdure.core.events import Data, Decision, Reported
 from perdure.errors import ConfigurationError
 from perdure.history import AttemptHistory, TrialHistory
-from perdure.journal.values import from_data
+from perdure.journal.values import dict_from_data
 from perdure.rows import date_of, flatten
 
 LIBRARIES = ("pandas", "polars", "pyarrow")
@@ -246,9 +246,7 @@ class TableBuilder:
 
     def _add_metrics(self, count: int, metrics: Data) -> None:
         """Add the metrics of a row that is like no other."""
-        values = from_data(metrics)
-        assert isinstance(values, dict)
-        for name, value in flatten(values).items():
+        for name, value in flatten(dict_from_data(metrics)).items():
             self._metrics[name] = _appended(self._metrics.get(name), count, value)
 
     def build(self) -> Table:

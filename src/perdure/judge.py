@@ -16,7 +16,6 @@ from perdure.checkpoint import Checkpoint, checkpoint_at
 from perdure.core.events import (
     Action,
     CheckpointInfo,
-    Data,
     Decider,
     Decision,
     Outcome,
@@ -26,7 +25,7 @@ from perdure.core.events import (
 )
 from perdure.core.state import State, Status, Trial
 from perdure.errors import MetricError, PerdureError, PluginError, ResourceError
-from perdure.journal.values import by_repr, decode_config, encode_config, from_data, has_objects
+from perdure.journal.values import by_repr, dict_from_data, encode_config, has_objects
 from perdure.rows import RowOrigin, expand_row, flatten
 from perdure.schedulers.base import Judgement, judgement
 from perdure.searchers.driver import FINISHED, WAIT
@@ -435,7 +434,7 @@ class Judge:
             trial_name=trial.name,
             number=trial.number,
             config=self._config(trial),
-            evaluated_params=_plain(trial.searched),
+            evaluated_params=dict_from_data(trial.searched or {}),
             experiment_tag=trial.tag,
             experiment_path=self.path,
             directory=trial.directory,
@@ -455,13 +454,11 @@ class Judge:
         if trial.config is None:
             return {}
         if not has_objects(trial.config):
-            return decode_config(trial.config, {})
+            return dict_from_data(trial.config)
         try:
-            return decode_config(trial.config, self.load_objects(trial.directory))
+            return dict_from_data(trial.config, self.load_objects(trial.directory))
         except (PerdureError, OSError):  # its own process will say why; nothing else depends on it
-            shown = from_data(trial.config)
-            assert isinstance(shown, dict)
-            return shown
+            return dict_from_data(trial.config)
 
     # --- what schedulers may ask ------------------------------------------------------------------------------------
 
@@ -588,9 +585,3 @@ def _nested(metrics: Mapping[str, object], path: str) -> bool:
             return False
         value = value[part]
     return True
-
-
-def _plain(data: Data | None) -> dict[str, Any]:
-    value = from_data(data or {})
-    assert isinstance(value, dict)
-    return value

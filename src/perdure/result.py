@@ -35,7 +35,7 @@ from perdure.frames import Table
 from perdure.frames import table as table_of
 from perdure.history import AttemptHistory, ExperimentHistory, LineageStep, TrialHistory, read_experiment
 from perdure.journal.claim import read_claim
-from perdure.journal.values import decode_config, from_data, has_objects
+from perdure.journal.values import dict_from_data, has_objects
 from perdure.relocation import attribute_error
 from perdure.rows import AUTO_FILLED, RowOrigin, expand_row, flatten
 from perdure.scores import SCOPES, better, number_at, reported_names, reported_sentence, value_in
@@ -222,10 +222,8 @@ class Result:
 
     def _decode(self, data: dict[str, object]) -> dict[str, Any]:
         if self._load_objects is not None and has_objects(data):
-            return decode_config(data, self._load_objects(self._trial.directory))
-        config = from_data(data)
-        assert isinstance(config, dict)
-        return config
+            return dict_from_data(data, self._load_objects(self._trial.directory))
+        return dict_from_data(data)
 
     def _config_of(self, trial: TrialHistory, attempt: AttemptHistory) -> dict[str, Any]:
         return self.config if attempt.config == trial.config else self._decode(attempt.config)
@@ -620,7 +618,7 @@ class ResultGrid:
 
     def _config_of(self, trial: TrialHistory, attempt: AttemptHistory) -> Mapping[str, Any]:
         if self._load_objects is not None and has_objects(attempt.config):
-            return decode_config(attempt.config, self._load_objects(trial.directory))
+            return dict_from_data(attempt.config, self._load_objects(trial.directory))
         return trial.decoded_config(attempt)
 
     def _why_none(self, metric: str, *, scope: str | None = None) -> str:

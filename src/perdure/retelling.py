@@ -178,7 +178,7 @@ class Retelling:
         attempt = trial.attempt_of(event)
         if attempt.config is not self._configs.get(trial.id):  # it was replaced since
             self._configs[trial.id] = attempt.config
-            view.config = trial.decode(attempt.config)
+            view.config = trial.decoded_config(attempt)
         origin = attempt.origin(trial.id, view.config)
         row = expand_row(origin, event, done=event.decision is Decision.STOP)
         view.last_result = row

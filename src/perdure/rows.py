@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from perdure.core.events import CheckpointInfo, Data
-from perdure.journal.values import from_data
+from perdure.journal.values import dict_from_data
 
 _encode = msgspec.json.Encoder().encode
 
@@ -71,7 +71,7 @@ def expand_row(origin: RowOrigin, reported: RowFacts, *, done: bool = False) -> 
     A metric of the same name as a filled-in column is replaced by it, but for `done`, which holds if either says so.
     """
     metrics = reported.metrics
-    values: dict[str, Any] = metrics if is_plain(metrics) else from_data(metrics)  # type: ignore[assignment]
+    values: dict[str, Any] = metrics if is_plain(metrics) else dict_from_data(metrics)
     checkpoint = reported.checkpoint
     iteration = reported.iteration
     at = int(reported.at)

@@ -9,8 +9,8 @@ from typing import Any
 from perdure.core.events import Reported
 from perdure.core.state import Status
 from perdure.history import ExperimentHistory, TrialHistory
-from perdure.journal.values import from_data
-from perdure.rows import flatten
+from perdure.journal.values import dict_from_data
+from perdure.rows import flatten, leaf
 
 SCOPES = ("last", "all", "avg", "last-5-avg", "last-10-avg")
 """Which of a trial's rows `get_best_result` compares: its last, its best, or an average."""
@@ -18,17 +18,8 @@ SCOPES = ("last", "all", "avg", "last-5-avg", "last-10-avg")
 
 def number_at(metrics: Mapping[str, Any], name: str) -> float | None:
     """Return the number under `name` (nested ones with "/"); None if there is none."""
-    value: Any = metrics.get(name, _ABSENT)
-    if value is _ABSENT:
-        value = metrics
-        for part in name.split("/"):
-            if not isinstance(value, Mapping) or part not in value:
-                return None
-            value = value[part]
+    value = leaf(metrics, name)
     return float(value) if isinstance(value, (int, float)) else None
-
-
-_ABSENT = object()
 
 
 def better(value: float, than: float, mode: str) -> bool:
@@ -56,9 +47,7 @@ def value_in(trial: TrialHistory, row: Reported, metric: str) -> float | None:
     value = row.metrics.get(metric)
     if type(value) is float or type(value) is int:
         return float(value)
-    metrics = from_data(row.metrics)
-    assert isinstance(metrics, dict)
-    return number_at(metrics, metric)
+    return number_at(dict_from_data(row.metrics), metric)
 
 
 def reported_names(history: ExperimentHistory) -> list[str]:
@@ -67,9 +56,7 @@ def reported_names(history: ExperimentHistory) -> list[str]:
     for trial in history.trials.values():
         row = trial.last_row()
         if row is not None:
-            metrics = from_data(row.metrics)
-            assert isinstance(metrics, dict)
-            names.update(dict.fromkeys(flatten(metrics)))
+            names.update(dict.fromkeys(flatten(dict_from_data(row.metrics))))
     return sorted(names)
 
 

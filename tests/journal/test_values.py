@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.errors import JournalVersionError, MetricError, StorageError
-from perdure.journal.values import decode_config, encode_config, from_data, has_objects, to_data
+from perdure.journal.values import dict_from_data, encode_config, from_data, has_objects, to_data
 
 any_text = st.text(st.characters(), max_size=8)  # lone surrogates included
 keys = st.one_of(
@@ -76,7 +76,7 @@ def test_a_configuration_of_data_comes_back_without_objects(config: dict[str, ob
     data, objects = encode_config(config)
     assert objects == {}
     assert not has_objects(data)
-    assert same(decode_config(through_json(data), {}), config)  # type: ignore[arg-type]
+    assert same(dict_from_data(through_json(data), {}), config)  # type: ignore[arg-type]
 
 
 class Thing:
@@ -96,7 +96,7 @@ configs_with_objects = st.recursive(
 def test_objects_come_back_in_their_places(config: dict[str, object]) -> None:
     data, objects = encode_config(config)
     assert has_objects(data) == bool(objects)
-    assert same(decode_config(through_json(data), objects), config)  # type: ignore[arg-type]
+    assert same(dict_from_data(through_json(data), objects), config)  # type: ignore[arg-type]
 
 
 def test_a_plain_row_is_not_copied() -> None:
@@ -231,7 +231,7 @@ def test_config_leaves_that_are_no_data_are_named_by_path() -> None:
 def test_an_array_in_a_config_stays_an_array() -> None:
     array = np.arange(3)
     data, objects = encode_config({"w": array})
-    assert decode_config(data, objects)["w"] is array
+    assert dict_from_data(data, objects)["w"] is array
 
 
 def test_without_objects_a_leaf_is_shown_as_its_repr() -> None:
@@ -242,7 +242,7 @@ def test_without_objects_a_leaf_is_shown_as_its_repr() -> None:
 def test_a_leaf_that_params_pkl_lacks_is_named() -> None:
     data, _ = encode_config({"model": {"f": len}})
     with pytest.raises(StorageError, match="model/f"):
-        decode_config(data, {})
+        dict_from_data(data, {})
 
 
 def test_an_unknown_tag_is_from_a_newer_version() -> None:

@@ -12,7 +12,7 @@ from perdure.checkpoint import Checkpoint
 from perdure.core.events import CheckpointInfo, Data, Decision, ErrorInfo, Outcome, Reported, Source
 from perdure.core.state import Status, Trial
 from perdure.history.rows import RowSource
-from perdure.journal.values import from_data, has_objects
+from perdure.journal.values import dict_from_data, has_objects
 from perdure.rows import RowOrigin, expand_row, leaf
 from perdure.trial_view import TrialView
 
@@ -206,13 +206,7 @@ class TrialHistory:
 
         Objects in it come as their reprs: reading never unpickles.
         """
-        return self.decode(self.config if attempt is None else attempt.config)
-
-    def decode(self, data: Data) -> dict[str, Any]:
-        """Return a configuration of the trial as the user wrote it, with the reprs of objects."""
-        config = from_data(data)
-        assert isinstance(config, dict)
-        return config
+        return dict_from_data(self.config if attempt is None else attempt.config)
 
     def lineage(self) -> list[LineageStep]:
         """Return how what the trial is now was trained: a step for each segment, and for each new configuration.
@@ -261,7 +255,7 @@ def view_of(
         trial_name=trial.name,
         number=trial.number,
         config=shown,
-        evaluated_params=shown if trial.searched is trial.config else trial.decode(trial.searched),
+        evaluated_params=shown if trial.searched is trial.config else dict_from_data(trial.searched),
         experiment_tag=trial.tag,
         experiment_path=experiment_path,
         directory=trial.directory,

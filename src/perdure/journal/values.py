@@ -20,6 +20,7 @@ import numbers
 import re
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 from perdure.core.events import Data
 from perdure.errors import JournalVersionError, MetricError, StorageError
@@ -298,11 +299,11 @@ def from_data(data: object, objects: Objects | None = None) -> object:
     return _value(data, (), objects)
 
 
-def decode_config(data: Data, objects: Objects) -> dict[str, object]:
-    """Return the configuration that `encode_config` was given."""
-    config = _value(data, (), objects)
-    assert isinstance(config, dict)
-    return config
+def dict_from_data(data: Data, objects: Objects | None = None) -> dict[str, Any]:
+    """Return the dictionary that `data` stands for, a configuration or the metrics of a row; see `from_data`."""
+    values = _value(data, (), objects)
+    assert isinstance(values, dict)
+    return values
 
 
 def by_repr(data: Data, objects: Objects) -> dict[str, object]:

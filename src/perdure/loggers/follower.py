@@ -39,7 +39,7 @@ from perdure.core.events import (
 from perdure.history import ExperimentHistory, TrialHistory, view_of
 from perdure.journal import codec
 from perdure.journal.base import START, JournalReader, Position
-from perdure.journal.values import decode_config, has_objects
+from perdure.journal.values import dict_from_data, has_objects
 from perdure.loggers.base import FileLogger, LoggerCallback
 from perdure.loggers.errors import append_error, rebuild_errors
 from perdure.loggers.files import replace_file
@@ -420,10 +420,10 @@ class Follower:
             return data  # as it is: the history that it belongs to is the follower's own
         if self._load_objects is not None and has_objects(data):
             try:
-                return decode_config(data, self._load_objects(trial.directory))
+                return dict_from_data(data, self._load_objects(trial.directory))
             except Exception as error:
                 self._complain(self, "params.pkl", error)
-        return trial.decode(data)
+        return dict_from_data(data)
 
     def _drop(self, trial: TrialHistory) -> None:
         """Hold nothing more of a finished trial."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from perdure.errors import ConfigurationError
 from perdure.history import AttemptHistory, ExperimentHistory, TrialHistory
-from perdure.journal.values import name_in
+from perdure.journal.values import dict_from_data, name_in
 from perdure.plot.canvas import BEST, COLOURS, QUIET, TEXT, is_wide, legend, new_figure, short, style, whole_numbers
 from perdure.plot.source import Curve, Results, curves, history_of, is_numeric, objective, ranked
 from perdure.rows import flatten
@@ -44,7 +44,7 @@ def stretches(trial: TrialHistory) -> list[Stretch]:
             end = steps[place + 1].iteration
         elif place + 1 == len(steps) and last is not None and last.segment == step.segment:
             end = last.iteration
-        config = flatten(trial.decode(step.config))
+        config = flatten(dict_from_data(step.config))
         found.append(Stretch(trial, step.donor, step.iteration, max(end, step.iteration), attempt.planned_at, config))
     return found
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from perdure.core.events import AnyEvent, AttemptEnded, AttemptStarted, ErrorInfo, Reported, TrialCreated
 from perdure.core.state import State, Status
-from perdure.journal.values import from_data
+from perdure.journal.values import dict_from_data
 from perdure.reporting.base import ProgressReporter, RunInfo, TableOptions
 from perdure.reporting.display import TallyDisplay
 from perdure.reporting.formats import clock, resources_text
@@ -72,8 +72,8 @@ class ReporterDisplay(TallyDisplay):
             trial_id=event.trial,
             trial_name=event.name,
             number=event.number,
-            config=_mapping(event.config),
-            evaluated_params=_mapping(event.searched),
+            config=dict_from_data(event.config),
+            evaluated_params=dict_from_data(event.searched),
             experiment_tag=event.tag,
             experiment_path=self.info.path,
             directory=event.directory,
@@ -98,12 +98,6 @@ class ReporterDisplay(TallyDisplay):
             snapshot = self.snapshot()
             used = resources_text(snapshot.used, snapshot.capacity or self.info.capacity)
             self._reporter.report(trials, last, f"{clock(self.elapsed_s)} elapsed", f"In use: {used}")
-
-
-def _mapping(data: Data) -> dict[str, object]:
-    values = from_data(data)
-    assert isinstance(values, dict)
-    return values
 
 
 def _status_of(state: State, view: TrialView) -> str:

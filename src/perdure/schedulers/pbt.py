@@ -11,6 +11,7 @@ from typing import Any
 from perdure.arguments import named_arguments
 from perdure.core.events import Action, CheckpointInfo, Decision, Source
 from perdure.errors import ConfigurationError, MetricError, PluginError
+from perdure.rows import leaf
 from perdure.schedulers.base import DEFAULT_METRIC, OLDER, Answer, Controller, Judgement, TrialScheduler
 from perdure.schedulers.exploration import check_mutations, complete, explore
 from perdure.schedulers.population import Ranking
@@ -229,10 +230,7 @@ class PopulationBasedTraining(TrialScheduler):
         """A trial has another score; for subclasses that learn from it."""
 
     def _value(self, result: dict[str, Any], name: str, told: bool) -> float | None:
-        value: Any = result.get(name, result)
-        if value is result:
-            for part in name.split("/"):
-                value = value.get(part) if isinstance(value, Mapping) else None
+        value = leaf(result, name)
         if isinstance(value, (int, float)):
             return value
         if self._require_attrs and told:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from perdure.errors import ConfigurationError
+from perdure.rows import leaf
 from perdure.schedulers.base import DEFAULT_METRIC, Controller, TrialScheduler
 from perdure.trial_view import TrialView
 
@@ -68,20 +69,8 @@ class ScoringScheduler(TrialScheduler):
     def _point(self, result: Mapping[str, Any]) -> tuple[float, float] | None:
         """Return time and score of a row, the greater the better; None if it lacks one of them."""
         assert self._metric is not None
-        time, value = column(result, self._time_attr), column(result, self._metric)
+        time, value = leaf(result, self._time_attr), leaf(result, self._metric)
         if time is None or value is None:
             return None
         score = float(value) if self._mode == "max" else -float(value)
         return float(time), WORST if math.isnan(score) else min(max(score, WORST), -WORST)
-
-
-def column(row: Mapping[str, Any], name: str) -> Any:
-    """Return a value of a row by its name, which may be a path into nested values ("eval/loss"); None if missing."""
-    if name in row:
-        return row[name]
-    value: Any = row
-    for part in name.split("/"):
-        if not isinstance(value, Mapping) or part not in value:
-            return None
-        value = value[part]
-    return value

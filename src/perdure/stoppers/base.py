@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-MISSING = object()
 
 
 class Stopper:
@@ -46,16 +44,23 @@ class Stopper:
         raise NotImplementedError(f"{type(self).__name__} has no JSON state")
 
 
-def lookup(result: Mapping[str, Any], metric: str) -> Any:
-    """Return a reported value by its name, "a/b" for the b in a nested a; `MISSING` if it was not reported."""
-    if metric in result:
-        return result[metric]
-    value: Any = result
-    for part in metric.split("/"):
-        if not isinstance(value, Mapping) or part not in value:
-            return MISSING
-        value = value[part]
-    return value
+class RowStopper(Stopper):
+    """Base of rules that look at one row of a trial, and remember nothing."""
+
+    def stop_all(self) -> bool:
+        """Return False: single trials are stopped."""
+        return False
+
+    def recall(self, trial_id: str, results: Sequence[dict[str, Any]]) -> bool:
+        """Return whether the last row ends the trial."""
+        return self(trial_id, results[-1])
+
+    def get_state(self) -> dict[str, Any] | None:
+        """Return the state: there is none."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take up nothing."""
 
 
 def spread(values: list[float]) -> float:

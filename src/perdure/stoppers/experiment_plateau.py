@@ -8,7 +8,8 @@ from typing import Any
 
 from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError, MetricError
-from perdure.stoppers.base import MISSING, Stopper, lookup, spread
+from perdure.rows import leaf
+from perdure.stoppers.base import Stopper, spread
 
 
 @named_arguments()
@@ -49,8 +50,8 @@ class ExperimentPlateauStopper(Stopper):
         return self.stop_all()
 
     def _value(self, trial_id: str, result: dict[str, Any]) -> float:
-        value = lookup(result, self._metric)
-        if value is MISSING or value is None:
+        value = leaf(result, self._metric)
+        if value is None:
             reported = ", ".join(map(str, result)) or "nothing"
             raise MetricError(
                 f"Trial {trial_id} did not report {self._metric!r}, which ExperimentPlateauStopper watches; it "

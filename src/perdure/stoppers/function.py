@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
-from perdure.stoppers.base import Stopper
+from perdure.stoppers.base import RowStopper, Stopper
 
 
 @named_arguments()
-class FunctionStopper(Stopper):
-    """Stops a trial when a function says so.
+class FunctionStopper(RowStopper):
+    """Stops a trial when a function says so. What the function itself remembers is its own.
 
     Args:
         function: Called with (trial_id, result) for every row; true stops the trial.
@@ -23,21 +23,6 @@ class FunctionStopper(Stopper):
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return bool(self._function(trial_id, result))
-
-    def stop_all(self) -> bool:
-        """Return False: a function stops single trials."""
-        return False
-
-    def recall(self, trial_id: str, results: Sequence[dict[str, Any]]) -> bool:
-        """Ask the function about the last row."""
-        return self(trial_id, results[-1])
-
-    def get_state(self) -> dict[str, Any] | None:
-        """Return the state: what the function itself remembers is its own."""
-        return {}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Take up nothing."""
 
     @classmethod
     def is_valid_function(cls, function: object) -> bool:

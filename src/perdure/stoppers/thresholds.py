@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from perdure.errors import ConfigurationError
+from perdure.rows import leaf
 from perdure.search_space.paths import flatten
-from perdure.stoppers.base import MISSING, Stopper, lookup
+from perdure.stoppers.base import RowStopper
 
 log = logging.getLogger(__name__)
 
 
-class DictStopper(Stopper):
+class DictStopper(RowStopper):
     """Stops a trial when one of its metrics reaches its threshold: value >= threshold.
 
     A metric that is not reported is ignored, with one warning.
@@ -40,8 +41,8 @@ class DictStopper(Stopper):
         return any(self._reached(metric, threshold, result) for metric, threshold in self.thresholds.items())
 
     def _reached(self, metric: str, threshold: float, result: dict[str, Any]) -> bool:
-        value = lookup(result, metric)
-        if value is MISSING or value is None:
+        value = leaf(result, metric)
+        if value is None:
             self._warn(metric, result)
             return False
         return bool(value >= threshold)
@@ -51,21 +52,6 @@ class DictStopper(Stopper):
             self._warned.add(metric)
             known = ", ".join(map(str, result)) or "nothing"
             log.warning("The stop rule names %r, which was not reported (but: %s); it is ignored.", metric, known)
-
-    def stop_all(self) -> bool:
-        """Return False: single trials are stopped."""
-        return False
-
-    def recall(self, trial_id: str, results: Sequence[dict[str, Any]]) -> bool:
-        """Return whether the last row reaches a threshold."""
-        return self(trial_id, results[-1])
-
-    def get_state(self) -> dict[str, Any] | None:
-        """Return the state: there is none."""
-        return {}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Take up nothing."""
 
 
 def _is_number(threshold: Any) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 from perdure.arguments import named_arguments
 from perdure.config import check_mode
 from perdure.errors import ConfigurationError
-from perdure.stoppers.base import MISSING, Stopper, lookup, spread
+from perdure.rows import leaf
+from perdure.stoppers.base import Stopper, spread
 
 
 @named_arguments()
@@ -52,9 +53,9 @@ class TrialPlateauStopper(Stopper):
         self._values: dict[str, list[float | None]] = {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        value = lookup(result, self._metric)
+        value = leaf(result, self._metric)
         last = self._values.setdefault(trial_id, [])
-        last.append(None if value is MISSING or value is None else float(value))
+        last.append(None if value is None else float(value))
         del last[: -self._num_results]
         self._rows[trial_id] = self._rows.get(trial_id, 0) + 1
         if self._rows[trial_id] < self._grace_period or len(last) < self._num_results:

@@ -12,7 +12,7 @@ from perdure.checkpoints.manifest import verify_checkpoint
 from perdure.checkpoints.transfer import Saver
 from perdure.core.events import ErrorInfo, Outcome, Source
 from perdure.errors import CheckpointError, TrainableError
-from perdure.journal.values import decode_config, has_objects
+from perdure.journal.values import dict_from_data, has_objects
 from perdure.storage import processes
 from perdure.storage.faults import fault_point
 from perdure.trainable.base import Trainable, check_trainable
@@ -127,7 +127,7 @@ def config_of(assignment: Assignment) -> dict[str, Any]:
     objects = {}
     if has_objects(assignment.config):
         objects = load_objects(os.path.join(assignment.path, PARAMS))
-    return decode_config(assignment.config, objects)
+    return dict_from_data(assignment.config, objects)
 
 
 def _saver(assignment: Assignment) -> Saver:
