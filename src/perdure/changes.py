@@ -26,6 +26,7 @@ import xxhash
 
 from perdure.core.events import Change, Data
 from perdure.errors import ConfigurationError
+from perdure.journal.values import unicode_text
 from perdure.schedulers.base import TrialScheduler
 from perdure.search_space.domains import Domain, as_domain, grid_values, is_grid
 from perdure.search_space.grids import find_grids
@@ -65,9 +66,12 @@ def describe(definition: Definition) -> Data:
     resources = fixed_resources_of(definition.trainable)
     described = {
         "trainable": definition.name,
-        "param_space": {path_text(path): _described(domain) for path, domain in unresolved(space)},
+        "param_space": {unicode_text(path_text(path)): _described(domain) for path, domain in unresolved(space)},
         "constants": _constants(space),
-        "grids": [[path_text(grid.path), [_described(value) for value in grid.values]] for grid in find_grids(space)],
+        "grids": [
+            [unicode_text(path_text(grid.path)), [_described(value) for value in grid.values]]
+            for grid in find_grids(space)
+        ],
         "num_samples": tune.num_samples,
         "metric": _described(tune.metric),
         "mode": _described(tune.mode),
@@ -167,7 +171,7 @@ def _differences(before: Any, after: Any, path: tuple[str, ...]) -> Iterable[Cha
 def _constants(node: Any) -> Any:
     """Return what is not searched of a space as data."""
     if isinstance(node, dict):
-        return {str(key): _described(_constants(child)) for key, child in node.items() if as_domain(child) is None}
+        return {_key(key): _described(_constants(child)) for key, child in node.items() if as_domain(child) is None}
     if isinstance(node, (list, tuple)):
         return _described([None if as_domain(child) is not None else _constants(child) for child in node])
     return _described(node)
@@ -182,7 +186,7 @@ def _described(value: Any) -> Any:
     if isinstance(value, Domain):
         return _short(_domain_text(value))
     if isinstance(value, Mapping):
-        entries = {str(key): _described(item) for key, item in value.items()}
+        entries = {_key(key): _described(item) for key, item in value.items()}
         text = json.dumps(entries)
         return entries if len(text) <= _LARGEST else _short(text)
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -282,7 +286,12 @@ def _is_telling(value: Any) -> bool:
     return isinstance(value, (int, float, str, Mapping, *_PLUGINS)) and value != {}
 
 
+def _key(key: object) -> str:
+    return unicode_text(str(key))
+
+
 def _short(text: str) -> str:
+    text = unicode_text(text)
     if len(text) <= _LONGEST:
         return text
     return f"{text[:_LONGEST]}... ({len(text)} characters, xxh3 {xxhash.xxh3_64_hexdigest(text.encode())})"

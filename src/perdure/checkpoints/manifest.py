@@ -83,8 +83,21 @@ _decoder = msgspec.json.Decoder(Manifest)
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """Return the bytes of a manifest file."""
-    return seal(_encoder.encode(manifest))
+    """Return the bytes of a manifest file.
+
+    Raises:
+        CheckpointError: the name of a file is not Unicode, so that JSON has no word for it.
+    """
+    try:
+        return seal(_encoder.encode(manifest))
+    except UnicodeEncodeError:
+        named = [name for name in manifest.files if name != name.encode("utf-8", "replace").decode()]
+        if not named:
+            raise
+        raise CheckpointError(
+            f"The checkpoint has a file whose name is no valid UTF-8, {named[0]!r}, which a manifest cannot hold. "
+            "Nothing was saved; give the file another name."
+        ) from None
 
 
 def decode_manifest(data: bytes, path: str) -> Manifest:

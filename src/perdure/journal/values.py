@@ -125,11 +125,17 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
+def unicode_text(text: str) -> str:
+    """Return `text` with its lone surrogates escaped: names of files and messages of errors may hold some."""
+    return text if _is_unicode(text) else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _base64(value: bytes) -> str:
     return base64.b64encode(value).decode("ascii")
 
 
-def _is_plain_key(key: object) -> bool:
+def is_plain_key(key: object) -> bool:
+    """Whether a key of a dictionary is a key of JSON's as it stands."""
     return type(key) is str and key[:1] != "$" and _is_unicode(key)
 
 
@@ -162,7 +168,7 @@ def _metric_list(items: list[object] | tuple[object, ...], path: Path, where: st
 
 def _metric_map(value: Mapping[object, object], path: Path, where: str) -> Data:
     items = [(str.__str__(key) if isinstance(key, str) else key, item) for key, item in value.items()]
-    if all(_is_plain_key(key) for key, _ in items):
+    if all(is_plain_key(key) for key, _ in items):
         return {str(key): _metric(item, (*path, str(key)), where) for key, item in items}
     pairs = []
     for key, item in items:
@@ -253,7 +259,7 @@ def _exact_keys(value: dict[object, object]) -> list[object] | None:
 
 
 def _leaf_map(keys: list[object], value: dict[object, object], path: Path, objects: dict[str, object]) -> Data:
-    if all(_is_plain_key(key) for key in value):
+    if all(is_plain_key(key) for key in value):
         return {str(key): _leaf(item, (*path, str(key)), objects) for key, item in value.items()}
     items = [_leaf(item, (*path, f"#{index}"), objects) for index, item in enumerate(value.values())]
     return {"$map": [[key, item] for key, item in zip(keys, items, strict=True)]}
@@ -281,7 +287,7 @@ def _short_repr(value: object) -> str:
         text = f"<{type(value).__qualname__}>"
     if len(text) > _MAX_REPR:
         text = text[: _MAX_REPR - 3] + "..."
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return unicode_text(text)
 
 
 # --- data to values -------------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def _field(number: int, data: bytes) -> bytes:
 
 
 def _text(number: int, text: str) -> bytes:
-    return _field(number, text.encode())
+    return _field(number, text.encode(errors="backslashreplace"))  # a path may hold lone surrogates
 
 
 def _double(number: int, value: float) -> bytes:

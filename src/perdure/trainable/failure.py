@@ -11,6 +11,7 @@ import traceback
 from pathlib import Path
 
 from perdure.core.events import ErrorInfo
+from perdure.journal.values import unicode_text
 
 _FRAME_WITHOUT_SOURCE = re.compile(r'^  File "(?P<file>[^"\n]+)", line (?P<line>\d+), in .*\n(?!    )', re.MULTILINE)
 _PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
@@ -29,7 +30,7 @@ def user_traceback(error: BaseException) -> str:
     """Return the formatted traceback of `error` without perdure's frames; with them, where there are no others."""
     told = traceback.TracebackException.from_exception(error)
     _strip(told, set())
-    return "".join(told.format())
+    return unicode_text("".join(told.format()))
 
 
 def with_cells(text: str) -> str:
@@ -63,7 +64,7 @@ def store_exception(error: BaseException, directory: str) -> None:
 
 def _message(error: BaseException) -> str:
     try:
-        return str(error)
+        return unicode_text(str(error))
     except Exception as failure:
         return f"<its message could not be made: {failure!r}>"
 

@@ -30,7 +30,7 @@ from perdure.errors import (
     RequestRefusedError,
     TrainableError,
 )
-from perdure.journal.values import to_data
+from perdure.journal.values import is_plain_key, to_data, unicode_text
 from perdure.storage.faults import fault_point
 from perdure.trainable.channel import Channel
 from perdure.trainable.messages import Asked, Assignment, Notice, Report, Saved, Verdict
@@ -227,7 +227,7 @@ class Session:
 
     def notice(self, text: str) -> None:
         """Tell a person something, by way of the driver."""
-        self._channel.send(Notice(text=text))
+        self._channel.send(Notice(text=unicode_text(text)))
 
     def close(self) -> None:
         """Remove what was staged and never committed."""
@@ -297,10 +297,11 @@ def _plain(metrics: Mapping[str, object]) -> Data:
         bad = next(
             name
             for name in cast("Mapping[object, object]", metrics)
-            if not isinstance(name, str) or name.startswith("$")
+            if not is_plain_key(str.__str__(name) if isinstance(name, str) else name)
         )
         raise MetricError(
-            f"The names of metrics must be strings that do not begin with '$'; {bad!r} is not. Nothing was reported."
+            f"The names of metrics must be strings, of Unicode, that do not begin with '$'; {bad!r} is not. Nothing "
+            "was reported."
         )
     return {name: value for name, value in data.items() if name not in MEASURED}
 
