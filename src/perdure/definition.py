@@ -6,6 +6,7 @@ Pickles hold what cannot be data: the trainable (`trainable.pkl`), and the searc
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import datetime as dt
@@ -23,6 +24,7 @@ from perdure.config import RunConfig, TuneConfig
 from perdure.core.events import Data, Spec
 from perdure.core.state import State
 from perdure.errors import ConfigurationError, ExperimentNotFoundError, StorageError, TrainableError
+from perdure.search_space.space import unresolved
 from perdure.stoppers.resolve import resolve_stopper
 from perdure.storage.faults import fault_point
 from perdure.storage.uri import check_writable, parse_storage_path
@@ -401,6 +403,12 @@ def _checked_space(param_space: Any) -> Mapping[str, Any]:
         raise ConfigurationError(
             f"param_space must be a dict of parameters, not {param_space!r} (a {type(param_space).__name__})."
         )
+    try:
+        collections.deque(unresolved(param_space), maxlen=0)
+    except RecursionError:
+        raise ConfigurationError(
+            "param_space holds itself, or is nested too deeply. Use dicts and lists that hold other ones."
+        ) from None
     return param_space
 
 

@@ -57,7 +57,7 @@ class TrainableError(UserError, TypeError):
 
 
 class MetricError(UserError, ValueError):
-    """A metric that was promised was not reported, or a reported value is not data."""
+    """A metric that was promised was not reported, or not as a number, or a reported value is not data."""
 
 
 class NoBestTrialError(MetricError, RuntimeError):

@@ -26,7 +26,7 @@ from perdure.core.events import (
 from perdure.core.state import State, Status, Trial
 from perdure.errors import MetricError, PerdureError, PluginError, ResourceError
 from perdure.journal.values import by_repr, dict_from_data, encode_config, has_objects
-from perdure.rows import RowOrigin, expand_row, flatten
+from perdure.rows import RowOrigin, expand_row, flatten, leaf
 from perdure.schedulers.base import Judgement, judgement
 from perdure.searchers.driver import FINISHED, WAIT
 from perdure.trial_view import TrialView
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from perdure.searchers.driver import SearchDriver
     from perdure.stoppers.base import Stopper
     from perdure.trainable.messages import AttemptKey, Report
+
+
+_MISSING = object()
 
 
 class Judge:
@@ -353,12 +356,19 @@ class Judge:
 
     def _check_metrics(self, trial: Trial, row: dict[str, Any], report: Report) -> None:
         for metric, needed_by in self.required.items():
-            if metric not in row and not _nested(row, metric):
+            value = leaf(row, metric, _MISSING)
+            if value is _MISSING:
                 reported = ", ".join(sorted(report.metrics)) or "nothing"
                 raise MetricError(
                     f"Trial {trial.id} did not report the metric {metric!r}, which {needed_by} needs; "
                     f"it reported: {reported}. Report {metric!r} in every row, or name another metric. "
                     "(TUNE_DISABLE_STRICT_METRIC_CHECKING=1 switches this check off.)"
+                )
+            if value is not None and not isinstance(value, (int, float)):
+                raise MetricError(
+                    f"Trial {trial.id} reported the metric {metric!r}, which {needed_by} needs, as {value!r:.80} (a "
+                    f"{type(value).__name__}), by which trials cannot be compared. Report one number: of an array of "
+                    "one element, its item()."
                 )
 
     # --- the life of a trial ----------------------------------------------------------------------------------------
@@ -576,12 +586,3 @@ def _argument(name: str, amount: float) -> str:
     """Return how LocalExecutor is told of so much of a resource."""
     known = {"CPU": "cpus", "GPU": "gpus"}
     return f"{known[name]}={amount:g}" if name in known else f"resources={{{name!r}: {amount:g}}}"
-
-
-def _nested(metrics: Mapping[str, object], path: str) -> bool:
-    value: object = metrics
-    for part in path.split("/"):
-        if not isinstance(value, dict) or part not in value:
-            return False
-        value = value[part]
-    return True

@@ -172,6 +172,32 @@ def test_a_metric_that_is_never_reported(tuner: Start) -> None:
         tuner(train_it, metric="loss", mode="min").fit()
 
 
+@pytest.mark.parametrize("value", ["0.5", [0.5], {"mean": 0.5}])
+@pytest.mark.parametrize("options", [{"metric": "loss", "mode": "min"}, {"stop": {"loss": 1}}])
+def test_a_metric_that_is_no_number(tuner: Start, value: Any, options: dict[str, Any]) -> None:
+    def train_it(config: dict[str, Any]) -> None:
+        tune.report({"loss": config["value"]})
+
+    with pytest.raises(MetricError, match="(?s)Trial .* reported .*'loss'.*0.5.*number"):
+        tuner(train_it, {"value": value}, **options).fit()
+
+
+def test_a_metric_that_is_none_is_one_that_is_not_known_yet(tuner: Start) -> None:
+    def train_it(config: dict[str, Any]) -> None:
+        tune.report({"loss": None})
+        tune.report({"loss": 1.0})
+
+    assert tuner(train_it, metric="loss", mode="min", stop={"loss": 2}).fit().get_best_result().metrics["loss"] == 1.0
+
+
+def test_a_space_that_holds_itself(tuner: Start, storage: Path) -> None:
+    space: dict[str, Any] = {"layers": []}
+    space["layers"].append(space["layers"])
+    with pytest.raises(ConfigurationError, match="holds itself"):
+        tuner(one_row, space).fit()
+    assert_nothing_left(storage)
+
+
 def test_a_missing_metric_may_be_waved_through(tuner: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
     grid = tuner(one_row, metric="accuracy", mode="min").fit()

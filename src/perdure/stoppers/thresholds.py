@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from perdure.errors import ConfigurationError
+from perdure.errors import ConfigurationError, MetricError
 from perdure.rows import leaf
 from perdure.search_space.paths import flatten
 from perdure.stoppers.base import RowStopper
@@ -38,14 +38,20 @@ class DictStopper(RowStopper):
                 )
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return any(self._reached(metric, threshold, result) for metric, threshold in self.thresholds.items())
+        return any(self._reached(trial_id, metric, threshold, result) for metric, threshold in self.thresholds.items())
 
-    def _reached(self, metric: str, threshold: float, result: dict[str, Any]) -> bool:
+    def _reached(self, trial_id: str, metric: str, threshold: float, result: dict[str, Any]) -> bool:
         value = leaf(result, metric)
         if value is None:
             self._warn(metric, result)
             return False
-        return bool(value >= threshold)
+        if not isinstance(value, (int, float)):
+            raise MetricError(
+                f"Trial {trial_id} reported {metric!r}, for which the stop rule has a threshold ({threshold:g}), as "
+                f"{value!r:.80} (a {type(value).__name__}). Report one number, or use a function(trial_id, result) -> "
+                "bool as the stop rule."
+            )
+        return value >= threshold
 
     def _warn(self, metric: str, result: dict[str, Any]) -> None:
         if metric not in self._warned:
