@@ -101,6 +101,7 @@ def test_an_error_in_on_trial_result_comes_out_and_one_in_on_trial_complete_does
     with caplog.at_level(logging.ERROR):
         callbacks.on_trial_complete(1, [], TRIAL)
     assert "at the end" in caplog.text
+    assert "perdure/callbacks.py" not in caplog.messages[0], "the frames are the user's"
 
 
 def test_each_callback_hears_of_the_end_though_one_raises():

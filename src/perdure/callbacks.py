@@ -175,8 +175,11 @@ class CallbackList:
         for each in self._callbacks:
             try:
                 each.on_trial_complete(iteration=iteration, trials=trials, trial=trial, **info)
-            except Exception:
-                _log.exception("%s.on_trial_complete failed for trial %s.", type(each).__name__, trial)
+            except Exception as error:
+                from perdure.trainable.failure import user_traceback
+
+                name = type(each).__name__
+                _log.error("%s.on_trial_complete failed for trial %s.\n%s", name, trial, user_traceback(error))
 
     def on_trial_recover(self, iteration: int, trials: Sequence[TrialView], trial: TrialView, **info: Any) -> None:
         """Call `on_trial_recover` of each."""

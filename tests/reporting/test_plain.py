@@ -126,6 +126,16 @@ def test_an_error_shows_the_users_traceback_once(plain, story):
     assert "  train_t2  ValueError: rate 2" in text
 
 
+def test_of_a_message_that_is_very_long_the_beginning_is_shown(plain, story):
+    display = plain()
+    story.start(0)
+    message = "weights " * 100_000
+    story.fail(0, ErrorInfo(kind="ValueError", message=message, traceback=f"Traceback:\nValueError: {message}"))
+    lines = display.lines()[1:]
+    assert [line[:32] for line in lines[1:]] == ["  Traceback:", "  ValueError: weights weights wei"[:32]]
+    assert all(len(line) < 2100 for line in lines)
+
+
 def test_a_death_without_a_traceback_is_told_in_a_line(plain, story):
     display = plain()
     story.start(0)

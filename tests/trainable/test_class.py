@@ -257,7 +257,8 @@ def test_an_error_in_cleanup_is_told_and_changes_nothing(trial):
 
     said = trial.run(Messy, Decision.STOP)
     assert said.outcome is Outcome.STOPPED
-    assert "cannot tidy" in said.notices[0]
+    assert "Messy.cleanup() raised OSError: cannot tidy (" + __file__ in said.notices[0]
+    assert "Traceback" not in said.notices[0]
 
 
 # --- by itself

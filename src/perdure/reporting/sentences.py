@@ -6,7 +6,7 @@ from perdure.core.events import Decision, ErrorInfo
 from perdure.core.state import Status
 from perdure.reporting.advice import by_code
 from perdure.reporting.base import RunInfo, TableOptions
-from perdure.reporting.formats import duration, number, one_line, plural, value_text
+from perdure.reporting.formats import duration, number, one_line, plural, shorten, value_text
 from perdure.reporting.frame import (
     STATUS_STYLES,
     Line,
@@ -24,6 +24,8 @@ from perdure.reporting.tally import Asked, Ended, Failed, Paused, Row, Said, Sna
 _BRIEF_METRICS = 6
 _NAMED = 5
 """Trials named in one line."""
+_LONGEST = 2_000
+"""Characters of one line of an error: a library may put a whole tensor, or a page of HTML, into its message."""
 
 
 _WHAT_FOR = {"min": "minimising {}", "max": "maximising {}", None: "{} neither minimised nor maximised (no mode)"}
@@ -77,7 +79,7 @@ def ended(news: Ended, metric: str | None) -> Line:
 def failed(news: Failed) -> Line:
     """Return "digits_3 failed at iteration 4: ValueError: no (will be tried again)"."""
     line = news.line
-    what = exception_line(news.error.kind, news.error.message)
+    what = shorten(exception_line(news.error.kind, news.error.message), _LONGEST)
     fate = "" if news.final else " (will be tried again)"
     return [
         Span(line.name),
@@ -89,7 +91,7 @@ def failed(news: Failed) -> Line:
 def traceback_lines(error: ErrorInfo) -> list[Line]:
     """Return the user's traceback, line by line; nothing where there is none."""
     return [
-        [Span("  " + one_line(text), "" if text.startswith((" ", "Traceback")) else "red")]
+        [Span("  " + shorten(one_line(text), _LONGEST), "" if text.startswith((" ", "Traceback")) else "red")]
         for text in error.traceback.rstrip().splitlines()
     ]
 

@@ -10,6 +10,7 @@ from typing import Any
 from perdure.core.events import Outcome
 from perdure.storage.faults import fault_point
 from perdure.trainable.base import Trainable, state_of_manifest
+from perdure.trainable.failure import describe
 from perdure.trainable.session import Session
 
 SHOULD_CHECKPOINT = "should_checkpoint"
@@ -143,5 +144,9 @@ def _save(instance: Trainable, session: Session) -> str | None:
 def _clean_up(instance: Trainable, tell: Callable[[str], object]) -> None:
     try:
         instance.stop()
-    except Exception:
-        tell(f"{type(instance).__name__}.cleanup() raised.\n{traceback.format_exc()}")
+    except Exception as error:
+        told, frame = describe(error), traceback.extract_tb(error.__traceback__)[-1]
+        tell(
+            f"{type(instance).__name__}.cleanup() raised {told.kind}: {told.message} ({frame.filename}, line "
+            f"{frame.lineno}). What the trial reported and saved is kept."
+        )
