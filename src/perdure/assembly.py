@@ -5,23 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from perdure import __version__
 from perdure.callbacks import CallbackList
-from perdure.changes import FUNCTION_OF_CONFIG, changed_parts, check, differences, listed
+from perdure.changes import FUNCTION_OF_CONFIG, check, differences, listed, parts_changed
 from perdure.checkpoints.manager import CheckpointManager
 from perdure.config import ResumeConfig
 from perdure.core.events import (
-    AnyEvent,
-    Data,
     DefinitionChanged,
     DefinitionStored,
     DriverStarted,
@@ -30,28 +24,23 @@ from perdure.core.events import (
     SpecChanged,
 )
 from perdure.core.state import Status
-from perdure.definition import TRAINABLE, Definition, file_of, spec_of, store, store_again, unstorable
-from perdure.errors import ConfigurationError, ExperimentExistsError, TrainableError
-from perdure.executors.base import Executor, Program
+from perdure.definition import TRAINABLE, Definition, file_of, spec_of, store, store_again
+from perdure.environment import number_in
+from perdure.errors import ExperimentExistsError, TrainableError
+from perdure.executors.base import Program
 from perdure.executors.devices import DeviceLedger
+from perdure.executors.registry import resolve_executor
 from perdure.folding import Recovered, end_leftovers, recover
 from perdure.history import ExperimentHistory, read_experiment
 from perdure.interrupts import give_way, handled
-from perdure.journal.base import START
 from perdure.journal.file import FileJournal, FileJournalReader
-from perdure.journal.values import from_data, to_data
 from perdure.judge import Judge, check_resources
-from perdure.loggers.base import FileLogger, LoggerCallback
-from perdure.loggers.follower import TRACKER_WATERMARK_FILE, WATERMARK_FILE
+from perdure.loggers.base import LoggerCallback
 from perdure.loggers.policies import PolicyLog
-from perdure.loggers.replay import DEFAULT_LOGGERS
-from perdure.loggers.thread import BUSY, LoggerFollower
 from perdure.naming import Namer
-from perdure.recovery import adopt, requeue
-from perdure.reporting.advice import of_script
-from perdure.reporting.base import RunInfo
-from perdure.reporting.standing import standing_of
-from perdure.retelling import Retelling
+from perdure.observers import events_before, make_display, run_info, start_loggers, with_default_loggers
+from perdure.plugin_states import PluginStates
+from perdure.recovery import RowsOfTrials, adopt, requeue
 from perdure.runner import Runner, Settings
 from perdure.schedulers.base import DEFAULT_METRIC, configure
 from perdure.schedulers.fifo import FIFOScheduler
@@ -66,17 +55,8 @@ from perdure.storage.placement import place_apart
 from perdure.storage.processes import boot_id, hostname, process_start
 from perdure.storage.uri import check_writable
 from perdure.trainable.importing import own_directories
-from perdure.trainable.pickling import PARAMS, dump_objects, load_objects, objects_in
+from perdure.trainable.pickling import PARAMS, dump_objects, objects_in
 from perdure.trainable.wrappers import fixed_resources_of, resources_of
-
-if TYPE_CHECKING:
-    from perdure.reporting.base import ProgressDisplay
-
-
-_SEARCHER = frozenset({"search_alg"})
-_SCHEDULER = frozenset({"scheduler", "metric", "mode", "seed"})
-"""With these changed, what a scheduler remembered is no longer what it would have made of the rows."""
-_STOPPER = frozenset({"stop"})
 
 
 def exists(path: Path) -> bool:
@@ -120,8 +100,7 @@ class Session:
         self.path = definition.path
         run = definition.run_config
         self.strict = run.durability == "strict"
-        self.executor = make_executor(run.executor)
-        self.runner: Runner | None = None
+        self.executor = resolve_executor(run.executor)
         asked = fixed_resources_of(definition.trainable) or {}
         check_resources(asked, self.executor.capacity(), whom=f"Each trial of {definition.name}")
         self.claimed = False
@@ -139,7 +118,6 @@ class Session:
 
     def open(self, resume: ResumeConfig | None) -> None:
         """Take the claim, and bring the experiment to where trials can start."""
-        definition = self.definition
         self.journal = FileJournal(self.path, strict=self.strict)
         self.stack.callback(self.journal.close)
         self.claimed = True
@@ -151,40 +129,29 @@ class Session:
         self.state = recovered.state
         fault_point("session.folded")
         self.goes_on = bool(self.state.name)
-        new = not self.goes_on
-        definition = self.definition = definition.as_of(self.state)
-        if not new:
+        definition = self.definition = self.definition.as_of(self.state)
+        if self.goes_on:
             self._check_same_experiment(resume)
         pickles = self._store()
         self._compare()
         self._start_executor(self.path / file_of(pickles, TRAINABLE))
-        if not new:
+        if self.goes_on:
             self._clear_away(recovered)
             fault_point("session.cleared")
-        self._make_parts(recovered)
-        assert self.runner is not None
+        self._make_parts()
         runner = self.runner
-        if new:
-            runner.emit(
-                ExperimentCreated(
-                    at=time.time(),
-                    name=self.path.name,
-                    trainable=definition.name,
-                    spec=spec_of(definition),
-                    version=__version__,
-                    pickles=pickles,
-                    definition=self.description,
-                )
-            )
-        else:
+        if self.goes_on:
             self._journal_changes(pickles)
+        else:
+            self._journal_creation(pickles)
         self.callbacks.setup(
             stop=definition.run_config.stop,
             num_samples=definition.tune_config.num_samples,
             total_num_samples=self.search.total,
             time_budget_s=definition.tune_config.time_budget_s,
         )
-        self._restore_plugins(recovered)
+        if text := self.plugins.restore(recovered, self.reader, self.path):
+            runner.emit(Noticed(at=time.time(), text=text))
         check(self.changes, self.changed, self.before, created=self.state.created, search=self.search)
         runner.emit(self._driver_started())
         notes = [*map(str, filter(None, [self.journal.cut])), *self.journal.notes, *recovered.notes, *self.notes]
@@ -193,9 +160,9 @@ class Session:
         fault_point("session.begun")
         adopt(runner, recovered.unsettled)
         fault_point("session.adopted")
-        if resume is not None and not new:
-            requeue(runner, resume, self._rows_of_trials(), resized=self._asks_for_other_resources())
-        self._start_observers(recovered)
+        if resume is not None and self.goes_on:
+            requeue(runner, resume, RowsOfTrials(self.path, self.state), resized=self._asks_for_other_resources())
+        self._start_observers()
         fault_point("session.open")
 
     def _compare(self) -> None:
@@ -206,19 +173,24 @@ class Session:
             asked = {name: value for name, value in self.description.items() if name in given}
             self.description = {**self.before, **asked}
         self.changes = differences(self.before, self.description)
-        self.changed = self._changed_since(self.before)
+        self.changed = parts_changed(self.before, self.description, given)
 
-    def _changed_since(self, then: Data) -> frozenset[str]:
-        """Return the parts that are others than they were `then`; if nobody knows that, all that were given anew."""
-        if then:
-            return changed_parts(differences(then, self.description))
-        given = self.definition.given
-        return frozenset(self.description) if given is None else given
+    def _journal_creation(self, pickles: dict[str, str]) -> None:
+        self.runner.emit(
+            ExperimentCreated(
+                at=time.time(),
+                name=self.path.name,
+                trainable=self.definition.name,
+                spec=spec_of(self.definition),
+                version=__version__,
+                pickles=pickles,
+                definition=self.description,
+            )
+        )
 
     def _journal_changes(self, pickles: dict[str, str]) -> None:
         """Have the journal say what is asked for otherwise: in one record, so that all of it holds or nothing."""
         runner, state, now = self.runner, self.state, time.time()
-        assert runner is not None
         spec = spec_of(self.definition)
         if self.description != state.definition:
             runner.emit(
@@ -247,25 +219,6 @@ class Session:
         """
         return "resources" in self.changed or self.description["resources"] == FUNCTION_OF_CONFIG
 
-    def _rows_of_trials(self) -> Callable[[str], Sequence[dict[str, Any]]]:
-        """Return what gives the rows of a trial, from a history that is read when it is first asked for.
-
-        A row that was adopted just now is not in the journal yet, and is one of them.
-        """
-        history: list[ExperimentHistory] = []
-
-        def rows(trial_id: str) -> Sequence[dict[str, Any]]:
-            if not history:
-                history.append(read_experiment(self.path))
-            trial, last = history[0].trials[trial_id], self.state.trials[trial_id].last
-            written = trial.last_row()
-            rows = list(trial.expanded())
-            if last is not None and (written is None or written.iteration < last.iteration):
-                rows.append(trial.expand(last))
-            return rows
-
-        return rows
-
     def _store(self) -> dict[str, str]:
         """See that what was asked for is stored; return the digests of its files."""
         if not self.state.name:
@@ -276,7 +229,7 @@ class Session:
 
     def _start_executor(self, trainable: Path) -> None:
         run = self.definition.run_config
-        self.display = self._make_display()
+        self.display = make_display(run, self.executor)
         forward = bool(getattr(self.display, "wants_output", False)) and not run.log_to_file
         program = Program(
             trainable=trainable,
@@ -288,7 +241,6 @@ class Session:
         self.stack.callback(self.executor.close)
 
     def _turn(self) -> None:
-        assert self.runner is not None
         self.runner.turn()
 
     def _check_same_experiment(self, resume: ResumeConfig | None) -> None:
@@ -326,7 +278,7 @@ class Session:
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
-    def _make_parts(self, recovered: Recovered) -> None:
+    def _make_parts(self) -> None:
         definition, state = self.definition, self.state
         tune, run = definition.tune_config, definition.run_config
         namer = self._namer()
@@ -353,8 +305,16 @@ class Session:
         )
         self.stopper = resolve_stopper(run.stop)
         loggers = [callback for callback in run.callbacks or () if isinstance(callback, LoggerCallback)]
-        self.loggers = _with_default_loggers(loggers)
+        self.loggers = with_default_loggers(loggers)
         self.callbacks = CallbackList([callback for callback in run.callbacks or () if callback not in loggers])
+        self.plugins = PluginStates(
+            search=self.search,
+            scheduler=self.scheduler,
+            stopper=self.stopper,
+            callbacks=self.callbacks,
+            description=self.description,
+            given=definition.given,
+        )
         self.checkpoints = CheckpointManager(self.path, wake=self.executor.wake)
         self.stack.callback(self.checkpoints.close)
         self.judge = Judge(
@@ -381,7 +341,7 @@ class Session:
             checkpoints=self.checkpoints,
             ledger=DeviceLedger(self.executor.devices()),
             settings=self._settings(),
-            snapshots=Snapshots(self.path, save_plugins=self._save_plugins, period_s=_snapshot_period()),
+            snapshots=Snapshots(self.path, save_plugins=self.plugins.save, period_s=_snapshot_period()),
             clock=getattr(self.executor, "clock", time.monotonic),
         )
 
@@ -399,7 +359,7 @@ class Session:
             chdir=os.environ.get("RAY_CHDIR_TO_TRIAL_DIR", "1") != "0",
             seeded=self.definition.tune_config.seed is not None,
             boot_id=boot_id(),
-            cleanup_s=_asked_for("TUNE_FORCE_TRIAL_CLEANUP_S", 600),
+            cleanup_s=number_in("TUNE_FORCE_TRIAL_CLEANUP_S", 600),
             report_timeout_s=failures.report_timeout_s,
             max_trial_time_s=failures.max_trial_time_s,
             resources_after_oom=failures.resources_after_oom,
@@ -435,144 +395,19 @@ class Session:
         dump_objects(dict(objects), target / PARAMS, what="config")
         fault_point("objects.done")
 
-    # --- what plugins remember --------------------------------------------------------------------------------------
-
-    def _save_plugins(self, directory: Path) -> None:
-        self.search.save(directory)
-        stopper = self.stopper.get_state()
-        scheduler = self.scheduler.get_state()
-        remembered = {
-            "stopper": stopper,
-            "scheduler": to_data(scheduler, "scheduler"),
-            "definition": self.description,
-        }
-        (directory / "plugins.json").write_bytes(msgspec.json.encode(remembered))
-        if callbacks := self.callbacks.get_state():
-            dump_objects({"callbacks": callbacks}, directory / "callbacks.pkl", what="callbacks' state")
-        if stopper is None:
-            dump_objects({"stopper": self.stopper}, directory / "stopper.pkl", what="stopper")
-        if scheduler is None:
-            self.scheduler.save(str(directory / "scheduler.pkl"))
-
-    def _restore_plugins(self, recovered: Recovered) -> None:
-        """Bring searcher, scheduler, stopper and callbacks to where they were."""
-        others = frozenset() if recovered.snapshot is None else self._load_plugins(recovered.snapshot)
-        known, stopper_known = (
-            START if recovered.snapshot is None or parts & others else recovered.position
-            for parts in (_SCHEDULER, _STOPPER)
-        )
-        unfinished = [trial.id for trial in self.state.trials.values() if not trial.status.finished]
-        plain_search = isinstance(self.search.searcher, BasicVariantGenerator)
-        if plain_search:
-            self.search.replay_suggested(self.state.created, unfinished)
-        scheduler = None if self.scheduler.get_state() == {} else self.scheduler
-        stopper = None if self.stopper.get_state() == {} else self.stopper
-        if plain_search and scheduler is None and stopper is None:
-            return
-        past = Retelling(
-            self.reader,
-            path=str(self.path),
-            scheduler=scheduler,
-            stopper=stopper,
-            known=known,
-            stopper_known=stopper_known,
-        ).run()
-        if plain_search:
-            for _ in past:
-                pass
-        elif text := self.search.replay(past):
-            assert self.runner is not None
-            self.runner.emit(Noticed(at=time.time(), text=text))
-
-    def _load_plugins(self, snapshot: Path) -> frozenset[str]:
-        """Take up what they remembered, but for those that are others now than when the snapshot was taken.
-
-        These are told all of it again. Returns the parts of the definition that are others now.
-        """
-        remembered = msgspec.json.decode((snapshot / "plugins.json").read_bytes())
-        others = self._changed_since(remembered.get("definition") or {})
-        if not _SEARCHER & others:
-            self.search.restore(snapshot)
-        if _STOPPER & others:
-            pass
-        elif remembered["stopper"]:
-            self.stopper.set_state(remembered["stopper"])
-        elif (snapshot / "stopper.pkl").is_file():
-            vars(self.stopper).update(vars(load_objects(snapshot / "stopper.pkl")["stopper"]))
-        if (snapshot / "callbacks.pkl").is_file():
-            callbacks = load_objects(snapshot / "callbacks.pkl")["callbacks"]
-            assert isinstance(callbacks, dict)
-            self.callbacks.set_state(callbacks)
-        scheduler = from_data(remembered.get("scheduler"))
-        if _SCHEDULER & others:
-            pass
-        elif isinstance(scheduler, dict):
-            self.scheduler.set_state(scheduler)
-        elif (snapshot / "scheduler.pkl").is_file():
-            self.scheduler.restore(str(snapshot / "scheduler.pkl"))
-        return others
-
     # --- running ----------------------------------------------------------------------------------------------------
 
-    def _make_display(self) -> ProgressDisplay:
-        from perdure.reporting.choose import choose_display
-
-        run = self.definition.run_config
-        live = not getattr(self.executor, "in_process", False)
-        return choose_display(run.verbose, run.progress_reporter, sys.stdout, live=live)
-
-    def _start_observers(self, recovered: Recovered) -> None:
-        assert self.runner is not None
-        definition, state = self.definition, self.state
-        how_to = of_script(
-            self.path,
-            definition.name,
-            starts_or_resumes=bool(definition.run_config.resume),
-            stored=not definition.left_out and not unstorable(definition),
-        )
-        info = RunInfo(
-            name=self.path.name,
-            path=str(self.path),
-            metric=state.spec.metric,
-            mode=state.spec.mode,
-            total=self.search.total,
-            time_budget_s=state.spec.time_budget_s,
-            ran_before_s=state.ran_before_s,
-            capacity=state.capacity,
-            how_to_resume=how_to.resume,
-            how_to_retry=how_to.retry,
-            standing=standing_of(state, self.search.total) if self.goes_on else None,
-        )
-        self.display.start(info, _events_before(self.path, self.journal.epoch), state)
+    def _start_observers(self) -> None:
+        info = run_info(self.definition, self.state, self.search.total, goes_on=self.goes_on)
+        self.display.start(info, events_before(self.path, self.journal.epoch), self.state)
         self.stack.push(self._close_display)
-        self.runner.observers = (self.display, *self._start_loggers())
+        loggers = start_loggers(
+            self.stack, self.path, self.loggers, on_problem=self.display.warn, is_lost=lambda: self.journal.lost
+        )
+        self.runner.observers = (self.display, *loggers)
         if self.scheduler.writes_policies:
-            policies = PolicyLog(self.path, _events_before(self.path, self.journal.epoch))
+            policies = PolicyLog(self.path, events_before(self.path, self.journal.epoch))
             self.runner.observers = (*self.runner.observers, policies)
-
-    def _start_loggers(self) -> list[LoggerFollower]:
-        """Start the loggers that write files, and those of the user, which may block, apart from them."""
-        files = [logger for logger in self.loggers if isinstance(logger, FileLogger)]
-        others = [logger for logger in self.loggers if not isinstance(logger, FileLogger)]
-        started = []
-        for loggers, watermark in ((files, WATERMARK_FILE), (others, TRACKER_WATERMARK_FILE)):
-            if loggers is others and not others:
-                continue
-            follower = LoggerFollower(
-                self.path,
-                FileJournalReader(self.path),
-                loggers,
-                on_problem=self.display.warn,
-                load_objects=objects_in(self.path),
-                is_lost=lambda: self.journal.lost,
-                busy=_asked_for("PERDURE_LOGGERS_BUSY", BUSY) if loggers is files else None,
-                watermark=watermark,
-                keeps_errors=loggers is files,
-            )
-            follower.start()
-            self.stack.callback(follower.close, _asked_for("PERDURE_LOGGERS_CLOSE_S", 60))
-            started.append(follower)
-        return started
 
     def _close_display(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         """Say how it ended: by itself, by a stop, or because something was raised, which the caller will show."""
@@ -580,54 +415,9 @@ class Session:
 
     def run(self) -> None:
         """Run the loop to its end."""
-        assert self.runner is not None
         with handled(self.runner) as self.signals:
             self.runner.run()
         self.callbacks.on_experiment_end(self.judge.trials)
-
-
-def _events_before(path: Path, epoch: int) -> Iterator[AnyEvent]:
-    """Yield the events of the sessions before `epoch`, read as they are asked for."""
-    for position, event in FileJournalReader(path).read():
-        if position.epoch >= epoch:
-            return
-        yield event
-
-
-def make_executor(choice: Executor | str) -> Executor:
-    """Return the executor that `RunConfig(executor=...)` names."""
-    needed = ("setup", "start", "poll", "close")
-    if not isinstance(choice, type) and all(callable(getattr(choice, name, None)) for name in needed):
-        assert not isinstance(choice, str)
-        return choice
-    if choice == "local":
-        from perdure.executors.local import LocalExecutor
-
-        return LocalExecutor()
-    if choice == "inline":
-        from perdure.executors.inline import InlineExecutor
-
-        return InlineExecutor()
-    raise ConfigurationError(f'RunConfig(executor={choice!r}): use "local", "inline", or an Executor object.')
-
-
-def _asked_for(variable: str, default: float) -> float:
-    """Return the number that an environment variable holds, and `default` where it is not set."""
-    asked = os.environ.get(variable, "")
-    try:
-        number = float(asked or default)
-    except ValueError:
-        number = -1.0
-    if not number >= 0:
-        raise ConfigurationError(f"Environment variable {variable}={asked}: use a number of 0 or more, or unset it.")
-    return number
-
-
-def _with_default_loggers(chosen: list[LoggerCallback]) -> list[LoggerCallback]:
-    """Add the loggers that every experiment has, where the user has not chosen one of their kind."""
-    if os.environ.get("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS") == "1":
-        return chosen
-    return [*chosen, *(kind() for kind in DEFAULT_LOGGERS if not any(isinstance(logger, kind) for logger in chosen))]
 
 
 def _log_files(choice: bool | str | tuple[str, str]) -> tuple[str, str] | None:
@@ -641,7 +431,7 @@ def _log_files(choice: bool | str | tuple[str, str]) -> tuple[str, str] | None:
 
 def _snapshot_period() -> float | None:
     variable = "TUNE_GLOBAL_CHECKPOINT_S"
-    return None if os.environ.get(variable, "auto") in ("auto", "") else _asked_for(variable, 0)
+    return None if os.environ.get(variable, "auto") in ("auto", "") else number_in(variable, 0)
 
 
 def _raise_first_failure(history: ExperimentHistory) -> None:

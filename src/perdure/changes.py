@@ -103,6 +103,13 @@ def changed_parts(changes: Iterable[Change]) -> frozenset[str]:
     return frozenset(change.what.partition("/")[0] for change in changes)
 
 
+def parts_changed(then: Data, now: Data, given: frozenset[str] | None) -> frozenset[str]:
+    """Return the parts that are others `now` than `then`; if nobody knows those, what was `given` anew (None: all)."""
+    if then:
+        return changed_parts(differences(then, now))
+    return frozenset(now) if given is None else given
+
+
 def listed(changes: Iterable[Change]) -> str:
     """Return "num_samples from 4 to 8; stop/training_iteration from 10 to 20"."""
     changes = tuple(changes)

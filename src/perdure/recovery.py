@@ -9,7 +9,9 @@ them is swept away. Trials start after all that.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perdure.config import ResumeConfig, ResumeType
@@ -22,8 +24,9 @@ from perdure.core.events import (
     TrialActed,
     TrialRequeued,
 )
-from perdure.core.state import Status, Trial, let_go
+from perdure.core.state import State, Status, Trial, let_go
 from perdure.core.transitions import SKIPPED
+from perdure.history import ExperimentHistory, read_experiment
 from perdure.storage.faults import fault_point
 from perdure.trainable.messages import AttemptKey, Report
 
@@ -34,6 +37,29 @@ if TYPE_CHECKING:
 
 Rows = Callable[[str], Sequence[dict[str, Any]]]
 """Gives the rows of a trial, in order."""
+
+
+class RowsOfTrials:
+    """Gives the rows of a trial, from a history that is read when it is first asked for.
+
+    A row that was adopted just now is not in the journal yet, and is one of them.
+    """
+
+    def __init__(self, path: Path, state: State) -> None:
+        self._path = path
+        self._state = state
+
+    @functools.cached_property
+    def _history(self) -> ExperimentHistory:
+        return read_experiment(self._path)
+
+    def __call__(self, trial_id: str) -> Sequence[dict[str, Any]]:
+        trial, last = self._history.trials[trial_id], self._state.trials[trial_id].last
+        written = trial.last_row()
+        rows = list(trial.expanded())
+        if last is not None and (written is None or written.iteration < last.iteration):
+            rows.append(trial.expand(last))
+        return rows
 
 
 def adopt(runner: Runner, unsettled: tuple[str, ...]) -> None:
