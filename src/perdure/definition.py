@@ -358,6 +358,24 @@ def _naming_where_modules_were(imports: Sequence[str]) -> Iterator[None]:
         raise
 
 
+def restored(path: Path, state: State, *, trainable: Any, renames: bool, replacements: Mapping[str, Any]) -> Definition:
+    """Return the definition of the experiment at `path`, as `state` has it stored, with what replaces parts of it.
+
+    Args:
+        path: The experiment's directory.
+        state: How the experiment stands.
+        trainable: See `load`.
+        renames: See `load`.
+        replacements: The arguments of `replaced`.
+
+    Raises:
+        UserError, StorageError: as `load` and `replaced`.
+    """
+    stored = load(path, state.pickles, trainable, state.trainable, renames=renames, imports=state.imports)
+    again = functools.partial(restored, path, trainable=trainable, renames=renames, replacements=replacements)
+    return dataclasses.replace(replaced(stored, **replacements), load_again=again)
+
+
 class _Unchanged:
     """Stands for "as it was", where None means something."""
 
@@ -369,7 +387,13 @@ UNCHANGED = _Unchanged()
 
 
 def replaced(
-    definition: Definition, *, param_space: Any, num_samples: Any, stop: Any, time_budget_s: Any, resources: Any
+    definition: Definition,
+    *,
+    param_space: Any = UNCHANGED,
+    num_samples: Any = UNCHANGED,
+    stop: Any = UNCHANGED,
+    time_budget_s: Any = UNCHANGED,
+    resources: Any = UNCHANGED,
 ) -> Definition:
     """Return the definition with each of these in place of what was stored, but for those that are `UNCHANGED`.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -10,8 +9,7 @@ from typing import Any, TypeVar
 from perdure.arguments import named
 from perdure.assembly import exists, run_session
 from perdure.config import ResumeConfig, ResumeType, RunConfig, TuneConfig
-from perdure.core.state import State
-from perdure.definition import UNCHANGED, Definition, check_filesystem, define, load, replaced, with_own_directory
+from perdure.definition import UNCHANGED, Definition, check_filesystem, define, restored, with_own_directory
 from perdure.errors import ConfigurationError, ExperimentExistsError, ExperimentNotFoundError
 from perdure.history import ExperimentHistory, read_experiment
 from perdure.result import ResultGrid
@@ -150,31 +148,23 @@ class Tuner:
             raise ConfigurationError("Tuner.restore: resume_errored and restart_errored exclude each other.")
         if _resume_config is not None and resume_finished:
             raise ConfigurationError("Tuner.restore: say with resume_finished or with _resume_config, not with both.")
-        finished = ResumeType.RESUME if resume_finished else ResumeType.SKIP
-        errored = ResumeType.RESTART if restart_errored else ResumeType.RESUME if resume_errored else ResumeType.SKIP
-        unfinished = ResumeType.RESUME if resume_unfinished else ResumeType.SKIP
-
-        def loaded(state: State) -> Definition:
-            stored = load(
-                directory,
-                state.pickles,
-                trainable,
-                state.trainable,
-                renames=allow_other_trainable,
-                imports=state.imports,
-            )
-            definition = replaced(
-                stored,
-                param_space=UNCHANGED if param_space is None else param_space,
-                num_samples=UNCHANGED if num_samples is None else num_samples,
-                stop=stop,
-                time_budget_s=time_budget_s,
-                resources=UNCHANGED if resources is None else resources,
-            )
-            return dataclasses.replace(definition, load_again=loaded)
-
-        definition = loaded(read_experiment(directory).state)
-        resume = _resume_config or ResumeConfig(finished=finished, unfinished=unfinished, errored=errored)
+        replacements = {"param_space": param_space, "num_samples": num_samples, "resources": resources}
+        definition = restored(
+            directory,
+            read_experiment(directory).state,
+            trainable=trainable,
+            renames=allow_other_trainable,
+            replacements={
+                **{name: value for name, value in replacements.items() if value is not None},
+                "stop": stop,
+                "time_budget_s": time_budget_s,
+            },
+        )
+        resume = _resume_config or ResumeConfig(
+            finished=ResumeType.RESUME if resume_finished else ResumeType.SKIP,
+            unfinished=ResumeType.RESUME if resume_unfinished else ResumeType.SKIP,
+            errored=_how_to_resume(errored=resume_errored, from_scratch=restart_errored),
+        )
         return cls(_restored=(definition, resume))
 
     @classmethod
@@ -204,6 +194,12 @@ class Tuner:
     def definition(self) -> Definition:
         """What was asked for."""
         return self._definition
+
+
+def _how_to_resume(*, errored: bool, from_scratch: bool) -> ResumeType:
+    if from_scratch:
+        return ResumeType.RESTART
+    return ResumeType.RESUME if errored else ResumeType.SKIP
 
 
 def _expect(value: Any, kind: type[_Config], name: str) -> _Config:

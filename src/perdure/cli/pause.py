@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from perdure.cli.requesting import add_experiment, add_trials, ask_of, named_trials, tell_trials
+from perdure.cli.requesting import add_experiment, add_trials, ask_of_trials
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,8 +18,4 @@ def run(arguments: argparse.Namespace) -> int:
     from perdure.cli.reading import open_experiment
     from perdure.core.requests import PauseTrials
 
-    experiment = open_experiment(arguments.experiment)
-    trials = named_trials(experiment, arguments.trials)
-    ask_of(experiment, PauseTrials(trials=tuple(trial.id for trial in trials)))
-    tell_trials(arguments, experiment, trials, "pause")
-    return 0
+    return ask_of_trials(arguments, open_experiment(arguments.experiment), PauseTrials, "pause")

@@ -6,6 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from perdure.cli.reading import Experiment
     from perdure.core.events import AnyEvent, Data
     from perdure.core.requests import AnyRequest
@@ -51,6 +53,26 @@ def ask_of(experiment: Experiment, request: AnyRequest) -> AnyEvent:
     assert event is not None  # only a driver's own process is told without a record
     experiment.history.refresh()
     return event
+
+
+def ask_of_trials(
+    arguments: argparse.Namespace, experiment: Experiment, kind: Callable[..., AnyRequest], asked: str
+) -> int:
+    """Make a request of the trials that the command line names, say what has become of them, and return the exit code.
+
+    Args:
+        arguments: With `trials`, see `add_trials`.
+        experiment: Theirs.
+        kind: The request, which takes their ids as `trials`.
+        asked: What was asked, in a word.
+
+    Raises:
+        UserError, RequestRefusedError, DriverSilentError: see `named_trials` and `ask_of`.
+    """
+    trials = named_trials(experiment, arguments.trials)
+    ask_of(experiment, kind(trials=tuple(trial.id for trial in trials)))
+    tell_trials(arguments, experiment, trials, asked)
+    return 0
 
 
 def tell_trials(arguments: argparse.Namespace, experiment: Experiment, trials: list[TrialHistory], asked: str) -> None:

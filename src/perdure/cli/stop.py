@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from perdure.cli.requesting import add_experiment, add_trials, ask_of, named_trials, tell_trials
+from perdure.cli.requesting import add_experiment, add_trials, ask_of, ask_of_trials
 
 if TYPE_CHECKING:
     from perdure.cli.reading import Experiment
@@ -25,10 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     experiment = open_experiment(arguments.experiment)
     if not arguments.trials:
         return _stop_all(experiment, arguments)
-    trials = named_trials(experiment, arguments.trials)
-    ask_of(experiment, StopTrials(trials=tuple(trial.id for trial in trials)))
-    tell_trials(arguments, experiment, trials, "stop")
-    return 0
+    return ask_of_trials(arguments, experiment, StopTrials, "stop")
 
 
 def _stop_all(experiment: Experiment, arguments: argparse.Namespace) -> int:
