@@ -129,7 +129,8 @@ class Counter(tune.Trainable):
 
 
 def test_older_spellings_of_the_checkpoint_config_are_taken(run: Run, tmp_path: Path) -> None:
-    with pytest.warns(DeprecationWarning, match=r"CheckpointConfig\(num_to_keep=1, .*checkpoint_score_order='min'"):
+    told = r"CheckpointConfig\(num_to_keep=1, .*checkpoint_score_order='min'"
+    with pytest.warns(DeprecationWarning, match=told) as warned:
         analysis = run(
             Counter,
             keep_checkpoints_num=1,
@@ -137,6 +138,7 @@ def test_older_spellings_of_the_checkpoint_config_are_taken(run: Run, tmp_path: 
             checkpoint_freq=1,
             resources_per_trial={"cpu": 1},
         )
+    assert warned[0].filename == __file__  # Python shows it to whoever wrote the script, and to nobody else
     kept = sorted(path.name for path in Path(analysis.trials[0].path).glob("checkpoint_*"))
     assert kept == ["checkpoint_000000", "checkpoint_000003"]  # the best, and the latest
 

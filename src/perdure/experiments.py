@@ -286,36 +286,7 @@ def run(
         raise ConfigurationError(
             "tune.run runs one experiment. Pass several to tune.run_experiments, which runs one after another."
         )
-    experiment = run_or_experiment
-    if isinstance(experiment, Experiment):
-        _refuse_what_an_experiment_says(given)
-    else:
-        experiment = Experiment(
-            name,
-            run_or_experiment,
-            stop=stop,
-            time_budget_s=time_budget_s,
-            config=config,
-            resources_per_trial=resources_per_trial,
-            num_samples=num_samples,
-            storage_path=storage_path,
-            storage_filesystem=storage_filesystem,
-            sync_config=sync_config,
-            checkpoint_config=_with_deprecated(
-                checkpoint_config,
-                num_to_keep=keep_checkpoints_num,
-                score=checkpoint_score_attr,
-                frequency=checkpoint_freq,
-                at_end=checkpoint_at_end,
-            ),
-            trial_name_creator=trial_name_creator,
-            trial_dirname_creator=trial_dirname_creator,
-            log_to_file=log_to_file,
-            export_formats=export_formats,
-            max_failures=max_failures,
-            restore=restore,
-            local_dir=local_dir,
-        )
+    experiment = _experiment_of(given)
     tune_config = dataclasses.replace(
         experiment.tune_config,
         metric=metric,
@@ -344,6 +315,24 @@ def run(
     if raise_on_failed_trial and grid.num_errors:
         raise _failed(grid)
     return ExperimentAnalysis(grid.experiment_path, default_metric=metric, default_mode=mode)
+
+
+def _experiment_of(given: Mapping[str, Any]) -> Experiment:
+    """Return what `run` was given as an Experiment, whose arguments have the same names."""
+    experiment = given["run_or_experiment"]
+    if isinstance(experiment, Experiment):
+        _refuse_what_an_experiment_says(given)
+        return experiment
+    own = inspect.signature(Experiment).parameters.keys() & given.keys()
+    arguments = {name: given[name] for name in own}
+    arguments["checkpoint_config"] = _with_deprecated(
+        given["checkpoint_config"],
+        num_to_keep=given["keep_checkpoints_num"],
+        score=given["checkpoint_score_attr"],
+        frequency=given["checkpoint_freq"],
+        at_end=given["checkpoint_at_end"],
+    )
+    return Experiment(run=experiment, **arguments)
 
 
 def _refuse_what_an_experiment_says(given: Mapping[str, Any]) -> None:
@@ -468,7 +457,7 @@ def _with_deprecated(
         f"keep_checkpoints_num, checkpoint_score_attr, checkpoint_freq and checkpoint_at_end are deprecated: pass "
         f"checkpoint_config=CheckpointConfig({told}).",
         DeprecationWarning,
-        stacklevel=3,
+        stacklevel=5,  # this, _experiment_of, run, what `named` makes of it, the caller
     )
     return dataclasses.replace(config or CheckpointConfig(), **given)
 
