@@ -96,7 +96,7 @@ def timed(path: Path, code: str) -> dict[str, float]:
     """Run code on the experiment `path` in a fresh process, in which everything is imported already."""
     program = (
         "import json, sys, time, pandas\n"
-        "from perdure.result import Result, ResultGrid\n"
+        "from perdure.result import Result\nfrom perdure.result_grid import ResultGrid\n"
         "import perdure.frames, perdure.journal.file\n"
         "path = sys.argv[1]\n"
         "began = time.perf_counter()\n"

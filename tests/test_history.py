@@ -25,7 +25,7 @@ from perdure.core.state import Status
 from perdure.errors import ExperimentNotFoundError
 from perdure.history import ExperimentHistory, read_experiment
 from perdure.journal.file import FileJournalReader
-from perdure.result import ResultGrid
+from perdure.result_grid import ResultGrid
 from perdure.rows import RowOrigin, expand_row, flatten
 from perdure.testing.written import WrittenExperiment
 

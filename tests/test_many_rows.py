@@ -13,7 +13,7 @@ from perdure.history import ExperimentHistory, read_experiment
 from perdure.journal.epochs import epoch_path
 from perdure.journal.file import FileJournalReader
 from perdure.journal.outlines import PASSED_OVER, RowOutline
-from perdure.result import ResultGrid
+from perdure.result_grid import ResultGrid
 from perdure.rows import flatten
 from perdure.testing.written import WrittenExperiment
 

@@ -15,7 +15,8 @@ from perdure.errors import ConfigurationError, NoBestTrialError
 from perdure.frames import library
 from perdure.history import ExperimentHistory, read_experiment, view_of
 from perdure.relocation import attribute_error
-from perdure.result import Result, ResultGrid
+from perdure.result import Result
+from perdure.result_grid import ResultGrid
 from perdure.rows import flatten
 from perdure.storage.uri import parse_storage_path
 from perdure.trial_view import TrialView

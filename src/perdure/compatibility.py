@@ -108,7 +108,7 @@ _TUNER = Row(
 _TUNE_CONFIG = same("perdure.config:TuneConfig", "Adds seed.", chdir_to_trial_dir="deprecated in Ray; None by default.")
 _RESUME_CONFIG = same("perdure.config:ResumeConfig")
 _RESULT_GRID = Row(
-    status=Status.SAME, home="perdure.result:ResultGrid", without={"()": "perdure makes it; scripts read it."}
+    status=Status.SAME, home="perdure.result_grid:ResultGrid", without={"()": "perdure makes it; scripts read it."}
 )
 _SEARCHER_BASE = same("perdure.searchers.base:Searcher")
 _BASIC_VARIANT = Row(

@@ -32,7 +32,7 @@ from perdure.tuner import Tuner
 if TYPE_CHECKING:
     from perdure.callbacks import Callback
     from perdure.reporting.base import ProgressReporter
-    from perdure.result import ResultGrid
+    from perdure.result_grid import ResultGrid
     from perdure.schedulers.base import TrialScheduler
     from perdure.searchers.base import Searcher
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,6 +28,17 @@ def better(value: float, than: float, mode: str) -> bool:
     if math.isnan(than):
         return not math.isnan(value)
     return value > than if mode == "max" else value < than
+
+
+def score_of(values: array[float], mode: str, scope: str) -> float:
+    """Return the one number that stands for a trial's values, in order, under `scope`."""
+    if scope == "all":
+        numbers = [value for value in values if not math.isnan(value)]
+        if not numbers:
+            return math.nan
+        return max(numbers) if mode == "max" else min(numbers)
+    chosen = values if scope == "avg" else values[-5:] if scope == "last-5-avg" else values[-10:]
+    return sum(chosen) / len(chosen)
 
 
 _FILLED_IN: dict[str, Callable[[TrialHistory, Reported], float]] = {

@@ -12,7 +12,7 @@ from perdure.config import ResumeConfig, ResumeType, RunConfig, TuneConfig
 from perdure.definition import UNCHANGED, Definition, check_filesystem, define, restored, with_own_directory
 from perdure.errors import ConfigurationError, ExperimentExistsError, ExperimentNotFoundError
 from perdure.history import ExperimentHistory, read_experiment
-from perdure.result import ResultGrid
+from perdure.result_grid import ResultGrid
 from perdure.storage.uri import locate
 from perdure.trainable.pickling import objects_in
 

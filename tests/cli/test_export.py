@@ -44,6 +44,6 @@ def test_a_library_that_is_not_installed_is_said_in_one_line(perdure, finished, 
 
 
 def test_a_missing_part_of_perdure_itself_is_no_library_to_install(perdure, finished, monkeypatch):
-    monkeypatch.setitem(sys.modules, "perdure.result", None)
+    monkeypatch.setitem(sys.modules, "perdure.result_grid", None)
     with pytest.raises(ModuleNotFoundError):
         perdure("export", finished)

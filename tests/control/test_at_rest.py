@@ -14,7 +14,7 @@ from perdure.core.requests import AnyRequest, PauseTrials, Pin, StopExperiment
 from perdure.core.state import Status
 from perdure.errors import CheckpointError, CheckpointMissingError, RequestRefusedError
 from perdure.journal.claim import read_claim
-from perdure.result import ResultGrid
+from perdure.result_grid import ResultGrid
 from perdure.testing.written import WrittenExperiment
 from perdure.tune import Checkpoint
 from tests.control.conftest import Command, Elsewhere

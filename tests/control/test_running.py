@@ -13,7 +13,7 @@ import pytest
 from perdure.core.events import Noticed
 from perdure.core.state import Status
 from perdure.journal.file import FileJournalReader
-from perdure.result import ResultGrid
+from perdure.result_grid import ResultGrid
 from tests.control.conftest import Command, Elsewhere
 from tests.crash.harness import ROOT, wait_until
 

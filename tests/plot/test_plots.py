@@ -8,7 +8,7 @@ from perdure import plot
 from perdure.analysis import ExperimentAnalysis
 from perdure.core.events import Action, Decision, Outcome, Source, Spec, TrialActed
 from perdure.errors import ConfigurationError, NoBestTrialError
-from perdure.result import ResultGrid
+from perdure.result_grid import ResultGrid
 from perdure.testing.written import WrittenExperiment
 
 

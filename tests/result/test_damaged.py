@@ -26,7 +26,8 @@ from perdure.core.events import (
 )
 from perdure.history import read_experiment
 from perdure.journal.file import FileJournal
-from perdure.result import Result, ResultGrid
+from perdure.result import Result
+from perdure.result_grid import ResultGrid
 from perdure.storage.processes import boot_id
 
 

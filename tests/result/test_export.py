@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from perdure.core.events import Spec
 from perdure.errors import ConfigurationError, JournalCorruptError
-from perdure.result import ResultGrid
+from perdure.result_grid import ResultGrid
 from perdure.testing.written import WrittenExperiment
 
 

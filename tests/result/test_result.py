@@ -16,7 +16,8 @@ from perdure.errors import (
     WorkerDiedError,
 )
 from perdure.history import read_experiment
-from perdure.result import Result, ResultGrid
+from perdure.result import Result
+from perdure.result_grid import ResultGrid
 from perdure.testing.written import WrittenExperiment
 
 INF, NAN = math.inf, math.nan

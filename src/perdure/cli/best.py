@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Show it."""
     from perdure.cli.reading import open_experiment
     from perdure.cli.writing import write_json
-    from perdure.result import ResultGrid
+    from perdure.result_grid import ResultGrid
 
     experiment = open_experiment(arguments.experiment)
     grid = ResultGrid(experiment.history, path=experiment.path)

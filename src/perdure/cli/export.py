@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     from perdure.errors import UserError
     from perdure.export import format_of
     from perdure.reporting.formats import plural
-    from perdure.result import ResultGrid
+    from perdure.result_grid import ResultGrid
 
     chosen = arguments.format or ("json" if arguments.json else "csv")
     if arguments.output is None and chosen == "parquet":
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print(grid: object, chosen: str, rows: str) -> None:
     from perdure.export import write_text
-    from perdure.result import ResultGrid
+    from perdure.result_grid import ResultGrid
 
     assert isinstance(grid, ResultGrid)
     write_text(grid.table(rows), sys.stdout, chosen)

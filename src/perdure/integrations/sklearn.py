@@ -28,7 +28,8 @@ from perdure.config import FailureConfig, RunConfig, TuneConfig
 from perdure.errors import ConfigurationError
 from perdure.integrations.reports import report_with_files
 from perdure.naming import new_token
-from perdure.result import Result, ResultGrid
+from perdure.result import Result
+from perdure.result_grid import ResultGrid
 from perdure.schedulers.async_hyperband import ASHAScheduler
 from perdure.search_space import choice
 from perdure.trainable.session import get_checkpoint, report

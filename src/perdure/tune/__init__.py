@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from perdure.experiments import Experiment, run, run_experiments
     from perdure.reporting.base import ProgressReporter
     from perdure.reporting.reporters import CLIReporter, JupyterNotebookReporter
-    from perdure.result import Result, ResultGrid
+    from perdure.result import Result
+    from perdure.result_grid import ResultGrid
     from perdure.schedulers import create_scheduler
     from perdure.search_space import (
         choice,

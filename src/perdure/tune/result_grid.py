@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
-    from perdure.result import ResultGrid
+    from perdure.result_grid import ResultGrid
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 
