@@ -13,7 +13,8 @@ from perdure.core.events import (
     TrialActed,
 )
 from perdure.core.state import Status
-from perdure.reporting.tally import KEPT, Ended, Failed, Tally
+from perdure.reporting.news import Ended, Failed
+from perdure.reporting.tally import KEPT, Tally
 
 
 def tallied(story, **kwargs):

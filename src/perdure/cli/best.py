@@ -60,7 +60,7 @@ def _show(experiment: Experiment, trial: TrialHistory, metric: str) -> None:
     from perdure.cli.writing import Page
     from perdure.reporting.formats import value_text
     from perdure.reporting.frame import Span
-    from perdure.reporting.tally import metric_of
+    from perdure.reporting.snapshot import metric_of
 
     page = Page()
     line = experiment.line(trial)

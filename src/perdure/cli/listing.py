@@ -80,7 +80,7 @@ def trial_rows(experiment: Experiment) -> list[Row]:
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> Row:
     """Return nested data as one level; what the journal has a tag for, such as NaN, is one value."""
-    from perdure.reporting.tally import leaves
+    from perdure.reporting.snapshot import leaves
     from perdure.rows import leaf
 
     return {prefix + name: leaf(data, name) for name in leaves(data)}

@@ -18,7 +18,7 @@ from perdure.journal.claim import ClaimInfo, read_claim
 from perdure.journal.file import FileJournalReader
 from perdure.reporting.advice import by_code, by_command
 from perdure.reporting.frame import STATUS_STYLES
-from perdure.reporting.tally import Best, TrialLine, best_of, leaves, metric_of
+from perdure.reporting.snapshot import Best, TrialLine, best_of, leaves, score_of, sign_of
 from perdure.storage.uri import parse_storage_path
 
 INTERRUPTED = "INTERRUPTED"
@@ -126,14 +126,13 @@ class Experiment:
         if last is not None:
             line.iteration, line.time_s, line.metrics = last.iteration, last.time_total_s, last.metrics
         metric, mode = self.history.metric, self.history.mode
-        value = None if metric is None or mode is None else metric_of(line, metric)
-        if isinstance(value, (int, float)) and math.isfinite(value):
-            line.score = -float(value) if mode == "min" else float(value)
+        if metric is not None and mode is not None:
+            line.score = score_of(line, metric, sign_of(mode))
         return line
 
     def best(self) -> Best | None:
         """Return the trial whose last value of the metric is the best; None, too, where no mode says which is."""
-        return best_of(self.lines(), -1.0 if self.history.mode == "min" else 1.0)
+        return best_of(self.lines(), sign_of(self.history.mode))
 
     def metric_names(self) -> list[str]:
         """Return the metrics of the trials' last rows, in the order of the displays.

@@ -193,7 +193,7 @@ def _show_errors(page: Page, experiment: Experiment) -> None:
     from perdure.core.events import ErrorInfo
     from perdure.core.state import Status
     from perdure.reporting.frame import Span, exception_line
-    from perdure.reporting.tally import failure_key
+    from perdure.reporting.snapshot import failure_key
 
     groups: dict[object, tuple[ErrorInfo, list[TrialHistory]]] = {}
     for trial in experiment.history.trials.values():

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from perdure.cli.writing import column
 from perdure.reporting.formats import duration, nbytes_text, value_text
 from perdure.reporting.frame import Column
-from perdure.reporting.tally import best_of, metric_of
+from perdure.reporting.snapshot import best_of, metric_of
 
 if TYPE_CHECKING:
     from perdure.cli.reading import Experiment
     from perdure.cli.writing import Page
     from perdure.history import TrialHistory
-    from perdure.reporting.tally import TrialLine
+    from perdure.reporting.snapshot import TrialLine
 
 _METRICS = 3
 

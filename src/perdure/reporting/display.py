@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from perdure.core.events import AnyEvent
 from perdure.core.state import State
 from perdure.reporting.base import RunInfo, TableOptions
+from perdure.reporting.news import News
 from perdure.reporting.painter import Painter
-from perdure.reporting.tally import KEPT, News, Snapshot, Tally
+from perdure.reporting.snapshot import Snapshot
+from perdure.reporting.tally import KEPT, Tally
 
 logger = logging.getLogger(__name__)
 

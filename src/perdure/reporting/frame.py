@@ -21,7 +21,7 @@ from perdure.reporting.formats import (
     shorten_middle,
     value_text,
 )
-from perdure.reporting.tally import Best, Snapshot, TrialLine, metric_of
+from perdure.reporting.snapshot import Best, Snapshot, TrialLine, metric_of
 
 STATUS_STYLES = {
     Status.RUNNING: "cyan",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TextIO
 from perdure.reporting import sentences
 from perdure.reporting.display import TallyDisplay
 from perdure.reporting.frame import Frame, Line, Span, build
+from perdure.reporting.news import Asked, Ended, Failed, News, Paused, Row, Said, WentOn
 from perdure.reporting.stream import SafeStream
-from perdure.reporting.tally import Asked, Ended, Failed, News, Paused, Row, Said, WentOn
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

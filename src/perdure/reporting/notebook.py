@@ -12,7 +12,7 @@ from typing import Any
 from perdure.reporting import sentences
 from perdure.reporting.display import TallyDisplay
 from perdure.reporting.frame import Frame, Grid, Line, build, text_of
-from perdure.reporting.tally import Asked, Ended, Failed, News, Paused, Row, Said, WentOn
+from perdure.reporting.news import Asked, Ended, Failed, News, Paused, Row, Said, WentOn
 
 _COLOURS = {"red": "#c0392b", "green": "#1e8449", "cyan": "#117a8b", "yellow": "#b7950b"}
 _NOTES_KEPT = 40  # lines

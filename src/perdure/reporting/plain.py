@@ -10,8 +10,8 @@ from perdure.reporting import sentences
 from perdure.reporting.display import TallyDisplay
 from perdure.reporting.formats import clock, number, one_line, plural, resources_text
 from perdure.reporting.frame import Line, Span, build, counts_line, finished_text, grid_lines, text_of
+from perdure.reporting.news import Asked, Ended, Failed, News, Paused, Row, Said, Stopping, WentOn
 from perdure.reporting.stream import SafeStream
-from perdure.reporting.tally import Asked, Ended, Failed, News, Paused, Row, Said, Stopping, WentOn
 
 _LEAST_S = 1.0
 """Between two lines about trials that ended."""

@@ -18,8 +18,9 @@ from perdure.reporting.frame import (
     status_word,
     stopping_text,
 )
+from perdure.reporting.news import Asked, Ended, Failed, Paused, Row, Said, Stopping, WentOn
+from perdure.reporting.snapshot import Snapshot, metric_of
 from perdure.reporting.standing import Standing
-from perdure.reporting.tally import Asked, Ended, Failed, Paused, Row, Said, Snapshot, Stopping, WentOn, metric_of
 
 _BRIEF_METRICS = 6
 _NAMED = 5

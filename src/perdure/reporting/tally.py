@@ -1,8 +1,8 @@
 """What a display remembers of an experiment: counters, the running trials, and the few finished ones worth a row.
 
 Folding an event touches one trial and costs about a microsecond. Statuses are not worked out a second time: they are
-read from the experiment's `State`, which whoever hands over the events has folded already (`follow`), or which the
-tally folds for itself (`own`). A finished trial stays only as long as it is among the best or the most recent, so the
+read from the experiment's `State`, which whoever hands over the events has folded already, or which the tally folds for
+itself where it is given none. A finished trial stays only as long as it is among the best or the most recent, so the
 size of a tally does not grow with the number of trials.
 """
 
@@ -12,11 +12,10 @@ import dataclasses
 import heapq
 import itertools
 import math
-import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
-from typing import Any, ClassVar, Union
+from typing import Any, ClassVar
 
 from perdure.core import transitions
 from perdure.core.events import (
@@ -27,7 +26,6 @@ from perdure.core.events import (
     AttemptStarted,
     CheckpointCommitted,
     Data,
-    Decision,
     DriverStarted,
     ErrorInfo,
     Noticed,
@@ -40,6 +38,17 @@ from perdure.core.events import (
     TrialRequeued,
 )
 from perdure.core.state import State, Status
+from perdure.reporting.news import Asked, Ended, Failed, News, Paused, Row, Said, Stopping, WentOn
+from perdure.reporting.snapshot import (
+    FailureGroup,
+    Snapshot,
+    TrialLine,
+    best_of,
+    failure_key,
+    leaves,
+    score_of,
+    sign_of,
+)
 from perdure.rows import leaf
 
 KEPT = 50
@@ -47,176 +56,6 @@ KEPT = 50
 _NEWS_KEPT = 2000
 _DISTINCT_FAILURES = 200
 _NAMES_KEPT = 16
-
-
-@dataclasses.dataclass(slots=True)
-class TrialLine:
-    """One trial, as a row of a table."""
-
-    id: str
-    number: int
-    name: str
-    searched: Data
-    status: Status = Status.PENDING
-    iteration: int = 0
-    time_s: float = 0.0
-    metrics: Data = dataclasses.field(default_factory=dict)
-    score: float | None = None
-    """The metric's last value, turned round where less is better; None until there is one that can be compared."""
-    failures: int = 0
-
-    def copy(self) -> TrialLine:
-        """Return a row of its own with the same cells."""
-        return dataclasses.replace(self)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Best:
-    """The trial whose last value of the metric is the best: what `get_best_result()` returns by default."""
-
-    value: float
-    trial: str
-    name: str
-    iteration: int
-    searched: Data
-
-
-@dataclasses.dataclass(slots=True)
-class FailureGroup:
-    """Failures of this session that came by the same way: the same lines of code, or the same death."""
-
-    error: ErrorInfo
-    first: str
-    """Name of the trial that failed so first."""
-    count: int = 0
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Ended:
-    """News: a trial came to its end."""
-
-    line: TrialLine
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Failed:
-    """News: an attempt of a trial failed."""
-
-    line: TrialLine
-    error: ErrorInfo
-    new: bool
-    """It is the first failure of its kind."""
-    final: bool
-    """The trial is in ERROR; otherwise it will be tried again."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Said:
-    """News: something a person should know."""
-
-    text: str
-    trial: str | None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Row:
-    """News: a trial reported a result."""
-
-    name: str
-    report: Reported
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Stopping:
-    """News: the experiment is to stop."""
-
-    reason: str
-    running: int
-    """How many trials run."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class WentOn:
-    """News: a trial that had run before runs again."""
-
-    line: TrialLine
-    checkpoint: int | None
-    """The number of the one it goes on from; None is from scratch."""
-    donor: str | None
-    """Name of the trial whose checkpoint that is, if not its own: the trial is its clone."""
-    iteration: int
-    """The first it reports."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Paused:
-    """News: a trial gave its resources back before its end."""
-
-    line: TrialLine
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Asked:
-    """News: a person, or another process, asked something of trials, and it is done."""
-
-    trials: tuple[str, ...]
-    """Their names."""
-    what: Decision
-
-
-News = Union[Ended, Failed, Said, Row, Stopping, WentOn, Paused, Asked]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """A tally at one moment, small and its own: nothing in it changes any more."""
-
-    counts: Mapping[str, int]
-    created: int
-    total: int | None
-    used: Mapping[str, float]
-    capacity: Mapping[str, float]
-    running: list[TrialLine]
-    waiting: list[TrialLine]
-    """Paused ones, and ones to be tried again."""
-    best_finished: list[TrialLine]
-    recent: list[TrialLine]
-    """Finished ones, the latest first."""
-    best: Best | None
-    metric_names: list[str]
-    """Metrics in the order they were first reported, at most a few."""
-    failed: list[tuple[TrialLine, ErrorInfo]]
-    groups: list[FailureGroup]
-    stopping: str | None
-    resumable: bool
-    """With `stopping`: a restore goes on where this stops."""
-    finished: bool
-    """The driver ended and left nothing to do."""
-    left_s: float | None
-    """Seconds until the last trial ends, guessed from the ended ones."""
-    over: bool = False
-    """Whoever ran it has ended: trials that still ran are interrupted."""
-
-    def count(self, status: Status) -> int:
-        """Return how many trials have that status."""
-        return self.counts.get(status.value, 0)
-
-    @property
-    def ended(self) -> int:
-        """How many trials are TERMINATED or in ERROR."""
-        return self.count(Status.TERMINATED) + self.count(Status.ERROR)
-
-    @property
-    def unfinished(self) -> int:
-        """How many of the trials created so far have not ended."""
-        return self.created - self.ended
-
-    @property
-    def left(self) -> int:
-        """How many trials a restore would run: what has not ended, and what was to come."""
-        if self.finished or (self.stopping is not None and not self.resumable):
-            return 0
-        return max(self.total or 0, self.created) - self.ended
 
 
 class Tally:
@@ -237,7 +76,7 @@ class Tally:
         self._state = State() if state is None else state
         self._metric = metric
         self._compared = None if mode is None else metric
-        self._sign = -1.0 if mode == "min" else 1.0
+        self._sign = sign_of(mode)
         self._total = total
         self._tell_rows = tell_rows
         self._lines: dict[str, TrialLine] = {}
@@ -406,11 +245,7 @@ class Tally:
         line.time_s = event.time_total_s
         metrics = line.metrics = event.metrics
         if self._compared is not None:
-            value = metrics.get(self._compared)
-            if value is None:
-                value = metric_of(line, self._compared)
-            comparable = isinstance(value, (int, float)) and math.isfinite(value)
-            line.score = self._sign * value if comparable else None  # type: ignore[operator]
+            line.score = score_of(line, self._compared, self._sign)
         if metrics.keys() != self._keys_seen and len(self._metric_names) < _NAMES_KEPT:
             self._keys_seen = metrics.keys()
             self._metric_names.update(dict.fromkeys(leaves(metrics)))
@@ -546,51 +381,6 @@ def _number(line: TrialLine) -> int:
 
 def _score(line: TrialLine) -> tuple[float, int]:
     return (-math.inf if line.score is None else line.score, -line.number)
-
-
-def best_of(lines: Iterable[TrialLine], sign: float = 1.0) -> Best | None:
-    """Return the best of `lines`; of equals the earliest. `sign` is that of their scores."""
-    best: TrialLine | None = None
-    for line in lines:
-        if line.score is None:
-            continue
-        if best is None or best.score is None or (line.score, -line.number) > (best.score, -best.number):
-            best = line
-    if best is None or best.score is None:
-        return None
-    return Best(sign * best.score, best.id, best.name, best.iteration, best.searched)
-
-
-def leaves(metrics: Mapping[str, object], prefix: str = "") -> Iterator[str]:
-    """Yield the names of metrics, those of nested ones joined by "/". A tagged value is a leaf."""
-    for name, value in metrics.items():
-        tagged = isinstance(value, dict) and len(value) == 1 and next(iter(value)).startswith("$")
-        if isinstance(value, dict) and value and not tagged:
-            yield from leaves(value, f"{prefix}{name}/")
-        else:
-            yield prefix + name
-
-
-def metric_of(line: TrialLine, metric: str) -> object:
-    """Return a metric of a trial's last row by its name, its "/"-joined path, or the name of an automatic column."""
-    metrics = line.metrics
-    if metric in metrics:
-        return metrics[metric]
-    if "/" in metric:
-        return leaf(metrics, metric)
-    if metric == "training_iteration":
-        return line.iteration
-    if metric == "time_total_s":
-        return line.time_s
-    return None
-
-
-def failure_key(error: ErrorInfo) -> object:
-    """Return what tells one way of failing from another: the code it came through, not the values it named."""
-    frames = tuple(text for text in error.traceback.splitlines() if text.lstrip().startswith('File "'))
-    if frames:
-        return (error.kind, frames)
-    return (error.kind, error.exit_code, error.signal, re.sub(r"\d+", "#", error.message))
 
 
 def _distinct(lines: Iterable[TrialLine]) -> list[TrialLine]:

@@ -7,7 +7,6 @@ without.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,8 @@ from perdure.reporting.base import ProgressReporter, RunInfo, TableOptions
 from perdure.reporting.display import TallyDisplay
 from perdure.reporting.formats import clock, resources_text
 from perdure.reporting.frame import Frame, build
-from perdure.reporting.tally import News, Snapshot, TrialLine, best_of, leaves, metric_of
+from perdure.reporting.news import News
+from perdure.reporting.snapshot import Snapshot, TrialLine, best_of, leaves, score_of, sign_of
 from perdure.rows import AUTO_FILLED, RowOrigin, expand_row
 from perdure.trial_view import TrialView
 
@@ -122,7 +122,6 @@ def snapshot_of(trials: Sequence[TrialView], options: TableOptions) -> Snapshot:
     names: dict[str, None] = {}
     for line in lines[:50]:
         names.update(dict.fromkeys(leaves(line.metrics)))
-    sign = -1.0 if options.mode == "min" else 1.0
     return Snapshot(
         counts={status.value: sum(line.status is status for line in lines) for status in Status},
         created=len(lines),
@@ -133,7 +132,7 @@ def snapshot_of(trials: Sequence[TrialView], options: TableOptions) -> Snapshot:
         waiting=[line for line in lines if line.status is Status.PAUSED],
         best_finished=[line for line in scored if line.status.finished],
         recent=list(reversed(finished)),
-        best=best_of(scored, sign),
+        best=best_of(scored, sign_of(options.mode)),
         metric_names=list(names),
         failed=[(line, ErrorInfo(kind="", message="")) for line in lines if line.status is Status.ERROR],
         groups=[],
@@ -162,9 +161,8 @@ def _line_of(view: TrialView, options: TableOptions) -> TrialLine:
         metrics=metrics,
         failures=view.num_failures,
     )
-    value = None if options.metric is None else metric_of(line, options.metric)
-    if isinstance(value, (int, float)) and math.isfinite(value):
-        line.score = -float(value) if options.mode == "min" else float(value)
+    if options.metric is not None:
+        line.score = score_of(line, options.metric, sign_of(options.mode))
     return line
 
 
