@@ -21,6 +21,7 @@ from perdure.core.events import (
     CheckpointInfo,
     Decision,
     Noticed,
+    Source,
     TrialActed,
     TrialRequeued,
 )
@@ -87,6 +88,7 @@ def _adopt(runner: Runner, trial: Trial, manifest: Manifest) -> None:
         return  # a power cut took the rows before it: the trial reports them again, so that none is missing
     fault_point("adopt.found")
     info = manifest.info()
+    runner.inherited.add(Source(trial=trial.id, number=info.number))
     if manifest.iteration <= trial.iteration:
         runner.emit(CheckpointCommitted(at=runner.wall_clock(), trial=trial.id, checkpoint=info))
         runner.judge.saved(trial, info)

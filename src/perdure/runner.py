@@ -168,6 +168,8 @@ class Runner:
         self.snapshots = snapshots
         self.clock = clock
         self.wall_clock = wall_clock
+        self.inherited = set(state.undurable.values())
+        """Checkpoints that were saved under an earlier driver and are not known to be on the disk."""
         self.over: Finish | None = None
         self.interrupt: StopRequested | None = None
         """Set by a signal handler or a callback; taken up at the next turn."""
@@ -633,6 +635,7 @@ class Runner:
             info.nbytes,
             digested=info.digested,
             trusted=info.boot_id == self.settings.boot_id,
+            inherited=source in self.inherited,
         )
 
     def _folder(self, source: Source, name: str) -> str:
@@ -694,6 +697,7 @@ class Runner:
         deleted: list[Source] = []
         unsafe: list[Source] = []
         for done in self.checkpoints.poll():
+            self.inherited.discard(done.source)
             match done:
                 case Durable():
                     durable.append(done.source)

@@ -15,7 +15,14 @@ from perdure.checkpoints.recovery import find_committed, sweep
 from perdure.checkpoints.transfer import Saver
 from perdure.core.events import Source
 from perdure.errors import CheckpointMissingError
-from perdure.testing.faults import COMMIT_POINTS, COMMITTED_FROM, DELETE_POINTS, DURABLE_POINTS, fault_environment
+from perdure.testing.faults import (
+    COMMIT_POINTS,
+    COMMITTED_FROM,
+    DELETE_POINTS,
+    DURABLE_POINTS,
+    INHERIT_POINTS,
+    fault_environment,
+)
 
 from .conftest import contents, fill, names
 
@@ -38,23 +45,23 @@ MANAGE = """
 import sys
 from perdure.checkpoints.manager import CheckpointManager
 from perdure.core.events import Source
-folder, what = sys.argv[1:]
+folder, what, *inherited = sys.argv[1:]
 manager = CheckpointManager(folder + "/../..", wake=lambda: None)
 source = Source(trial="t1", number=0)
 if what == "delete":
     manager.delete(source, folder)
 else:
-    manager.make_durable(source, folder, 2 << 20)
+    manager.make_durable(source, folder, 2 << 20, inherited=bool(inherited))
 assert manager.drain(30)
 print("done")
 """
 
 
-def run(code: str, *arguments: object, point: str) -> bool:
+def run(code: str, *arguments: object, point: str, nth: int = 1) -> bool:
     """Run `code` in a process armed at `point`; return whether it was killed there."""
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
-        env={**os.environ, **fault_environment(point), "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, **fault_environment(point, nth=nth), "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
@@ -106,6 +113,25 @@ def test_a_kill_on_the_way_to_the_disk_is_made_up_for(trial: Path, tmp_path: Pat
     assert [done.kind for done in manager.poll()] == ["durable"]
     verify_checkpoint(folder, trusted=False)
     assert names(folder) == [".perdure-digests.json", ".perdure.json", "nested", "small"]
+
+
+@pytest.mark.parametrize("nth", [1, 4])
+@pytest.mark.parametrize("point", INHERIT_POINTS)
+def test_a_kill_while_it_is_written_anew_is_made_up_for(trial: Path, tmp_path: Path, point: str, nth: int) -> None:
+    source = fill(tmp_path / "source", FILES)
+    info = Saver(trial, trial="t1", attempt=0).commit(source, row={}, iteration=1, time_total_s=0.0)
+    folder = trial / info.directory
+    assert run(MANAGE, folder, "sync", point="durable.recorded")
+    assert run(MANAGE, folder, "sync", "inherited", point=point, nth=nth)
+    verify_checkpoint(folder, trusted=False)
+    manager = CheckpointManager(trial.parent, wake=lambda: None)
+    manager.make_durable(Source(trial="t1", number=0), folder, info.nbytes, inherited=True)
+    assert manager.drain(30)
+    manager.close()
+    assert [done.kind for done in manager.poll()] == ["durable"]
+    verify_checkpoint(folder, trusted=False)
+    assert names(folder) == [".perdure-digests.json", ".perdure.json", "nested", "small"]
+    assert names(folder / "nested") == ["large"]
 
 
 @pytest.mark.parametrize("point", DELETE_POINTS)

@@ -70,7 +70,7 @@ def _driver() -> list[Way]:
     found = [Way(point) for point in faults.STORE_POINTS]
     once = (*faults.CLAIM_POINTS, *faults.EPOCH_POINTS, *faults.SESSION_POINTS)
     found += [Way(point) for point in once if point != "session.cleared"]
-    found += [Way(point, resumed=True) for point in (*once, *faults.ADOPT_POINTS)]
+    found += [Way(point, resumed=True) for point in (*once, *faults.ADOPT_POINTS, *faults.INHERIT_POINTS)]
     found += [Way(point, (2,)) for point in ("claim.begin", "claim.written")]
     found += [Way(point, (1, 3), options={"objects": "yes"}) for point in faults.OBJECT_POINTS]
     asked = {"request": "yes"}

@@ -618,6 +618,39 @@ def test_a_sync_that_fails_ends_the_journal(tmp_path: Path, monkeypatch: pytest.
     journal.close()
 
 
+def test_a_sync_that_waited_for_one_that_failed_fails_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second sync would succeed, and the head would say that the bytes which the kernel dropped are there."""
+    journal = opened_quietly(tmp_path)
+    journal.append([report(1)])
+    head, synced = epochs.read_head(tmp_path), threading.Event()
+    failures: list[StorageError] = []
+
+    def sync_too() -> None:
+        with pytest.raises(StorageError, match="cannot know what was kept") as raised:
+            journal.sync()
+        failures.append(raised.value)
+
+    def fails_once(_: int) -> None:
+        if synced.is_set():
+            return
+        synced.set()
+        passed = threading.Event()
+        look = journal._claim.check
+        monkeypatch.setattr(journal._claim, "check", lambda: (look(), passed.set()))
+        other.start()
+        assert passed.wait(30), "the other one has found nothing wrong, and will wait"
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    other = threading.Thread(target=sync_too)
+    monkeypatch.setattr(epochs, "fdatasync", fails_once)
+    with pytest.raises(StorageError, match="cannot know what was kept"):
+        journal.sync()
+    other.join()
+    journal.close()
+    assert len(failures) == 1
+    assert epochs.read_head(tmp_path) == head
+
+
 def test_a_strict_append_that_does_not_reach_the_disk_is_not_acknowledged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ from perdure.storage.local import write_new
 from perdure.testing.simulation import BrokenPromiseError, Case, simulate
 from perdure.trainable.messages import AttemptKey, Report
 from tests.simulation.test_clones import population
+from tests.simulation.test_failed_sync import failing_syncs
 from tests.simulation.test_requests import asked
 
 SEEDS = 3000
@@ -71,6 +72,10 @@ def _never_syncs_the_journal(patch: pytest.MonkeyPatch) -> None:
 def _never_syncs_checkpoints(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(manager, "sync_checkpoints", lambda folders: {})
     patch.setattr(manager, "sync_filesystem", lambda path: True)
+
+
+def _trusts_a_second_sync(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(manager, "write_anew", nothing)
 
 
 def _believes_any_checkpoint(patch: pytest.MonkeyPatch) -> None:
@@ -331,6 +336,14 @@ def test_a_donor_that_is_let_go_is_caught_in_the_populations_of_test_clones(monk
     with pytest.raises(BrokenPromiseError, match="a clone of"):
         for seed in range(SEEDS):
             simulate(seed, case=population(seed))
+
+
+def test_a_second_sync_that_is_trusted_is_caught_where_syncs_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one of three hundred such experiments; of all of them in one of some ten thousand."""
+    _trusts_a_second_sync(monkeypatch)
+    with pytest.raises(BrokenPromiseError, match="was durable, and a power cut took it"):
+        for seed in range(SEEDS):
+            simulate(seed, case=failing_syncs(seed))
 
 
 @pytest.mark.parametrize(("mutate", "said"), SAID)

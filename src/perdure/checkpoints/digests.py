@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 import xxhash
 
 from perdure.checkpoints.seal import read_sealed, seal, unseal
 from perdure.errors import CheckpointCorruptError
+from perdure.storage.copying import write_all
 from perdure.storage.layout import DIGESTS
 from perdure.storage.local import write_new
 
@@ -35,13 +36,31 @@ class DigestsFile(msgspec.Struct, frozen=True, kw_only=True):
 def digest_file(path: str, each_chunk: EachChunk | None = None) -> str:
     """Return the xxh3_128 digest of a file, in hexadecimal."""
     state = xxhash.xxh3_128()
-    with open(path, "rb", buffering=0) as file:
-        buffer = memoryview(bytearray(min(CHUNK, os.fstat(file.fileno()).st_size + 1)))
-        while count := file.readinto(buffer):
-            state.update(buffer[:count])
+    for chunk in _chunks(path):
+        state.update(chunk)
+        if each_chunk is not None:
+            each_chunk()
+    return state.hexdigest()
+
+
+def copy_file(path: str, target: str, each_chunk: EachChunk | None = None) -> str:
+    """Copy a file byte by byte into a new one, and return the digest of what was copied."""
+    state = xxhash.xxh3_128()
+    with open(target, "xb", buffering=0) as file:
+        for chunk in _chunks(path):
+            state.update(chunk)
+            write_all(file.fileno(), chunk)
             if each_chunk is not None:
                 each_chunk()
     return state.hexdigest()
+
+
+def _chunks(path: str) -> Iterator[memoryview]:
+    """Yield a file's bytes; each chunk is good until the next one is asked for."""
+    with open(path, "rb", buffering=0) as file:
+        buffer = memoryview(bytearray(min(CHUNK, os.fstat(file.fileno()).st_size + 1)))
+        while count := file.readinto(buffer):
+            yield buffer[:count]
 
 
 def digest_bytes(data: bytes) -> str:

@@ -18,7 +18,8 @@ from typing import Literal, Union
 
 import msgspec
 
-from perdure.checkpoints.durability import complete_digests, sync_checkpoints
+from perdure.checkpoints.digests import EachChunk
+from perdure.checkpoints.durability import complete_digests, sync_checkpoints, write_anew
 from perdure.checkpoints.manifest import SMALL, Manifest, missing, verify_checkpoint
 from perdure.checkpoints.pace import REST, Pace
 from perdure.checkpoints.patience import DELAYS_S
@@ -96,6 +97,7 @@ class _Job:
     nbytes: int
     digested: bool
     trusted: bool
+    inherited: bool
     since: float
     cancelled: bool = False
 
@@ -161,6 +163,7 @@ class CheckpointManager:
         *,
         digested: bool = False,
         trusted: bool = True,
+        inherited: bool = False,
     ) -> None:
         """Have a committed checkpoint brought to the disk; `poll` will say Durable or Failed. Asked twice counts once.
 
@@ -171,6 +174,8 @@ class CheckpointManager:
             digested: Its manifest has every digest (`CheckpointInfo.digested`), so that it need not be read again.
             trusted: It was committed in this boot of this machine. Of another one, the bytes that a power cut left
                 are checked first: a digest made of them now would only certify the damage.
+            inherited: It was saved before this manager was there, and another may have tried to sync it, in vain and
+                without having told anybody: it is written anew (see `write_anew`).
         """
         with self._lock:
             if source in self._to_sync or source in self._to_delete:
@@ -178,7 +183,7 @@ class CheckpointManager:
             folder = os.fspath(directory)
             if not os.path.isabs(folder):
                 folder = os.path.abspath(folder)
-            job = _Job(source, folder, nbytes, digested, trusted, self._clock())
+            job = _Job(source, folder, nbytes, digested, trusted, inherited, self._clock())
             self._to_sync[source] = job
             self._nbytes += nbytes
             if job.large:
@@ -338,13 +343,18 @@ class CheckpointManager:
     def _digest(self, job: _Job) -> None:
         if not job.trusted:
             verify_checkpoint(job.folder)
-        elif job.digested:
+        if job.inherited:
+            self._read(job, write_anew)
+        if not job.trusted:
+            return
+        if job.digested:
             if not os.path.exists(os.path.join(job.folder, MANIFEST)):
                 raise missing(job.folder)
         else:
-            self._take_digests(job)
+            self._read(job, complete_digests)
 
-    def _take_digests(self, job: _Job) -> None:
+    def _read(self, job: _Job, work: Callable[[str, EachChunk], None]) -> None:
+        """Do something that reads all of a checkpoint, at a pace that leaves the machine to the trials."""
         pace = Pace(rest_s=self._rest_s, rest=self._hurry.wait)
 
         def after_chunk() -> None:
@@ -354,7 +364,7 @@ class CheckpointManager:
 
         self._count_reading(+1)
         try:
-            complete_digests(job.folder, after_chunk)
+            work(job.folder, after_chunk)
         finally:
             self._count_reading(-1)
 

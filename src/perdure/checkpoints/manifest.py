@@ -212,15 +212,19 @@ def verify_checkpoint(directory: str | os.PathLike[str], *, trusted: bool = Fals
         )
     if deep:
         for name, digest in known.items():
-            _check_digest(folder, name, digest)
+            check_digest(folder, name, digest, _found_digest(folder, name))
 
 
-def _check_digest(folder: str, name: str, digest: str) -> None:
+def _found_digest(folder: str, name: str) -> str:
     path = os.path.join(folder, name)
     try:
-        found = patiently(lambda: digest_file(path), f"The checkpoint's file {path} cannot be read")
+        return patiently(lambda: digest_file(path), f"The checkpoint's file {path} cannot be read")
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointMissingError(f"The checkpoint {folder} is not whole: {name} is gone.") from None
+
+
+def check_digest(folder: str, name: str, digest: str, found: str) -> None:
+    """Raise CheckpointCorruptError, naming the file, unless the digest found of it is the one that is known."""
     if found != digest:
         raise CheckpointCorruptError(
             f"The checkpoint {folder} is damaged: the digest of {name} is {found}, {digest} was committed."

@@ -267,6 +267,8 @@ class FileJournal:
     def _sync(self) -> None:
         # This lock is never taken by append: a slow disk delays nobody who reports.
         with self._sync_lock:
+            if self._failure is not None:  # perhaps of a sync that this one waited for: a second one would succeed
+                raise self._failure
             written = self._written
             if written.offset == self._synced:
                 return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +11,7 @@ from perdure.storage.copying import copy_path, write_all
 from perdure.storage.layout import TEMPORARY_PREFIX
 from perdure.storage.removal import remove_file, remove_tree
 from perdure.storage.sync import fsync_path
-
-_temporaries = itertools.count()
+from perdure.storage.temporaries import temporary_beside
 
 
 class LocalStore:
@@ -65,7 +63,7 @@ class LocalStore:
     def upload(self, directory: Path, folder: str) -> None:
         for source, relative in _files(os.fspath(directory)):
             target = self._made_path(f"{check_key(folder)}/{relative}")
-            temporary = _temporary_beside(target)
+            temporary = temporary_beside(target)
             try:
                 copy_path(source, temporary)
                 if self.syncs:
@@ -97,7 +95,7 @@ class LocalStore:
 
 def write_atomic(path: str, data: bytes, *, sync: bool = False) -> None:
     """Replace the file at `path` with `data` in one act. With `sync`, durable when it returns."""
-    temporary = _temporary_beside(path)
+    temporary = temporary_beside(path)
     try:
         _write_file(temporary, data, sync=sync)
         os.replace(temporary, path)
@@ -113,7 +111,7 @@ def write_new(path: str, data: bytes, *, sync: bool = False) -> None:
 
     Where the file system has no hard links the file is created first and filled then, so a crash may leave it torn.
     """
-    temporary = _temporary_beside(path)
+    temporary = temporary_beside(path)
     _write_file(temporary, data, sync=sync)
     try:
         os.link(temporary, path)
@@ -125,11 +123,6 @@ def write_new(path: str, data: bytes, *, sync: bool = False) -> None:
         remove_file(temporary)
     if sync:
         fsync_path(os.path.dirname(path))
-
-
-def _temporary_beside(path: str) -> str:
-    name = f"{TEMPORARY_PREFIX}{os.getpid()}-{next(_temporaries)}-{os.urandom(4).hex()}"
-    return os.path.join(os.path.dirname(path), name)
 
 
 def _write_file(path: str, data: bytes, *, sync: bool) -> None:

@@ -26,6 +26,9 @@ COMMITTED_FROM = "commit.renamed"
 DURABLE_POINTS = ("durable.digested", "durable.recorded", "durable.synced")
 """Passed by a driver that brings a checkpoint to the disk; the first two if digests were missing."""
 
+INHERIT_POINTS = ("durable.copied", "durable.replaced")
+"""Passed, for each file, by a driver that brings a checkpoint of its predecessor to the disk."""
+
 DELETE_POINTS = ("delete.begin", "delete.manifest", "delete.done")
 """Passed by a driver that removes a checkpoint."""
 
@@ -121,6 +124,7 @@ ON_DRIVERS = (
     *JOURNAL_POINTS,
     *SYNC_POINTS,
     *DURABLE_POINTS,
+    *INHERIT_POINTS,
     *DELETE_POINTS,
     *SNAPSHOT_POINTS,
     *LOGGER_POINTS,

@@ -34,8 +34,9 @@ class ScheduledManager(CheckpointManager):
         *,
         digested: bool = False,
         trusted: bool = True,
+        inherited: bool = False,
     ) -> None:
-        super().make_durable(source, directory, nbytes, digested=digested, trusted=trusted)
+        super().make_durable(source, directory, nbytes, digested=digested, trusted=trusted, inherited=inherited)
         self._sync_at = min(self._sync_at, self._now() + self._slow_s)
 
     def delete(self, source: Source, directory: str | os.PathLike[str]) -> None:

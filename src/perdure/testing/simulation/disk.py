@@ -198,7 +198,7 @@ class Disk:
         """Asked at each sync whether it only pretends to."""
         self.lied = False
         self.on_removal: Callable[[str], None] = lambda path: None
-        """Called with the path of each file that is removed or replaced."""
+        """Called with the path of each file that is removed, or replaced by another than a copy of it."""
         self._inodes = itertools.count(1)
         self._descriptors = itertools.count(FIRST_DESCRIPTOR)
         self._clock = itertools.count(1)
@@ -383,7 +383,9 @@ class Disk:
         elif there is not None:
             if type(node) is Folder:
                 raise _error(errno.ENOTDIR, target)
-            self.on_removal(target)
+            assert type(node) is File
+            if there.data != node.data:
+                self.on_removal(target)
             there.links -= 1
         folder, name = self._parent(target)
         if self._parent(source)[0] is not folder:

@@ -13,6 +13,8 @@ from perdure.testing.simulation.faults import Faults
 NEVER = 1 << 60
 ERRORS = 4
 """Operations that fail in one experiment at most, or it would not end."""
+LINGERS = 12
+"""Steps that a driver does at most after an operation of which it dies."""
 CALL = "call"
 """A step of the driver that is no operation on the disk."""
 
@@ -57,6 +59,7 @@ class Fate:
         if faults.lies:
             self.disk.lies = lambda: self.chance(faults.lies)
         self.errors_left = ERRORS
+        self._spared = faults.spares | {CALL}
         self.failed = False
         """Whether any operation has failed, or there was no space."""
         self._actor = _Actor(Crash)
@@ -119,7 +122,7 @@ class Fate:
         if actor.done >= actor.crash_at:
             actor.gap = 0  # and so at each further step: the dead do nothing
             raise actor.death
-        meddle, error = actor.done >= actor.meddle_at, actor.done >= actor.error_at and operation != CALL
+        meddle, error = actor.done >= actor.meddle_at, actor.done >= actor.error_at and operation not in self._spared
         if meddle:
             actor.meddle_at = actor.done + self._gap(self.faults.meddles)
         if error:
@@ -136,6 +139,11 @@ class Fate:
     def _fail(self, path: str) -> None:
         self.errors_left -= 1
         self.failed = True
+        actor = self._actor
+        if actor.death is Crash and self.chance(self.faults.dies_of_errors):
+            actor.crash_at = min(actor.crash_at, actor.done + self.rng.randint(1, LINGERS))
+            actor.plan()
+            self.disk.until_trouble = actor.left
         if self.chance(self.faults.fills):
             self.disk.full = True
         else:

@@ -30,6 +30,10 @@ class Faults:
     """Seconds until a checkpoint is brought to the disk, or off it."""
     errors: float
     """Chance that an operation on the disk fails, while there are any left."""
+    spares: frozenset[str]
+    """Operations that never fail."""
+    dies_of_errors: float
+    """Chance that the driver dies soon after an operation of its failed: perhaps before it could say so."""
     fills: float
     """Chance that there is no space left instead, until the driver or the worker has noticed."""
     lies: float
@@ -48,6 +52,10 @@ class Faults:
 
 ASKED = 1 / 6
 """Share of the experiments in which people ask for something; they take a fifth longer."""
+NO_OPERATION: frozenset[str] = frozenset()
+ALL_BUT_SYNCS = frozenset(
+    ("mkdir", "rmdir", "unlink", "link", "rename", "scandir", "stat", "open", "read", "write", "truncate")
+)
 NONE = Faults(
     crashes=(),
     power_cuts=(),
@@ -58,6 +66,8 @@ NONE = Faults(
     budget=0,
     slow_disk_s=0.0,
     errors=0.0,
+    spares=frozenset(),
+    dies_of_errors=0.0,
     fills=0.0,
     lies=0.0,
     rots=0.0,
@@ -81,6 +91,8 @@ def draw_faults(rng: random.Random, workload: Workload) -> Faults:
         budget=6,
         slow_disk_s=rng.choice((0.0, 0.1, 1.5)),
         errors=rng.choice((0.0, 0.0, 0.004, 0.01)),
+        spares=rng.choice((NO_OPERATION, NO_OPERATION, ALL_BUT_SYNCS)),
+        dies_of_errors=rng.choice((0.0, 0.0, 0.5)),
         fills=rng.choice((0.0, 0.0, 0.0, 0.3)),
         lies=rng.choice((0.0, 0.0, 0.0, 0.3)),
         rots=rng.choice((0.0, 0.0, 0.3)),

@@ -391,7 +391,7 @@ _STAND_INS: dict[str, object] = {
     "secrets": _SECRETS,
     "uuid": _UUID,
     "processes": _PROCESSES,
-    "shutil": _module("shutil", rmtree=_rmtree),
+    "shutil": _module("shutil", rmtree=_rmtree, copystat=lambda *_: None),
     "Path": SimulatedPath,
     "fdatasync": _fdatasync,
     "_libc_function": {"syncfs": _syncfs}.get,
