@@ -175,6 +175,35 @@ def test_a_death_is_named(tuner: Start, code: str, named: str) -> None:
     assert named in str(grid.errors[0])
 
 
+SPAWNED = """
+import multiprocessing, sys
+from perdure import tune
+
+class Model:
+    rate = 2
+
+def train(config):
+    tune.report({"rate": config["model"]().rate * config["x"]})
+
+def start(storage):
+    space = {"x": tune.grid_search([1, 2]), "model": Model}
+    results = tune.Tuner(train, param_space=space, run_config=tune.RunConfig(storage_path=storage, verbose=0)).fit()
+    print(sorted(result.metrics["rate"] for result in results))
+
+if __name__ == "__main__":
+    child = multiprocessing.get_context("spawn").Process(target=start, args=(sys.argv[1],))
+    child.start()
+    child.join()
+"""
+
+
+def test_a_script_may_start_an_experiment_in_a_process_that_it_spawns(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SPAWNED)
+    done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=100)
+    assert done.stdout == "[2, 4]\n", done.stderr
+
+
 def test_a_module_that_cannot_be_loaded_there_is_an_error_that_says_so(tuner: Start) -> None:
     class Explodes:
         def __reduce__(self) -> Any:

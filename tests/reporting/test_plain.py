@@ -136,6 +136,14 @@ def test_of_a_message_that_is_very_long_the_beginning_is_shown(plain, story):
     assert all(len(line) < 2100 for line in lines)
 
 
+def test_a_process_without_a_stdout_runs_in_silence(info, story, clock, monkeypatch, caplog):
+    monkeypatch.setattr("sys.stdout", None)
+    display = PlainDisplay(monotonic=clock, threaded=False)
+    display.start(info, (), None)
+    display.close()
+    assert not caplog.text
+
+
 def test_a_death_without_a_traceback_is_told_in_a_line(plain, story):
     display = plain()
     story.start(0)

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Literal
 
 from perdure.core.events import AnyEvent
+from perdure.errors import PerdureError
 from perdure.journal.base import JournalReader
 from perdure.loggers.apart import FollowerGoneError, FollowerProcess
 from perdure.loggers.base import FileLogger, LoggerCallback
@@ -186,6 +187,8 @@ class LoggerFollower:
             fault_point("loggers.closed")
         except _Left:
             pass
+        except (PerdureError, OSError) as error:  # what happened to the files, not where in here it was noticed
+            self._on_problem(f"The loggers have stopped; trials go on. {error}")
         except BaseException:  # the thread's end is not the experiment's
             self._on_problem(f"The loggers have stopped; trials go on.\n{traceback.format_exc()}")
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+from typing import TextIO, cast
 
 _ASCII = str.maketrans({"\u2026": "~", "\u2500": "-", "\u2013": "-", "\u2014": "-"})
 
@@ -10,9 +10,10 @@ _ASCII = str.maketrans({"\u2026": "~", "\u2500": "-", "\u2013": "-", "\u2014": "
 class SafeStream:
     """Wraps a text stream. Writing never raises; after a write that failed for good, nothing is written any more."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self.broken = False
+    def __init__(self, stream: TextIO | None) -> None:
+        """Wrap `stream`; None is what `sys.stdout` is where there is nobody to read."""
+        self._stream = cast("TextIO", stream)
+        self.broken = stream is None
 
     @property
     def encoding(self) -> str:

@@ -1,6 +1,6 @@
 """The user's objects as files: the trainable, and the leaves of a configuration that are not data.
 
-Functions and classes of `__main__` are pickled by value, those of modules by name. What cannot be pickled is named by
+Functions and classes of the script itself are pickled by value, those of modules by name. What cannot be pickled is named by
 where it is, not only by its type.
 """
 
@@ -11,6 +11,7 @@ import functools
 import io
 import os
 import pickle
+import sys
 import types
 from collections import ChainMap
 from collections.abc import Callable, Iterator
@@ -157,9 +158,14 @@ def pickler_class() -> Any:
 
     From 3.1.3 on cloudpickle puts "<dynamic-code>" in their place. A traceback would then show neither the file nor
     the line of the user's script.
+
+    In a process that multiprocessing has spawned the script is called `__mp_main__`, which is no name to find it by.
     """
     import cloudpickle
     from cloudpickle import cloudpickle as internals
+
+    if "__mp_main__" in sys.modules:
+        cloudpickle.register_pickle_by_value(sys.modules["__mp_main__"])
 
     def reduce_code(code: types.CodeType) -> tuple[Any, tuple[Any, ...]]:
         make, arguments = internals._code_reduce(code)  # noqa: SLF001 - what its own table calls
