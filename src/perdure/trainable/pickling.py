@@ -1,7 +1,7 @@
 """The user's objects as files: the trainable, and the leaves of a configuration that are not data.
 
-Functions and classes of the script itself are pickled by value, those of modules by name. What cannot be pickled is named by
-where it is, not only by its type.
+Functions and classes of the script itself are pickled by value, those of modules by name. What cannot be pickled is
+named by where it is, not only by its type.
 """
 
 from __future__ import annotations
