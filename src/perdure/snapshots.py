@@ -26,6 +26,7 @@ from perdure.checkpoints.digests import digest_file
 from perdure.core.state import State
 from perdure.journal.base import JournalWriter, Position
 from perdure.storage.faults import fault_point
+from perdure.storage.temporaries import temporary_name
 
 PERIOD_S = 10.0
 SHARE = 0.05
@@ -90,7 +91,7 @@ class Snapshots:
         everything that was reported. A plugin's failure is logged, once.
         """
         final = self.directory / f"snapshot-{position.sequence}"
-        staging = self.directory / f".snapshot-{position.sequence}.{os.getpid()}"
+        staging = self.directory / temporary_name()
         try:
             if final.exists():
                 return

@@ -8,8 +8,9 @@ from collections.abc import Set as AbstractSet
 from perdure.checkpoints.manifest import Manifest, read_manifest
 from perdure.checkpoints.patience import patiently
 from perdure.errors import CheckpointCorruptError, CheckpointMissingError
-from perdure.storage.layout import MANIFEST, STAGING_PREFIX, checkpoint_number
+from perdure.storage.layout import MANIFEST, STAGING_PREFIX, TEMPORARY_PREFIX, checkpoint_number
 from perdure.storage.removal import remove_file, remove_tree
+from perdure.storage.temporaries import is_abandoned, remove_temporary
 
 
 def find_committed(trial_path: str | os.PathLike[str], *, first: int = 0) -> list[Manifest]:
@@ -50,9 +51,11 @@ def sweep(trial_path: str | os.PathLike[str], *, keep: AbstractSet[str]) -> list
     """
     removed: list[str] = []
     for name in _names(trial_path):
+        path = os.path.join(trial_path, name)
+        if name.startswith(TEMPORARY_PREFIX) and is_abandoned(path):
+            remove_temporary(path)
         if name in keep or not (name.startswith(STAGING_PREFIX) or checkpoint_number(name) is not None):
             continue
-        path = os.path.join(trial_path, name)
         patiently(lambda path=path: _remove(path), f"{path}, left over from a crash, cannot be removed")  # type: ignore[misc]
         removed.append(name)
     return removed

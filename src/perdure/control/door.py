@@ -17,6 +17,7 @@ from perdure.storage.faults import fault_point
 from perdure.storage.local import write_new
 from perdure.storage.removal import remove_file
 from perdure.storage.sync import fsync_path
+from perdure.storage.temporaries import sweep_temporaries
 
 CONTROL = "control"
 _NAME = re.compile(r"([0-9a-f-]{8,64})\.json", re.ASCII)
@@ -85,8 +86,11 @@ class Door:
     def _names(self, known: Iterable[str]) -> list[str]:
         try:
             with os.scandir(self._directory) as entries:
-                matches = [(match, entry) for entry in entries if (match := _NAME.fullmatch(entry.name))]
+                there = list(entries)
+                matches = [(match, entry) for entry in there if (match := _NAME.fullmatch(entry.name))]
                 found = [(entry.stat().st_mtime_ns, match[1]) for match, entry in matches if match[1] not in known]
         except OSError:
             return []
+        if len(matches) < len(there):
+            sweep_temporaries(self._directory)  # of whoever died while asking
         return [name for _, name in sorted(found)]

@@ -22,6 +22,8 @@ from perdure.errors import ExperimentLockedError
 from perdure.journal import codec
 from perdure.journal.reading import reading
 from perdure.storage.faults import fault_point
+from perdure.storage.layout import TEMPORARY_PREFIX
+from perdure.storage.temporaries import is_abandoned, remove_temporary
 
 HEAD_NAME = "journal.head"
 
@@ -121,11 +123,17 @@ def list_epochs(directory: Path) -> list[int]:
 
 
 def sweep_temporaries(directory: Path) -> None:
-    """Remove what a driver that died while it made a file left under a temporary name."""
+    """Remove what whoever died while making a file, of the journal's or another, left under a temporary name."""
     with os.scandir(directory) as entries:
-        names = [entry.path for entry in entries if _TEMPORARY_NAME.fullmatch(entry.name)]
-    for name in names:
-        Path(name).unlink(missing_ok=True)
+        paths = [entry.path for entry in entries if _is_garbage(entry)]
+    for path in paths:
+        remove_temporary(path)
+
+
+def _is_garbage(entry: os.DirEntry[str]) -> bool:
+    if entry.name.startswith(TEMPORARY_PREFIX):
+        return is_abandoned(entry.path)
+    return _TEMPORARY_NAME.fullmatch(entry.name) is not None
 
 
 # --- headers --------------------------------------------------------------------------------------------------------

@@ -24,10 +24,14 @@ _NAME = re.compile(re.escape(TEMPORARY_PREFIX) + r"([0-9a-f]{16})-(\d+)-\d+-[0-9
 _count = itertools.count()
 
 
+def temporary_name() -> str:
+    """Return a name for what is to be renamed; nobody else has it."""
+    return f"{TEMPORARY_PREFIX}{_here()}-{os.getpid()}-{next(_count)}-{os.urandom(4).hex()}"
+
+
 def temporary_beside(path: str) -> str:
-    """Return a name, which nobody else has, for what is to be renamed to `path`."""
-    name = f"{TEMPORARY_PREFIX}{_here()}-{os.getpid()}-{next(_count)}-{os.urandom(4).hex()}"
-    return os.path.join(os.path.dirname(path), name)
+    """Return a path for what is to be renamed to `path`."""
+    return os.path.join(os.path.dirname(path), temporary_name())
 
 
 def sweep_temporaries(directory: str | os.PathLike[str]) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from perdure.errors import ConfigurationError, StorageError
 from perdure.storage.base import storage_error
-from perdure.storage.layout import TEMPORARY_PREFIX
 from perdure.storage.removal import remove_file
+from perdure.storage.temporaries import sweep_temporaries, temporary_name
 
 DEFAULT_STORAGE_PATH = "~/perdure_results"
 STORAGE_PATH_VARIABLE = "PERDURE_STORAGE_PATH"
@@ -62,6 +62,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     what = f"Nothing was started: storage_path {directory} cannot be used"
     try:
         os.makedirs(directory, exist_ok=True)
+        sweep_temporaries(directory)
         _probe(directory)
     except (FileExistsError, NotADirectoryError):
         raise ConfigurationError(
@@ -88,7 +89,7 @@ def _path_of_uri(uri: str, scheme: str) -> str:
 
 
 def _probe(directory: str) -> None:
-    probe = os.path.join(directory, f"{TEMPORARY_PREFIX}{os.getpid()}-{os.urandom(4).hex()}")
+    probe = os.path.join(directory, temporary_name())
     try:
         descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:

@@ -18,6 +18,7 @@ import xxhash
 
 from perdure.errors import TrainableError
 from perdure.storage.sync import fsync_path
+from perdure.storage.temporaries import temporary_name
 
 _ALIGNMENT = 4096
 """Bytes: each buffer begins on a page of its own, so that writing to one array copies no page of its neighbour."""
@@ -144,7 +145,7 @@ def _digest(body: memoryview, views: list[memoryview]) -> str:
 
 
 def _write(target: Path, body: memoryview, views: list[memoryview], place: _Place) -> None:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target.with_name(temporary_name())
     try:
         with temporary.open("wb") as file:
             file.write(body)
