@@ -18,6 +18,7 @@ from perdure.core.events import Data, Reported
 from perdure.history import ExperimentHistory, TrialHistory, read_experiment
 from perdure.journal.file import FileJournalReader
 from perdure.journal.values import from_data
+from tests import gate
 from tests.crash.workload import NAME, expected_rows
 
 ROOT = Path(__file__).parents[2]
@@ -35,12 +36,13 @@ def start(
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**_environment(storage), **(environment or {})},
+            env={**environment_of(storage), **(environment or {})},
         )
 
 
-def _environment(storage: Path) -> dict[str, str]:
-    environment = {**os.environ, "WORKLOAD_LOG": str(log_of(storage))}
+def environment_of(storage: Path) -> dict[str, str]:
+    """Return what a driver of this storage is told by its environment."""
+    environment = {**os.environ, "WORKLOAD_LOG": str(log_of(storage)), gate.VARIABLE: str(gate_of(storage))}
     # Hundreds of processes start here, and without byte code each takes half as long again.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / ".pytest_cache" / "byte-code"))
@@ -57,8 +59,28 @@ def log_of(storage: Path) -> Path:
     return storage.parent / f"{storage.name}.steps"
 
 
+def gate_of(storage: Path) -> Path:
+    """Return the gate before the steps of this storage's workers; see `tests.gate`."""
+    return storage.parent / f"{storage.name}.gate"
+
+
+def run_until(
+    storage: Path, rows: int, api: str, *, begin: int = 0, samples: int = 4, steps: int = 12, **options: object
+) -> subprocess.Popen[bytes]:
+    """Start the workload and wait until so many rows are journaled.
+
+    It is not over before `wait_for_end`, or whoever opens the gate: so many steps may `begin`, all but one if not said.
+    """
+    gate.shut(gate_of(storage), begin or samples * steps - 1)
+    driver = start(storage, api, samples=samples, steps=steps, **options)
+    wait_until(lambda: driver.poll() is not None or rows_reported(storage) >= rows)
+    assert driver.poll() is None, output_of(storage).read_text()
+    return driver
+
+
 def wait_for_end(driver: subprocess.Popen[bytes], storage: Path) -> ExperimentHistory:
-    """Wait until the driver has come to its end, and return the history."""
+    """Let the driver come to its end, and return the history."""
+    gate.open_(gate_of(storage))
     assert driver.wait(timeout=60) == 0, output_of(storage).read_text()
     return read_experiment(storage / NAME)
 
@@ -77,7 +99,7 @@ def rows_reported(storage: Path) -> int:
     return sum(trial.row_count for trial in history.trials.values())
 
 
-def wait_until(condition: Callable[[], bool], *, timeout_s: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], *, timeout_s: float = 60.0) -> None:
     """Wait until `condition` holds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -105,9 +127,9 @@ def kill(pid: int) -> None:
         pass
 
 
-def assert_gone(processes: list[psutil.Process], *, within_s: float = 2.0) -> None:
-    """Every one of these processes ends within the time."""
-    _, alive = psutil.wait_procs(processes, timeout=within_s)
+def assert_gone(processes: list[psutil.Process]) -> None:
+    """Every one of these processes ends, long before it would by itself."""
+    _, alive = psutil.wait_procs(processes, timeout=30)
     left = [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     assert not left, f"left behind: {left}"
 

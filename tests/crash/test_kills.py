@@ -6,10 +6,8 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.crash.harness import (
@@ -19,28 +17,14 @@ from tests.crash.harness import (
     family,
     finish,
     kill,
-    output_of,
     read_experiment,
-    rows_reported,
-    start,
+    run_until,
     wait_for_end,
-    wait_until,
     workers,
 )
 
 ROUNDS = int(os.environ.get("PERDURE_CRASH_ROUNDS", "2"))
 APIS = ["function", "class"]
-
-
-Started = tuple[subprocess.Popen[bytes], list[psutil.Process]]
-
-
-def run_until(storage: Path, rows: int, api: str, **options: object) -> Started:
-    """Start the workload and wait until so many rows are journaled."""
-    driver = start(storage, api, **options)
-    wait_until(lambda: driver.poll() is not None or rows_reported(storage) >= rows)
-    assert driver.poll() is None, output_of(storage).read_text()
-    return driver, family(driver)
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -50,7 +34,8 @@ def test_a_killed_run_goes_on(tmp_path: Path, api: str, victims: str) -> None:
     rows = 0
     for _ in range(ROUNDS):
         rows += rng.randint(3, 12)
-        driver, others = run_until(tmp_path, min(rows, 40), api)
+        driver = run_until(tmp_path, min(rows, 40), api)
+        others = family(driver)
         os.kill(driver.pid, signal.SIGSTOP)  # it is not to see the others die
         if victims == "driver and workers":
             for pid in workers(tmp_path):
@@ -67,7 +52,7 @@ def test_a_killed_run_goes_on(tmp_path: Path, api: str, victims: str) -> None:
 @pytest.mark.parametrize("every", [1, 5])
 @pytest.mark.parametrize("api", APIS)
 def test_a_killed_worker_is_retried_from_its_latest_checkpoint(tmp_path: Path, api: str, every: int) -> None:
-    driver, _ = run_until(tmp_path, 8, api, failures=1, every=every)
+    driver = run_until(tmp_path, 8, api, failures=1, every=every)
     for pid in workers(tmp_path):
         kill(pid)
     history = wait_for_end(driver, tmp_path)
@@ -77,7 +62,8 @@ def test_a_killed_worker_is_retried_from_its_latest_checkpoint(tmp_path: Path, a
 
 @pytest.mark.parametrize("reuse", ["yes", "no"])
 def test_rows_between_checkpoints_are_replaced_not_doubled(tmp_path: Path, reuse: str) -> None:
-    driver, others = run_until(tmp_path, 9, "function", every=5, reuse=reuse)
+    driver = run_until(tmp_path, 9, "function", every=5, reuse=reuse)
+    others = family(driver)
     kill(driver.pid)
     driver.wait()
     assert_gone(others)
@@ -85,19 +71,21 @@ def test_rows_between_checkpoints_are_replaced_not_doubled(tmp_path: Path, reuse
 
 
 def test_nothing_that_finished_is_run_again(tmp_path: Path) -> None:
-    driver, _ = run_until(tmp_path, 26, "function")
+    # Two at a time: a third one has begun, so another one has come to its end.
+    driver = run_until(tmp_path, 26, "function", concurrent=2)
     assert any(t.status.finished for t in read_experiment(tmp_path / NAME).trials.values())
     kill(driver.pid)
     driver.wait()
     before = {t.id: len(t.attempts) for t in read_experiment(tmp_path / NAME).trials.values() if t.status.finished}
     assert before
-    history = finish(tmp_path, "function")
+    history = finish(tmp_path, "function", concurrent=2)
     assert {trial: len(history.trials[trial].attempts) for trial in before} == before
     assert_whole(history)
 
 
 def test_a_moved_directory_goes_on(tmp_path: Path) -> None:
-    driver, others = run_until(tmp_path / "here", 10, "function")
+    driver = run_until(tmp_path / "here", 10, "function")
+    others = family(driver)
     kill(driver.pid)
     driver.wait()
     assert_gone(others)
@@ -109,7 +97,8 @@ def test_a_moved_directory_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize("keep", [1, 2])
 def test_retention_keeps_to_its_policy_over_kills(tmp_path: Path, keep: int) -> None:
     for rows in (6, 14):
-        driver, others = run_until(tmp_path, rows, "function", keep=keep)
+        driver = run_until(tmp_path, rows, "function", keep=keep)
+        others = family(driver)
         kill(driver.pid)
         driver.wait()
         assert_gone(others)

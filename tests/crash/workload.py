@@ -23,6 +23,7 @@ from perdure import tune
 from perdure.control.door import Door
 from perdure.core.requests import StopExperiment
 from perdure.tune import Checkpoint
+from tests import gate
 
 NAME = "workload"
 MODULUS = 1_000_003
@@ -44,6 +45,12 @@ def expected_rows(factor: int, steps: int) -> list[tuple[int, int]]:
 
 class Gain:
     """A leaf of the configuration that is no data."""
+
+
+def begin(step: int) -> None:
+    """Begin a step, at the latest when the gate is open."""
+    gate.enter(tune.get_context().get_trial_id(), step)
+    note("begins", step)
 
 
 def note(what: str, step: int) -> None:
@@ -70,7 +77,7 @@ def function(config: dict[str, Any]) -> None:
         step, value = saved["step"], saved["value"]
     while step < config["steps"]:
         step += 1
-        note("begins", step)
+        begin(step)
         value = advance(value, step, config["factor"])
         time.sleep(config["pause"])
         row = {"step": step, "value": value}
@@ -96,7 +103,7 @@ class Class(tune.Trainable):
         if self.reported:
             note("kept", self.reported)
         self.count += 1
-        note("begins", self.count)
+        begin(self.count)
         self.value = advance(self.value, self.count, self.config["factor"])
         time.sleep(self.config["pause"])
         self.reported = self.count

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from perdure import tune
+from tests import gate
 
 TRIALS, STEPS = 4, 6
 
@@ -88,6 +89,7 @@ def count_up(config: dict[str, Any]) -> None:
     latest = tune.get_checkpoint()
     first = int(Path(latest.path, "step").read_text()) if latest else 0
     for step in range(first + 1, STEPS + 1):
+        gate.enter(tune.get_context().get_trial_id(), step)
         time.sleep(config["pause"])
         with tempfile.TemporaryDirectory() as directory:
             Path(directory, "step").write_text(str(step))
@@ -107,7 +109,7 @@ def main(storage: str, *options: str) -> None:
         space["lr"] = tune.uniform(0, 1)
     stopper, callback = CountsRows(), CountsTrials()
     tuner = tune.Tuner(
-        count_up,
+        tune.with_resources(count_up, {"cpu": 0.5}),  # two at a time, whatever the machine has
         param_space=space,
         tune_config=tune.TuneConfig(
             num_samples=int(given.get("trials", TRIALS)), search_alg=searcher, seed=11, max_concurrent_trials=2

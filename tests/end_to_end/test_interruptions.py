@@ -17,6 +17,7 @@ import pytest
 
 from perdure.core.state import Status
 from perdure.history import ExperimentHistory, read_experiment
+from tests import gate
 from tests.crash.harness import ROOT, assert_gone, family, wait_until
 from tests.end_to_end.program import STEPS, TRIALS
 
@@ -42,10 +43,25 @@ def start(programs: list[Program], storage: Path, *options: str, **environment: 
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                gate.VARIABLE: str(gate_of(storage)),
+                **environment,
+            },
         )
     programs.append(program)
     return program
+
+
+def gate_of(storage: Path) -> Path:
+    return storage / "gate"
+
+
+def start_held(programs: list[Program], storage: Path, *options: str, begin: int, **environment: str) -> Program:
+    """Start a program of which so many steps begin, and the others wait until `finish`, or whoever opens the gate."""
+    gate.shut(gate_of(storage), begin)
+    return start(programs, storage, *options, **environment)
 
 
 def history_of(storage: Path) -> ExperimentHistory:
@@ -71,6 +87,7 @@ def output_of(storage: Path) -> str:
 
 
 def finish(programs: list[Program], storage: Path, *options: str, **environment: str) -> dict[str, Any]:
+    gate.open_(gate_of(storage))
     program = start(programs, storage, *options, **environment)
     assert program.wait(timeout=90) == 0, output_of(storage)
     told: dict[str, Any] = json.loads((storage / "told.json").read_text())
@@ -85,6 +102,7 @@ def assert_whole(storage: Path, trials: int = TRIALS) -> None:
         assert [row.metrics["step"] for row in trial.rows()] == list(range(1, STEPS + 1))
 
 
+ALL_BUT_ONE = TRIALS * STEPS - 1
 EVERYTHING = sorted([number, step] for number in range(TRIALS) for step in [*range(1, STEPS + 1)])
 
 
@@ -93,9 +111,12 @@ EVERYTHING = sorted([number, step] for number in range(TRIALS) for step in [*ran
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_first_signal_stops_in_good_order(tmp_path: Path, programs: list[Program], number: int) -> None:
-    program = start(programs, tmp_path, "pause=0.1", "verbose=1")
-    workers = until(program, tmp_path, 14)
+    program = start_held(programs, tmp_path, "pause=0.1", "verbose=1", begin=14)
+    until(program, tmp_path, 14)
+    wait_until(lambda: running(tmp_path) == 2)
+    workers = family(program)
     program.send_signal(number)
+    gate.open_(gate_of(tmp_path))
     assert program.wait(timeout=30) == (143 if number == signal.SIGTERM else 0), output_of(tmp_path)
     assert_gone(workers)
     history = history_of(tmp_path)
@@ -113,14 +134,15 @@ def test_a_first_signal_stops_in_good_order(tmp_path: Path, programs: list[Progr
 
 
 def test_a_second_signal_stops_at_once(tmp_path: Path, programs: list[Program]) -> None:
-    program = start(programs, tmp_path, "pause=1", "trials=2", "verbose=1")
-    wait_until(lambda: (tmp_path / "exp").is_dir() and history_of_started(tmp_path), timeout_s=60)
+    program = start_held(programs, tmp_path, "trials=2", "verbose=1", begin=0)
+    wait_until(lambda: running(tmp_path) > 0)
     workers = family(program)
     program.send_signal(signal.SIGINT)
+    wait_until(lambda: history_of(tmp_path).state.stopping is not None)
     with pytest.raises(subprocess.TimeoutExpired):
         program.wait(timeout=0.3)  # it waits for the next reports
     program.send_signal(signal.SIGINT)
-    assert program.wait(timeout=10) != 0
+    assert program.wait(timeout=60) != 0
     assert "KeyboardInterrupt" in output_of(tmp_path)
     assert "interrupted" in output_of(tmp_path)
     assert "running\n" not in output_of(tmp_path)
@@ -129,12 +151,13 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, programs: list[Program]) 
     assert_whole(tmp_path, trials=2)
 
 
-def history_of_started(storage: Path) -> bool:
+def running(storage: Path) -> int:
+    """Return how many trials have a process."""
     try:
         trials = history_of(storage).state.trials.values()
     except FileNotFoundError:
-        return False
-    return any(trial.live is not None and trial.live.pid for trial in trials)
+        return 0
+    return sum(trial.live is not None and trial.live.pid > 0 for trial in trials)
 
 
 # --- kills ------------------------------------------------------------------------------------------------------------
@@ -150,7 +173,7 @@ def test_random_search_goes_on_with_the_very_same_variants(tmp_path: Path, progr
     alone = finish(programs, tmp_path / "alone", "pause=0")
     broken = tmp_path / "broken"
     for rows in (3, 14):
-        program = start(programs, broken)
+        program = start_held(programs, broken, begin=ALL_BUT_ONE)
         kill(program, until(program, broken, rows))
     told = finish(programs, broken, "pause=0")
     assert [config["lr"] for config in told["configs"]] == [config["lr"] for config in alone["configs"]]
@@ -162,7 +185,7 @@ def test_random_search_goes_on_with_the_very_same_variants(tmp_path: Path, progr
 def test_plugins_know_what_they_knew(tmp_path: Path, programs: list[Program], searcher: str, period: str) -> None:
     environment = {"TUNE_GLOBAL_CHECKPOINT_S": period}
     for rows in (3, 14):
-        program = start(programs, tmp_path, f"searcher={searcher}", **environment)
+        program = start_held(programs, tmp_path, f"searcher={searcher}", begin=ALL_BUT_ONE, **environment)
         kill(program, until(program, tmp_path, rows))
     told = finish(programs, tmp_path, f"searcher={searcher}", "pause=0", **environment)
     assert_whole(tmp_path)
@@ -179,7 +202,7 @@ def test_plugins_know_what_they_knew(tmp_path: Path, programs: list[Program], se
 
 
 def test_no_snapshot_is_needed(tmp_path: Path, programs: list[Program]) -> None:
-    program = start(programs, tmp_path, TUNE_GLOBAL_CHECKPOINT_S="0")
+    program = start_held(programs, tmp_path, begin=ALL_BUT_ONE, TUNE_GLOBAL_CHECKPOINT_S="0")
     kill(program, until(program, tmp_path, 9))
     snapshots = list((tmp_path / "exp").glob("snapshot-*"))
     assert snapshots
@@ -198,18 +221,19 @@ def test_no_snapshot_is_needed(tmp_path: Path, programs: list[Program]) -> None:
 
 
 def test_a_second_driver_is_refused(tmp_path: Path, programs: list[Program]) -> None:
-    program = start(programs, tmp_path, "pause=1")  # on a busy machine, too, the other is up before this one is done
+    program = start_held(programs, tmp_path, begin=ALL_BUT_ONE)
     until(program, tmp_path, 1)
     other = start(programs, tmp_path)
     assert other.wait(timeout=60) != 0
     assert "ExperimentLockedError" in output_of(tmp_path)
     assert str(program.pid) in output_of(tmp_path)
+    gate.open_(gate_of(tmp_path))
     assert program.wait(timeout=90) == 0, output_of(tmp_path)
     assert_whole(tmp_path)
 
 
 def test_nobody_waits_for_a_dead_driver(tmp_path: Path, programs: list[Program]) -> None:
-    program = start(programs, tmp_path)
+    program = start_held(programs, tmp_path, begin=ALL_BUT_ONE)
     workers = until(program, tmp_path, 3)
     kill(program, workers)
     shutil.move(tmp_path / "exp", tmp_path / "moved")

@@ -8,14 +8,14 @@ import pytest
 
 from perdure.cli.verify import examine
 from perdure.tune import Tuner
+from tests import gate
 from tests.crash.harness import (
     NAME,
     assert_whole,
+    gate_of,
     output_of,
     read_experiment,
-    rows_reported,
-    start,
-    wait_until,
+    run_until,
 )
 from tests.crash.workload import function
 from tests.faults.disks import resize, small_memory_disk
@@ -37,10 +37,9 @@ def fill(path: Path) -> None:
 def test_a_disk_that_fills_up_while_it_runs(tmp_path: Path, every: int, way_out: str) -> None:
     options = {"every": every, "pause": 0.02, "steps": 200 if every > 1 else 20, "samples": 2}
     with small_memory_disk(tmp_path / "disk", "4m") as disk:
-        driver = start(disk, "function", **options)
-        wait_until(lambda: driver.poll() is not None or rows_reported(disk) >= 4)
-        assert driver.poll() is None, output_of(disk).read_text()
+        driver = run_until(disk, 4, "function", begin=8, **options)
         fill(disk / "filler")
+        gate.open_(gate_of(disk))
         code = driver.wait(timeout=60)
         before = read_experiment(disk / NAME)
         errors = [trial.error.message for trial in before.trials.values() if trial.error is not None]

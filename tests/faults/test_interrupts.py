@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
-import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from perdure.history import ExperimentHistory
+from tests import gate
 from tests.crash.harness import (
     NAME,
     assert_gone,
     assert_whole,
     family,
     finish,
+    gate_of,
     output_of,
     read_experiment,
-    rows_reported,
+    run_until,
     start,
     wait_until,
 )
@@ -26,13 +29,6 @@ from tests.crash.harness import (
 APIS = ["function", "class"]
 ENDED_BY_SIGTERM = 143
 """As a shell calls it; nothing that follows `fit()` in the script was run."""
-
-
-def run_until(storage: Path, rows: int, api: str, **options: object) -> subprocess.Popen[bytes]:
-    driver = start(storage, api, **options)
-    wait_until(lambda: driver.poll() is not None or rows_reported(storage) >= rows)
-    assert driver.poll() is None, output_of(storage).read_text()
-    return driver
 
 
 def assert_nothing_failed(history: ExperimentHistory) -> None:
@@ -47,6 +43,7 @@ def test_a_first_signal_ends_in_good_order(tmp_path: Path, api: str, number: sig
     driver = run_until(tmp_path, 6, api, pause=0.05, keep=1)
     others = family(driver)
     driver.send_signal(number)
+    gate.open_(gate_of(tmp_path))
     expected = ENDED_BY_SIGTERM if number is signal.SIGTERM else 0
     assert driver.wait(timeout=30) == expected, output_of(tmp_path).read_text()
     assert_gone(others)
@@ -66,8 +63,9 @@ def test_a_first_signal_ends_in_good_order(tmp_path: Path, api: str, number: sig
 @pytest.mark.parametrize("api", APIS)
 def test_a_class_saves_before_it_goes_although_it_rarely_does(tmp_path: Path, api: str) -> None:
     """A function that saves every tenth time goes back to that; a class is asked to save when it is stopped."""
-    driver = run_until(tmp_path, 4, api, pause=0.05, every=10)
+    driver = run_until(tmp_path, 4, api, begin=8, pause=0.05, every=10)
     driver.send_signal(signal.SIGTERM)
+    gate.open_(gate_of(tmp_path))
     assert driver.wait(timeout=30) == ENDED_BY_SIGTERM
     stopped = {trial.id: trial.row_count for trial in read_experiment(tmp_path / NAME).trials.values()}
     history = finish(tmp_path, api, pause=0.05, every=10)
@@ -86,7 +84,9 @@ def test_a_cluster_that_signals_every_process_costs_nothing(
     driver = run_until(tmp_path, 6, api, pause=0.05)
     others = family(driver)
     for process in [*others, driver]:
-        process.send_signal(number)
+        with contextlib.suppress(psutil.NoSuchProcess):  # a worker whose trial has just ended
+            process.send_signal(number)
+    gate.open_(gate_of(tmp_path))
     expected = ENDED_BY_SIGTERM if number is signal.SIGTERM else 0
     assert driver.wait(timeout=30) == expected, output_of(tmp_path).read_text()
     assert_gone(others)

@@ -11,9 +11,11 @@ from perdure.errors import ExperimentLockedError
 from perdure.history import ExperimentHistory
 from perdure.journal.claim import read_claim
 from perdure.journal.file import FileJournal
+from tests import gate
 from tests.crash.harness import (
     NAME,
     assert_whole,
+    gate_of,
     output_of,
     read_experiment,
     rows_reported,
@@ -23,6 +25,13 @@ from tests.crash.harness import (
 from tests.faults.machines import driver, needs_another_host, python_of
 
 SLOW = ("steps=8", "pause=0.15", "samples=2")
+
+
+@pytest.fixture(autouse=True)
+def _lasting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last step of such an experiment waits until a test waits for its end."""
+    monkeypatch.setenv(gate.VARIABLE, str(gate_of(tmp_path)))
+    gate.shut(gate_of(tmp_path), 15)
 
 
 def refusal(storage: Path) -> str:
@@ -77,22 +86,32 @@ def test_a_dead_drivers_experiment_is_taken_over_at_once(tmp_path: Path) -> None
             assert_whole(wait_for_end(second, tmp_path), samples=2, steps=8)
 
 
-def test_a_driver_halted_on_another_host_is_taken_over_when_its_lease_is_over(tmp_path: Path) -> None:
+def test_a_driver_halted_on_another_host_is_taken_over_when_its_lease_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its workers go on saving; it stops at its next write, and nothing it wrote after counts."""
     needs_another_host()
-    options = ("steps=3", "pause=4", "samples=2")
-    with driver(tmp_path, *options, lease_s=2.0, host="first") as first:
+    options = ("steps=3", "pause=0.01", "samples=2")
+    of_first, of_second = gate_of(tmp_path), tmp_path.parent / "second.gate"
+    gate.shut(of_first, 2)
+    gate.shut(of_second, 0)
+    with driver(tmp_path, *options, lease_s=5.0, host="first") as first:
         wait_until(lambda: rows_reported(tmp_path) >= 2)
         halted = python_of(first)
         halted.suspend()
         assert_refused_for_a_while(tmp_path, "first")
         wait_until(lambda: not read_claim(tmp_path / NAME).alive)  # type: ignore[union-attr]
-        # Its workers are in the middle of a step, and commit a checkpoint of the same number as the new ones will.
+        monkeypatch.setenv(gate.VARIABLE, str(of_second))
         with driver(tmp_path, *options, host="second") as second:
-            wait_until(lambda: len(list((tmp_path / NAME).glob("journal-*.jsonl"))) == 2)
-            wait_until(lambda: rows_reported(tmp_path) >= 4)
+            wait_until(lambda: hosts_of_workers(tmp_path) == ["second", "second"])
+            # Its workers commit a checkpoint of the same number as the new ones will.
+            gate.open_(of_first)
+            wait_until(lambda: len(list((tmp_path / NAME).glob("*/checkpoint_000001"))) == 2)
+            gate.shut(of_second, 3)
+            wait_until(lambda: rows_reported(tmp_path) >= 5)
             halted.resume()
-            assert first.wait(timeout=30) == 1
+            assert first.wait(timeout=60) == 1
+            gate.open_(of_second)
             history = wait_for_end(second, tmp_path)
     assert "ClaimLostError" in output_of(tmp_path).read_text()
     assert "This driver no longer owns the experiment" in output_of(tmp_path).read_text()
@@ -101,9 +120,14 @@ def test_a_driver_halted_on_another_host_is_taken_over_when_its_lease_is_over(tm
     assert hosts == {"first", "second"}
 
 
+def hosts_of_workers(storage: Path) -> list[str]:
+    trials = read_experiment(storage / NAME).state.trials.values()
+    return [trial.live.host for trial in trials if trial.live is not None and trial.live.pid]
+
+
 def test_a_driver_that_died_on_another_host_is_taken_over_when_its_lease_is_over(tmp_path: Path) -> None:
     needs_another_host()
-    with driver(tmp_path, *SLOW, lease_s=3.0, host="first") as first:
+    with driver(tmp_path, *SLOW, lease_s=5.0, host="first") as first:
         wait_until(lambda: rows_reported(tmp_path) >= 4)
         first.send_signal(signal.SIGKILL)
         first.wait()
