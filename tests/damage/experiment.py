@@ -22,6 +22,7 @@ from perdure import assembly, tune
 from perdure.checkpoints import transfer
 from perdure.config import ResumeConfig
 from perdure.history import ExperimentHistory, read_experiment
+from perdure.journal import epochs
 from perdure.journal.file import FileJournal
 from perdure.journal.values import from_data
 from perdure.tune import Checkpoint
@@ -82,9 +83,18 @@ def train(config: dict[str, Any], table: list[int]) -> None:
             tune.report({"step": step, "value": value}, checkpoint=Checkpoint.from_directory(directory))
         _reports_left -= 1
         if _reports_left >= 0:
-            time.sleep(PAUSE_S)  # so that the journal is synced and checkpoints are durable before the end
+            time.sleep(PAUSE_S)  # for another snapshot
+            while not journal_is_synced():
+                time.sleep(0.005)
         if _reports_left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def journal_is_synced() -> bool:
+    """Whether damage to any of its records is damage to what had reached the disk."""
+    journal = max(Path(tune.get_context().get_storage().experiment_path).glob("journal-*.jsonl"))
+    head = epochs.read_head(journal.parent)
+    return head is not None and (head.epoch, head.offset) == (int(journal.stem[-6:]), journal.stat().st_size)
 
 
 def new_tuner(storage: Path) -> tune.Tuner:

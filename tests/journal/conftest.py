@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,7 +25,9 @@ def forge_claim() -> ForgeClaim:
         found = read_claim(directory)
         assert found is not None
         changed = msgspec.structs.replace(found, **changes)
-        (directory / CLAIM_NAME).write_bytes(codec.seal(msgspec.json.encode(changed)[:-1]))
+        line = codec.seal(msgspec.json.encode(changed)[:-1]).rstrip(b"\n")
+        with (directory / CLAIM_NAME).open("r+b", buffering=0) as file:  # in one write: its driver may be reading it
+            file.write(line.ljust(os.fstat(file.fileno()).st_size - 1) + b"\n")
         return changed
 
     return forge

@@ -30,6 +30,7 @@ class Driver:
     """A driver in a process of its own that appends report 1, 2, 3, ... and prints each number once it is kept."""
 
     process: subprocess.Popen[str]
+    directory: Path
 
     def wait_for(self, number: int) -> None:
         assert self.process.stdout is not None
@@ -39,9 +40,20 @@ class Driver:
         pytest.fail(f"the driver ended before it had written {number}")
 
     def halt(self) -> None:
-        """Stop it with SIGSTOP, and wait until every thread of it, also the one that renews its claim, stands still."""
-        os.kill(self.process.pid, signal.SIGSTOP)
-        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+        """Stop it with SIGSTOP, and wait until every thread of it stands still, and none in the middle of a renewal.
+
+        One that had looked at the claim and not yet written it would write it over a new driver's when it goes on.
+        """
+        while True:
+            os.kill(self.process.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+            claim = read_claim(self.directory)
+            assert claim is not None
+            renewed_at = claim.lease_until - claim.lease_s
+            if time.time() - renewed_at < claim.lease_s / 6:  # the next renewal is not due yet
+                return
+            os.kill(self.process.pid, signal.SIGCONT)
+            time.sleep(0.01)
 
     def kill(self) -> int:
         """Kill it, and return the last number it had acknowledged."""
@@ -85,10 +97,10 @@ class Drivers:
             env=ENVIRONMENT,
         )
         self._processes.append(process)
-        return Driver(process)
+        return Driver(process, directory)
 
     @staticmethod
-    def wait_until(true: Callable[[], object], timeout_s: float = 20.0) -> None:
+    def wait_until(true: Callable[[], object], timeout_s: float = 60.0) -> None:
         end = time.monotonic() + timeout_s
         while not true():
             assert time.monotonic() < end, "waited in vain"
@@ -223,9 +235,11 @@ def test_a_claim_that_was_taken_over_is_noticed_in_the_background(
 ) -> None:
     journal = FileJournal(tmp_path, lease_s=0.6)
     journal.append([report(1)])
-    forge_claim(tmp_path, token="another driver's", host="elsewhere")
+    forged = forge_claim(tmp_path, token="another driver's", host="elsewhere")
 
     def refused() -> bool:
+        if read_claim(tmp_path) != forged:  # the thread had looked a moment before it was forged, and wrote after
+            forge_claim(tmp_path, **dataclasses.asdict(forged))
         try:
             journal.append([])
         except ClaimLostError as error:
