@@ -61,8 +61,8 @@ def _storage(experiment: Path) -> Path:
 def test_what_the_dead_have_left_is_removed_and_what_is_in_the_making_is_not(
     tmp_path: Path, of_the_dead: str, look: Callable[[Path], Path]
 ) -> None:
-    for folder in (CONTROL, "trial", "inherited"):
-        (tmp_path / folder).mkdir()
+    for name in (CONTROL, "trial", "inherited"):
+        (tmp_path / name).mkdir()
     saver = Saver(tmp_path / "inherited", trial="t", attempt=1)
     (staging := saver.staging()).joinpath("model").write_bytes(b"1")
     saver.commit(staging, row={}, iteration=1, time_total_s=0.0)

@@ -74,6 +74,8 @@ class Template:
         """Of living workers, by process id."""
         self._bell, self._ringer = socket.socketpair()
         self._selector = selectors.DefaultSelector()
+        self._patience: float | None = children.LOOK_S
+        """Seconds between looks at whether the driver lives; None where its death is told."""
 
     def get_ready(self) -> None:
         """Load the trainable, and find out whether this process may be forked with it."""
@@ -96,10 +98,13 @@ class Template:
 
     def serve(self) -> NoReturn:
         """Serve until the driver is gone."""
-        if os.getppid() != self._settings.parent:
+        if children.orphaned():
             self._leave()
         while True:
-            for key, _ in self._selector.select():
+            ready = self._selector.select(self._patience)
+            if not ready and children.orphaned():
+                self._leave()
+            for key, _ in ready:
                 if key.data == "control":
                     self._serve_request()
                 elif key.data == "worker":
@@ -118,6 +123,7 @@ class Template:
         if hasattr(os, "pidfd_open"):  # the control socket tells too, unless a fork of the driver still holds it
             with contextlib.suppress(OSError):
                 self._selector.register(os.pidfd_open(self._settings.parent), selectors.EVENT_READ, "driver")
+                self._patience = None
 
     def _serve_request(self) -> None:
         try:

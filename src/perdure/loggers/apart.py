@@ -189,7 +189,8 @@ def _serve(settings: _Settings, sock: socket.socket) -> None:
         keeps_errors=settings.keeps_errors,
         exact=settings.exact,
     )
-    for order in sock.makefile("rb"):
+    orders = sock.makefile("rb")
+    while children.wait_to_read(sock) and (order := orders.readline()):  # they come one at a time
         try:
             count = getattr(follower, order.decode().strip())()
         except Exception:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +22,8 @@ _LETTERS = {
     "I": "isolated",
 }
 """Options of the interpreter that are flags of `sys.flags`."""
+LOOK_S = 1.0
+"""Where the kernel does not say that a parent has died, whoever waits looks so often."""
 _PR_SET_PDEATHSIG = 1
 _prctl: Callable[..., int] | None = ctypes.CDLL(None).prctl if sys.platform == "linux" else None  # before any fork
 
@@ -73,12 +77,17 @@ def _interpreter_flags() -> list[str]:
 
 # --- in it
 
+_parent = 0
+
 
 def die_with(parent: int, number: int = signal.SIGKILL) -> None:
     """Have the kernel kill this process when `parent` dies; leave at once if it already has.
 
-    Linux only. Elsewhere the end of the control socket is what a process goes by.
+    Linux only. Elsewhere a process goes by the end of its socket, and, since a fork of the driver may hold that open,
+    by who its parent is: see `wait_to_read`.
     """
+    global _parent  # noqa: PLW0603 - a process has one
+    _parent = parent
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:
@@ -89,6 +98,26 @@ def outlive_parent() -> None:
     """Take `die_with` back."""
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
+
+
+def orphaned() -> bool:
+    """Whether the process that this one is to die with is dead."""
+    return _parent != 0 and os.getppid() != _parent
+
+
+def wait_to_read(sock: socket.socket) -> bool:
+    """Where the kernel does not kill this process with its parent, wait until there is something to read.
+
+    False: the parent is dead, and nothing will come. Costs nothing where the kernel does it.
+    """
+    if _prctl is not None:
+        return True
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+    while not poller.poll(LOOK_S * 1000):
+        if orphaned():
+            return False
+    return True
 
 
 def lead_group() -> None:

@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
+from perdure.storage.children import wait_to_read
 from perdure.trainable.messages import Asked, Ended, FromWorker, Message, Report, Saved, Stop, ToWorker, Verdict
 
 T = TypeVar("T")
@@ -177,6 +178,8 @@ class SocketChannel:
         self.ended = False
 
     def _receive(self) -> None:
+        if not wait_to_read(self._sock):
+            raise DriverGone
         try:
             data = self._sock.recv(_CHUNK)
         except ConnectionResetError:
