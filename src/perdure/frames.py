@@ -254,10 +254,22 @@ class TableBuilder:
         count = self._count
         columns: dict[str, Column] = {name: _padded(column, count) for name, column in self._metrics.items()}
         facts = self._facts_of_attempts()
+        filled_in = self._filled_in(facts)
+        for name in filled_in:
+            columns.pop(name, None)
+        columns.update(filled_in)
+        columns.update(
+            (name, Repeated(values, self._attempt)) for name, values in facts.items() if name not in filled_in
+        )
+        return Table(columns, count)
+
+    def _filled_in(self, facts: Mapping[str, list[Any]]) -> dict[str, Column]:
+        """Return the columns that Ray Tune fills in, in its order; `facts` has what attempts share."""
 
         def of_attempt(name: str) -> Repeated:
-            return Repeated(facts.pop(name, []), self._attempt)
+            return Repeated(facts.get(name, []), self._attempt)
 
+        count = self._count
         numbers = self._numbers
         seconds = list(dict.fromkeys(numbers["timestamp"]))
         place = {second: index for index, second in enumerate(seconds)}
@@ -268,7 +280,7 @@ class TableBuilder:
         for index in self._done:
             done[index] = 1
         went_on_from = [attempt.iteration for _, attempt in self._attempts]
-        filled_in: dict[str, Column] = {
+        return {
             "timestamp": numbers["timestamp"],
             "checkpoint_dir_name": Repeated([None, *self._directories.values()], directories),
             "done": Repeated([False, True], done),
@@ -292,12 +304,6 @@ class TableBuilder:
                 ],
             ),
         }
-        for name in filled_in:
-            columns.pop(name, None)
-        columns.update(filled_in)
-        for name in list(facts):
-            columns[name] = of_attempt(name)
-        return Table(columns, count)
 
     def _facts_of_attempts(self) -> dict[str, list[Any]]:
         """Return, by column, one value for each attempt."""

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _document(experiment: Experiment, trial: TrialHistory, metric: str, mode: str) -> dict[str, object]:
-    from perdure.cli.reading import checkpoint_json, trial_json
+    from perdure.cli.documents import checkpoint_json, trial_json
 
     latest = trial.latest_checkpoint
     return {

@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list_experiments(path: Path, found: list[Path], arguments: argparse.Namespace) -> int:
-    from perdure.cli.reading import experiment_json, open_experiment
+    from perdure.cli.documents import experiment_json
+    from perdure.cli.reading import open_experiment
     from perdure.cli.writing import Page, write_json
     from perdure.errors import StorageError
 
@@ -97,7 +98,7 @@ def _number(count: int) -> str:
 
 
 def _list_trials(experiment: Experiment, arguments: argparse.Namespace) -> None:
-    from perdure.cli.reading import trial_json
+    from perdure.cli.documents import trial_json
     from perdure.cli.tables import trial_table
     from perdure.cli.writing import Page, write_json
     from perdure.core.state import Status

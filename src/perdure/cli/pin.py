@@ -30,7 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def pin(arguments: argparse.Namespace, *, pinned: bool) -> int:
     """Pin a checkpoint, or no longer."""
-    from perdure.cli.reading import checkpoint_json, open_experiment
+    from perdure.cli.documents import checkpoint_json
+    from perdure.cli.reading import open_experiment
     from perdure.cli.writing import Page, write_json
     from perdure.core.events import CheckpointPinned
     from perdure.core.requests import Pin

@@ -81,7 +81,7 @@ def _stdout_to_stderr() -> Iterator[None]:
 
 
 def _write(experiment: Experiment) -> None:
-    from perdure.cli.reading import experiment_json
+    from perdure.cli.documents import experiment_json
     from perdure.cli.writing import write_json
 
     write_json({"experiment": experiment_json(experiment)})

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _experiment_document(experiment: Experiment) -> dict[str, object]:
-    from perdure.cli.reading import experiment_json, trial_json
+    from perdure.cli.documents import experiment_json, trial_json
 
     history = experiment.history
     changes = [
@@ -271,7 +271,7 @@ def _changed(before: dict[str, object], config: dict[str, object], trial: TrialH
 
 
 def _trial_document(experiment: Experiment, trial: TrialHistory) -> dict[str, object]:
-    from perdure.cli.reading import checkpoint_json, trial_json
+    from perdure.cli.documents import checkpoint_json, trial_json
 
     return {
         "experiment": str(experiment.path),
@@ -288,7 +288,7 @@ def _trial_document(experiment: Experiment, trial: TrialHistory) -> dict[str, ob
 
 
 def _attempt_document(attempt: AttemptHistory) -> dict[str, object]:
-    from perdure.cli.reading import error_json
+    from perdure.cli.documents import error_json
 
     start = attempt.start
     return {

@@ -142,7 +142,7 @@ def _info(experiment: Experiment) -> RunInfo:
 
 def _tell_json(experiment: Experiment, *, follow: bool) -> None:
     """Write a line for what is so, and then one for each thing that happens."""
-    from perdure.cli.reading import experiment_json
+    from perdure.cli.documents import experiment_json
     from perdure.cli.writing import write_line
     from perdure.core.events import AttemptEnded, Noticed, Reported
 
