@@ -106,11 +106,11 @@ def test_many_small_ones_share_one_flush(
     committed: Callable[[Files], CheckpointInfo],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    flushes: list[str] = []
+    flushes: list[os.stat_result] = []
     fsyncs: list[int] = []
 
-    def flush(path: str) -> bool:
-        flushes.append(path)
+    def flush(descriptor: int) -> bool:
+        flushes.append(os.fstat(descriptor))
         return True
 
     monkeypatch.setattr(manager, "sync_filesystem", flush)
@@ -120,7 +120,7 @@ def test_many_small_ones_share_one_flush(
     for info in infos:
         managed.make_durable(source(info.number), trial / info.directory, info.nbytes, digested=info.digested)
     assert {done.source.number for done in outcomes(managed) if done.kind == "durable"} == set(range(20))
-    assert flushes == [str(trial.parent)]
+    assert [os.path.samestat(flushed, trial.parent.stat()) for flushed in flushes] == [True]
     assert fsyncs == []
 
 
@@ -130,7 +130,10 @@ def test_a_flush_that_fails_is_settled_one_by_one(
     committed: Callable[[Files], CheckpointInfo],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def flush(_: str) -> bool:
+    flushes: list[int] = []
+
+    def flush(descriptor: int) -> bool:
+        flushes.append(descriptor)
         raise OSError(errno.EIO, "somebody's write failed")
 
     def sync(directory: str) -> None:
@@ -140,12 +143,17 @@ def test_a_flush_that_fails_is_settled_one_by_one(
     monkeypatch.setattr(manager, "sync_filesystem", flush)
     monkeypatch.setattr(durability, "fsync_tree", sync)
     monkeypatch.setattr(manager, "GATHER_S", 60.0)
-    for _ in range(manager.GROUP):
-        info = committed({"a": b"1"})
-        managed.make_durable(source(info.number), trial / info.directory, info.nbytes)
-    assert {done.source.number: done.kind for done in outcomes(managed)} == {
-        number: "failed" if number % 10 == 2 else "durable" for number in range(manager.GROUP)
-    }
+    for group in range(2):
+        for _ in range(manager.GROUP):
+            info = committed({"a": b"1"})
+            managed.make_durable(source(info.number), trial / info.directory, info.nbytes)
+        assert {done.source.number: done.kind for done in outcomes(managed)} == {
+            number: "failed" if number % 10 == 2 else "durable"
+            for number in range(group * manager.GROUP, (group + 1) * manager.GROUP)
+        }
+    assert len(flushes) == 1, (
+        "another would not tell of a later checkpoint whose write had failed by the first"
+    )
 
 
 def test_a_trial_directory_that_cannot_be_synced_fails_its_checkpoints(

@@ -123,6 +123,10 @@ class CheckpointManager:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._experiment_path = os.path.abspath(experiment_path)
+        self._held = _opened(self._experiment_path)
+        """The experiment's directory, open all the while: whatever of the file system is not written meanwhile, a flush
+        through it tells, no matter whom else the kernel has told. -1 where there is no flushing."""
+        self._flushes = self._held >= 0
         self._wake = wake
         self._clock = clock
         self._lock = threading.RLock()
@@ -256,6 +260,9 @@ class CheckpointManager:
         give_up_at = time.monotonic() + 5.0  # a disk that hangs must not hang the end; the threads are daemons
         for thread in self._threads.values():
             thread.join(timeout=max(0.0, give_up_at - time.monotonic()))
+        if self._held >= 0 and not any(thread.is_alive() for thread in self._threads.values()):
+            os.close(self._held)
+            self._held = -1
 
     # --- bringing to the disk ---------------------------------------------------------------------------------------
 
@@ -309,7 +316,7 @@ class CheckpointManager:
         ready = [job for job in jobs if self._prepare(job)]
         if not ready:
             return
-        if len(ready) >= GROUP and self._flush(ready):
+        if len(ready) >= GROUP and self._flushes and self._flush(ready):
             outcomes: list[tuple[_Job, Done]] = [(job, Durable(job.source)) for job in ready]
         else:
             outcomes = self._sync_each(ready)
@@ -385,9 +392,14 @@ class CheckpointManager:
             device = os.stat(self._experiment_path).st_dev
             if any(os.stat(job.folder).st_dev != device for job in jobs):
                 return False
-            return sync_filesystem(self._experiment_path)
         except OSError:
-            # Somebody's write failed, perhaps not ours: syncing each says whose.
+            return False
+        try:
+            return sync_filesystem(self._held)
+        except OSError:
+            # Somebody's write failed, perhaps not ours: syncing each says whose. It may be that of a checkpoint which
+            # comes later, and of that no other flush would tell.
+            self._flushes = False
             return False
 
     def _sync_each(self, jobs: list[_Job]) -> list[tuple[_Job, Done]]:
@@ -459,6 +471,13 @@ class CheckpointManager:
         if name not in self._threads:
             self._threads[name] = threading.Thread(target=target, name=f"perdure-checkpoints-{name}", daemon=True)
             self._threads[name].start()
+
+
+def _opened(directory: str) -> int:
+    try:
+        return os.open(directory, os.O_RDONLY)
+    except OSError:  # a platform that does not open directories
+        return -1
 
 
 class _CancelledError(OSError):

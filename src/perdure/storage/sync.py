@@ -34,20 +34,17 @@ def fsync_tree(directory: str) -> None:
     fsync_path(directory)
 
 
-def sync_filesystem(path: str | os.PathLike[str]) -> bool:
-    """Flush the file system that holds `path` with one call; return False where the platform cannot.
+def sync_filesystem(descriptor: int) -> bool:
+    """Flush the file system that holds an open file or directory with one call; return False where there is none.
 
     Raises:
-        OSError: something was not written (Linux 5.8 and later tell).
+        OSError: something was not written since `descriptor` was opened, or since it was last told so (Linux 5.8 and
+            later tell). One that is opened afterwards is not told again of what any other was told of.
     """
     syncfs = _libc_function("syncfs")
     if syncfs is None:
         return False
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        _checked(syncfs(descriptor))
-    finally:
-        os.close(descriptor)
+    _checked(syncfs(descriptor))
     return True
 
 

@@ -300,6 +300,9 @@ class _NoThread:
     def start(self) -> None:
         pass
 
+    def is_alive(self) -> bool:
+        return False
+
     def join(self, timeout: float | None = None) -> None:
         pass
 
