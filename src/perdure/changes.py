@@ -15,7 +15,6 @@ import datetime as dt
 import inspect
 import json
 import math
-import re
 import time
 import weakref
 from collections.abc import Iterable, Mapping
@@ -26,7 +25,7 @@ import xxhash
 
 from perdure.core.events import Change, Data
 from perdure.errors import ConfigurationError
-from perdure.journal.values import unicode_text
+from perdure.journal.values import ADDRESS, unicode_text
 from perdure.schedulers.base import TrialScheduler
 from perdure.search_space.domains import Domain, as_domain, grid_values, is_grid
 from perdure.search_space.grids import find_grids
@@ -52,7 +51,6 @@ _OURS = "perdure."
 _AS_MADE: dict[int, Data] = {}
 """What users' plugins that are alive looked like when they were first described, by `id`."""
 _DAY_S = 86_400
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 FUNCTION_OF_CONFIG = "a function of the config"
 
 
@@ -209,7 +207,7 @@ def _described(value: Any) -> Any:
 
 def _representation(value: object) -> str:
     try:
-        return _ADDRESS.sub("", repr(value))
+        return ADDRESS.sub("", repr(value))
     except Exception:  # of a user's own class
         return f"<{type(value).__qualname__}>"
 
@@ -232,7 +230,7 @@ def _domain_text(domain: Domain) -> str:
     categories = getattr(domain, "categories", None)
     shown = domain.domain_str if categories is None else json.dumps(_described(list(categories)))
     how = "" if domain.sampler is None else f", {domain.sampler!r}"
-    return _ADDRESS.sub("", f"<{type(domain).__name__} {shown}{how}>")
+    return ADDRESS.sub("", f"<{type(domain).__name__} {shown}{how}>")
 
 
 def _plugin(plugin: Any) -> Any:

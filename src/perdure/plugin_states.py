@@ -96,7 +96,7 @@ class PluginStates:
             stopper_known=stopper_known,
         ).run()
         if not plain_search:
-            return self.search.replay(past)
+            return self.search.replay(past, since=recovered.state.searcher_since)
         for _ in past:
             pass
         return None

@@ -22,7 +22,7 @@ TRIALS, STEPS = 4, 6
 
 
 class Remembering(tune.search.Searcher):
-    """Suggests 0, 1, 2, ... and keeps a list of what it is told; lives by `save` and `restore` alone."""
+    """Suggests 0, 1, 2, ... and keeps a list of what it is told; written as for Ray Tune."""
 
     def __init__(self) -> None:
         super().__init__(metric="score", mode="max")
@@ -47,7 +47,7 @@ class Remembering(tune.search.Searcher):
 
 
 class Reminded(Remembering):
-    """One that can be told again what it suggested."""
+    """One that does not want to be asked again what it suggested."""
 
     def replay_suggestion(self, trial_id: str, config: dict[str, Any]) -> bool:
         self.suggested[trial_id] = config["x"]

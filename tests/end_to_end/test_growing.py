@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from perdure import tune
@@ -145,6 +146,43 @@ def test_a_searcher_keeps_what_it_knows_and_hears_of_extended_trials_as_of_point
     assert told[:2] == [[0, 1], [0, "end"]]
     assert len(told) == 6
     assert all(one in told for one in ([1, 1], [1, 2], [1, "end"], [1.0, "point", 3]))
+
+
+class Listed(tune.search.Searcher):
+    """Suggests what is on the list it was made with, and saves nothing."""
+
+    def __init__(self, values: list[float]) -> None:
+        super().__init__(metric="step", mode="max")
+        self.values = values
+        self.suggested: list[str] = []
+        self.rng = np.random.default_rng(0)  # whose repr has an address in it
+
+    def set_search_properties(self, metric: Any, mode: Any, config: dict[str, Any], **spec: Any) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        self.suggested.append(trial_id)
+        return {"lr": self.values[len(self.suggested) - 1]}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        assert trial_id in self.suggested
+        assert not error
+
+
+def test_another_searcher_is_not_asked_for_the_trials_of_the_one_before(tuner: Start, storage: Path) -> None:
+    """Only for its own, however often the experiment is restored."""
+    for values, samples in (([1.0, 2.0], 2), ([7.0, 8.0, 9.0], 3), ([7.0, 8.0, 9.0], 4), ([7.0, 8.0, 9.0], 5)):
+        made = tuner(
+            count_up,
+            {"lr": tune.uniform(0, 1)},
+            search_alg=Listed(values),
+            num_samples=samples,
+            stop={"step": 1},
+            resume="auto",
+        )
+        grid = made.fit()
+    assert [config["lr"] for config in configs(grid)] == [1.0, 2.0, 7.0, 8.0, 9.0]
+    assert notices(storage / "exp").count("Listed does not know of 2 trials from before this restore") == 3
 
 
 # --- extended budgets -------------------------------------------------------------------------------------------------

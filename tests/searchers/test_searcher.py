@@ -1,4 +1,5 @@
 import pickle
+import random
 
 import pytest
 
@@ -17,6 +18,7 @@ from perdure.searchers.driver import (
     SearchDriver,
 )
 from perdure.searchers.repeater import Repeater
+from perdure.testing.searcher import search as run_search
 from perdure.trial_view import TrialView
 
 
@@ -67,8 +69,33 @@ class Reminded(Counting):
         raise NotImplementedError
 
 
-class Pointed(Counting):
-    """One that only knows points evaluated elsewhere."""
+class Drawing(Searcher):
+    """Draws from a generator of its own, and has no other memory than what it is told. Unseeded, it begins anew."""
+
+    def __init__(self, seed=None):
+        super().__init__(metric="loss", mode="min")
+        self.rng = random.Random(seed)
+        self.live = {}
+        self.told = []
+
+    def set_search_properties(self, metric, mode, config, **spec):
+        return True
+
+    def suggest(self, trial_id):
+        if len(self.live) >= 2:
+            return None
+        near = min(self.told, default=(0, 4.5))[1]
+        self.live[trial_id] = near + self.rng.gauss(0, 1)
+        return {"x": self.live[trial_id]}
+
+    def on_trial_complete(self, trial_id, result=None, error=False):
+        x = self.live.pop(trial_id)
+        if not error:
+            self.told.append((result["loss"], x))
+
+
+class Pointed(Drawing):
+    """One that also hears of points evaluated elsewhere."""
 
     points = ()
 
@@ -263,18 +290,138 @@ def test_a_searcher_without_a_file_is_told_everything_again(tmp_path):
     assert restored.next("t3").config["x"] == 3
 
 
-def test_a_searcher_that_knows_points_is_told_finished_trials(tmp_path):
+def test_a_searcher_that_saves_nothing_is_asked_again_and_told_all():
+    restored = driver(Counting(), num_samples=4)
+    assert restored.replay(HISTORY) is None
+    assert restored.searcher.suggested == {"t0": {"x": 0}, "t1": {"x": 1}, "t2": {"x": 2}}
+    assert restored.searcher.results == [("t0", {"loss": 3})]
+    assert restored.searcher.completed == [("t0", 0, {"loss": 2}, False), ("t1", 1, {"loss": 5}, False)]
+    assert restored.next("t3").config["x"] == 3
+    assert restored.next("t4") is FINISHED
+
+
+class Saving(Drawing):
+    def save(self, checkpoint_path):
+        with open(checkpoint_path, "wb") as file:
+            pickle.dump((self.rng, self.live, self.told), file)
+
+    def restore(self, checkpoint_path):
+        with open(checkpoint_path, "rb") as file:
+            self.rng, self.live, self.told = pickle.load(file)
+
+
+class Waiting(Drawing):
+    """Says every third time that it has nothing, as one that asks a service might."""
+
+    asked = 0
+
+    def suggest(self, trial_id):
+        self.asked += 1
+        return None if self.asked % 3 == 0 and self.live else super().suggest(trial_id)
+
+    def on_trial_complete(self, trial_id, result=None, error=False):
+        self.asked = 0
+        super().on_trial_complete(trial_id, result, error)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("kind", [Drawing, Saving, Waiting])
+@pytest.mark.parametrize("slots", [1, 3])
+def test_a_seeded_searcher_that_was_killed_anywhere_suggests_what_it_would_have(kind, slots, wrapped):
+    def make():
+        searcher = kind(seed=7)
+        return ConcurrencyLimiter(Repeater(searcher, repeat=2), max_concurrent=3) if wrapped else searcher
+
+    def configs(**kills):
+        return run_search(make, {"x": uniform(0, 9)}, samples=9, slots=slots, loss=lambda config: config["x"], **kills)
+
+    undisturbed = configs()
+    for kill in range(1, 9):
+        assert configs(kills=(kill,)) == undisturbed
+        assert configs(kills=(kill, 8), saves=(kill // 2,)) == undisturbed
+
+
+def test_what_an_unseeded_searcher_suggests_otherwise_has_failed_and_that_is_said():
+    restored = driver(Drawing())
+    assert "Drawing does not know of 3 trials" in restored.replay(HISTORY)
+    assert restored.searcher.live == {}
+    assert restored.searcher.told == []
+    restored.on_complete("t2", {"loss": 1}, error=False)
+    assert restored.searcher.told == []
+    assert restored.next("t3").config.keys() == {"x", "c"}
+
+
+def test_a_searcher_that_knows_points_is_told_finished_trials():
     restored = driver(Pointed())
     assert "does not know of 1 trials" in restored.replay(HISTORY)
     assert restored.searcher.points == (({"x": 0, "c": 1}, 2), ({"x": 1, "c": 1}, 5))
 
 
-def test_a_searcher_that_cannot_be_told_goes_on_and_says_so():
-    restored = driver(Counting(), num_samples=4)
-    assert "Counting does not know of 3 trials" in restored.replay(HISTORY)
+def test_a_limiter_holds_no_place_for_trials_that_its_searcher_does_not_know():
+    restored = driver(ConcurrencyLimiter(Drawing(), max_concurrent=1))
+    assert "does not know of 3 trials" in restored.replay(HISTORY)
+    assert restored.next("t3") is not WAIT
+
+
+@pytest.mark.parametrize("answer", [None, Searcher.FINISHED])
+def test_a_searcher_that_has_nothing_to_suggest_when_it_is_asked_again_hears_nothing(answer):
+    class Silent(Counting):
+        def suggest(self, trial_id):
+            return answer
+
+    restored = driver(Silent())
+    assert "Silent does not know of 3 trials" in restored.replay(HISTORY)
     assert restored.searcher.completed == []
-    assert restored.next("t3").config["x"] == 0
-    assert restored.next("t4") is FINISHED
+
+
+def test_a_searcher_is_not_asked_for_the_trials_of_another():
+    restored = driver(Counting())
+    assert "Counting does not know of 2 trials" in restored.replay(
+        past(*(("s", f"t{n}", {"config": {"x": max(0, n - 2), "c": 1}}) for n in range(4))), since=2
+    )
+    assert restored.searcher.suggested == {"t2": {"x": 0}, "t3": {"x": 1}}
+
+
+def helper():
+    pass
+
+
+class Fixed(Searcher):
+    """Suggests what it was made with."""
+
+    def __init__(self, suggested):
+        super().__init__(metric="loss", mode="min")
+        self.suggested = suggested
+
+    def suggest(self, trial_id):
+        return self.suggested
+
+    def on_trial_complete(self, trial_id, result=None, error=False):
+        assert error
+
+
+@pytest.mark.parametrize(
+    ("suggested", "journaled"),
+    [
+        ({"x": float("nan")}, {"x": float("nan"), "c": 1}),
+        ({"n": {"x": (1, [2.5])}}, {"n": {"x": (1, [2.5]), "y": 0}}),
+        ({"f": helper}, {"f": "<function helper at 0x7f0123456789>"}),
+        ({"g": Searcher}, {"g": "<class 'perdure.searchers.base.Searcher'>"}),
+    ],
+)
+def test_what_is_suggested_again_is_known_by_its_value(suggested, journaled):
+    assert driver(Fixed(suggested), {}).replay(past(("s", "t0", {"config": journaled}))) is None
+    for key in suggested:
+        other = {**journaled, key: "other"}
+        assert driver(Fixed(suggested), {}).replay(past(("s", "t0", {"config": other}))) is not None
+
+
+def test_numbers_of_numpy_are_known_by_their_value():
+    numpy = pytest.importorskip("numpy")
+
+    searcher = Fixed({"x": numpy.float32(0.1), "n": numpy.int64(3)})
+    config = {"x": float(numpy.float32(0.1)), "n": 3}
+    assert driver(searcher, {}).replay(past(("s", "t0", {"config": config}))) is None
 
 
 def test_trials_after_the_file_was_written_are_told_where_possible(tmp_path):

@@ -178,6 +178,8 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     deletable: dict[str, Source] = {}
     in_use: dict[str, int] = {}
     """Checkpoints that a clone or a starting attempt still needs, by how many."""
+    searcher_since: int = 0
+    """So many trials had been created when the searcher became another one."""
     search_ended: bool = False
     stopping: str | None = None
     """Why the experiment is to stop."""

@@ -115,6 +115,8 @@ def _definition_changed(state: State, event: DefinitionChanged) -> None:
     state.trainable = event.trainable
     state.spec = event.spec
     state.pickles = event.pickles
+    if any(change.what.partition("/")[0] == "search_alg" for change in event.changes):
+        state.searcher_since = state.created
     if changed:
         state.search_ended = False  # there may be more to suggest
         state.stopping = None  # that was decided by other rules

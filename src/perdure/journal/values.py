@@ -31,6 +31,9 @@ MAX_ARRAY_ELEMENTS = 64
 MAX_DEPTH = 100
 """Containers nested deeper than this (or holding themselves) are not data."""
 
+ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
+"""Where an object is in memory, as its repr says it: elsewhere in each process. NumPy writes it in capitals."""
+
 _NAMED = re.compile(r"<(?:class|function|built-in function) '?(?:[\w<>]+\.)*(\w+)'?(?: at 0x[0-9a-f]+)?>")
 """The repr of a class or a function, and the last part of its name."""
 _MIN_INT, _MAX_INT = -(2**63), 2**64 - 1  # what the wire's JSON reader gives back as an int

@@ -5,15 +5,15 @@ from __future__ import annotations
 import glob
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from perdure.config import check_mode
 from perdure.errors import ConfigurationError
+from perdure.journal.values import ADDRESS, encode_config, from_data
 
 Result = dict[str, Any]
 """One reported row."""
-
 
 OLDER = {
     "reward_attr": "Use metric and mode.",
@@ -93,9 +93,23 @@ class Searcher:
     def replay_suggestion(self, trial_id: str, config: dict[str, Any]) -> bool:
         """Remember, after a restore, that `config` was suggested for `trial_id` before it (beyond Ray Tune).
 
+        By default `suggest` is called again. What follows from what a searcher was asked and told so far, and from a
+        seed, is then suggested again, and leaves it as it was. An answer that is another is told to have failed.
+
+        Args:
+            trial_id: The one that `suggest` was called with then.
+            config: The trial's whole configuration, the constants of the space included. Numbers of NumPy's are plain
+                ones in it, and instead of an object there is its repr.
+
         Returns:
             Whether it did. If so, the results and the end of that trial are told again, as they were then.
         """
+        answer = self.suggest(trial_id)
+        if not isinstance(answer, Mapping):
+            return False
+        if _is_part(from_data(encode_config(answer)[0]), config):
+            return True
+        self.on_trial_complete(trial_id, error=True)
         return False
 
     def add_evaluated_point(
@@ -182,6 +196,14 @@ class Searcher:
     def mode(self) -> Any:
         """Whether it is minimised or maximised, or one mode for each metric."""
         return self._mode
+
+
+def _is_part(suggested: object, config: object) -> bool:
+    """Whether a configuration is what was suggested, and whatever the space adds to it."""
+    if isinstance(suggested, dict) and isinstance(config, dict):
+        return all(key in config and _is_part(value, config[key]) for key, value in suggested.items())
+    same, other = (ADDRESS.sub("", repr(value)) for value in (suggested, config))  # NaN is NaN, and 1 not True
+    return same == other
 
 
 def _check_objective(metric: str | list[str], mode: str | list[str]) -> None:

@@ -69,9 +69,11 @@ class ConcurrencyLimiter(Searcher):
         return suggestion
 
     def replay_suggestion(self, trial_id: str, config: dict[str, Any]) -> bool:
-        """Count the trial as unfinished, and hand it on."""
-        self.live_trials.add(trial_id)
-        return self.searcher.replay_suggestion(trial_id, config)
+        """Hand it on, and count the trial as unfinished if it is remembered: otherwise nobody hears of its end."""
+        remembered = self.searcher.replay_suggestion(trial_id, config)
+        if remembered:
+            self.live_trials.add(trial_id)
+        return remembered
 
     def on_trial_result(self, trial_id: str, result: Result) -> None:
         """Hand it on."""

@@ -163,12 +163,17 @@ class SearchDriver:
         """
         return self._source.restore(os.fspath(directory))
 
-    def replay(self, past: Iterable[Past]) -> str | None:
+    def replay(self, past: Iterable[Past], *, since: int = 0) -> str | None:
         """Tell the searcher what has happened, from the beginning of the experiment, in order.
 
         What it knew when it was saved is skipped. Call it once after `restore`, whatever that returned.
 
+        Args:
+            past: What has happened.
+            since: So many of the trials are another searcher's, that was there before it. It is not asked for them
+                again.
+
         Returns:
             None if the searcher knows all of it now; otherwise a sentence for the user on what it does not know.
         """
-        return self._source.replay(past)
+        return self._source.replay(past, since)

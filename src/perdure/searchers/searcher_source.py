@@ -228,8 +228,11 @@ class SearcherSource(Source):
         self._continued = set(state.get("continued", ()))
         return True
 
-    def replay(self, past: Iterable[Past]) -> str | None:
+    def replay(self, past: Iterable[Past], since: int) -> str | None:
         known, self._told, self._count = self._told, 0, 0
+        *_, base = _layers(self._searcher)
+        asks_again = type(base).replay_suggestion is Searcher.replay_suggestion
+        others = since if asks_again else 0  # a library takes those of others, too
         for one in past:
             is_known = self._told < known
             if isinstance(one, PastMove) and is_known:
@@ -237,7 +240,8 @@ class SearcherSource(Source):
             if isinstance(one, PastSuggestion):
                 self._count += 1
                 self._told += 1
-                if one.trial in self._strangers or not (is_known or self._remind(one)):
+                foreign = one.trial in self._strangers or (self._count <= others and not is_known)
+                if foreign or not (is_known or self._remind(one)):
                     self._strangers[one.trial] = one.config
             elif is_known:
                 self._told += 1
@@ -267,8 +271,9 @@ class SearcherSource(Source):
         if not count:
             return None
         return (
-            f"{self._name} does not know of {count} trials from before this restore: they are not in a state it "
-            "saved, and it has no replay_suggestion. It goes on without them; their results are kept."
+            f"{self._name} does not know of {count} trials from before this restore: they are another searcher's, or, "
+            "asked for them again, it suggested something else, because that does not follow from a seed and from what "
+            "it was told. It goes on without them; their results are kept."
         )
 
 

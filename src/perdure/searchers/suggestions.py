@@ -107,6 +107,6 @@ class Source:
         """See `SearchDriver.restore`."""
         raise NotImplementedError
 
-    def replay(self, past: Iterable[Past]) -> str | None:
+    def replay(self, past: Iterable[Past], since: int) -> str | None:
         """See `SearchDriver.replay`."""
         raise NotImplementedError

@@ -65,7 +65,7 @@ class VariantSource(Source):
     def restore(self, directory: str) -> bool:
         return True
 
-    def replay(self, past: Iterable[Past]) -> str | None:
+    def replay(self, past: Iterable[Past], since: int) -> str | None:
         for one in past:
             if isinstance(one, PastSuggestion):
                 self._began(one.trial)

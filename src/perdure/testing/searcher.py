@@ -75,6 +75,7 @@ def search(
     kills: Collection[int] = (),
     saves: Collection[int] = (),
     slots: int = 1,
+    loss: Callable[[Config], float] = loss_of,
 ) -> list[Config]:
     """Run a search, and return the configurations of its trials.
 
@@ -88,6 +89,7 @@ def search(
         kills: Before which trials the driver is killed. What follows is told what the journal has.
         saves: Before which trials a snapshot is written.
         slots: How many trials run at a time; the oldest ends first.
+        loss: What a trial reports.
     """
     past: list[Past] = []
     configs: dict[str, Config] = {}
@@ -99,7 +101,7 @@ def search(
     def end(driver: SearchDriver) -> None:
         trial = running.pop(0)
         number = int(trial[1:])
-        row = {"loss": math.nan if number == 3 else loss_of(configs[trial]), "training_iteration": 1}
+        row = {"loss": math.nan if number == 3 else loss(configs[trial]), "training_iteration": 1}
         driver.on_result(trial, row)
         past.append(PastResult(trial=trial, result=row))
         failed = number == 5
