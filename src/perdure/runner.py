@@ -658,6 +658,8 @@ class Runner:
                 self.checkpoints.delete(source, self._folder(source, checkpoint_name(source.number)))
 
     def _finish(self, command: Finish) -> bool:
+        if self.state.resumable and self.judge.expects_more:
+            command = Finish(finished=False)  # all that had begun came to its own end, but not all had begun
         if command.finished and (self._effects or self.checkpoints.backlog.count or self._doomed or self._deleting):
             if self._effects:
                 self.executor.wake()  # what this very turn asks for has not begun: look again once it has

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from perdure import experiments, tune
+from perdure.tune.search import Searcher
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +100,42 @@ def test_a_signal_that_is_handled_in_c_is_left_to_that(tmp_path: Path, monkeypat
         host.setattr(signal, "getsignal", lambda number: None)
         host.setattr(signal, "signal", lambda number, handler: pytest.fail(f"{number} was taken"))
         assert not tuner(tmp_path, None).fit().interrupted
+
+
+class Draws(Searcher):
+    def suggest(self, trial_id: str) -> dict[str, float]:
+        return {"x": 0.5}
+
+    def on_trial_complete(self, trial_id: str, result: object = None, error: bool = False) -> None:
+        pass
+
+
+@pytest.mark.parametrize("searcher", [None, Draws()])
+@pytest.mark.parametrize("last", [0, 2])
+def test_a_signal_after_the_last_report_interrupts_while_trials_are_to_come(
+    tmp_path: Path, last: int, searcher: Searcher | None
+) -> None:
+    """The one that ran comes to its own end then, so that none is unfinished of those that there are."""
+
+    def train(config: dict[str, float]) -> None:
+        tune.report({"loss": config["x"]})
+        if tune.get_context().get_trial_name().endswith(f"_{last:05}"):
+            signal.raise_signal(signal.SIGINT)
+
+    results = tune.Tuner(
+        train,
+        param_space=None if searcher else {"x": tune.uniform(0, 1)},
+        tune_config=tune.TuneConfig(
+            metric="loss",
+            mode="min",
+            num_samples=3,
+            max_concurrent_trials=1,
+            search_alg=searcher,
+        ),
+        run_config=tune.RunConfig(name="exp", storage_path=str(tmp_path), executor="inline", verbose=0),
+    ).fit()
+    assert (len(results), results.interrupted, results.stop_reason) == (last + 1, last < 2, "SIGINT")
+    assert results.num_terminated == last + 1
 
 
 @pytest.mark.parametrize("trials", [1, 3])

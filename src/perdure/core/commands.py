@@ -71,7 +71,7 @@ class Finish(msgspec.Struct, frozen=True):
     """Nothing runs and nothing is left to start: the session is over."""
 
     finished: bool
-    """Whether the experiment is, too: False where a stop left unfinished trials for a restore."""
+    """Whether the experiment is, too, as far as its trials tell: False where a stop left some for a restore."""
 
 
 Command = Union[Suggest, Wake, Launch, StopAttempt, Retire, MakeDurable, Delete, Await, Finish]
