@@ -151,9 +151,7 @@ def test_a_flush_that_fails_is_settled_one_by_one(
             number: "failed" if number % 10 == 2 else "durable"
             for number in range(group * manager.GROUP, (group + 1) * manager.GROUP)
         }
-    assert len(flushes) == 1, (
-        "another would not tell of a later checkpoint whose write had failed by the first"
-    )
+    assert len(flushes) == 1, "another would not tell of a later checkpoint whose write had failed by the first"
 
 
 def test_a_trial_directory_that_cannot_be_synced_fails_its_checkpoints(
@@ -445,3 +443,24 @@ def test_whatever_goes_wrong_the_next_checkpoint_becomes_durable(
     info = committed(files)
     managed.make_durable(source(1), trial / info.directory, info.nbytes)
     assert outcomes(managed) == [manager.Durable(source(1))]
+
+
+def test_only_what_a_predecessor_may_have_tried_to_sync_is_written_anew(
+    managed: CheckpointManager, trial: Path, committed: Callable[[Files], CheckpointInfo]
+) -> None:
+    """Digests come before the sync: what has none was never tried. Bits and times of a file stay as they were."""
+    for files, tried in (({"a": b"1"}, True), (LARGE, False), (LARGE, True)):
+        info = committed(files)
+        folder = trial / info.directory
+        for name in files:
+            (folder / name).chmod(0o640)
+        if tried:
+            durability.complete_digests(str(folder))
+        before = {name: (folder / name).stat() for name in files}
+        managed.make_durable(source(info.number), folder, info.nbytes, digested=info.digested, inherited=True)
+        assert [done.kind for done in outcomes(managed)] == ["durable"]
+        verify_checkpoint(folder)
+        for name, then in before.items():
+            now = (folder / name).stat()
+            assert (now.st_ino != then.st_ino) is tried
+            assert (now.st_mode, now.st_mtime_ns) == (then.st_mode, then.st_mtime_ns)
