@@ -16,7 +16,17 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SCRIPTS = ("start_up", "trials", "reports", "checkpoints", "recovery", "flat_cost", "population", "results")
+SCRIPTS = (
+    "start_up",
+    "trials",
+    "reports",
+    "checkpoints",
+    "recovery",
+    "flat_cost",
+    "population",
+    "results",
+    "schedulers",
+)
 
 
 def main() -> None:
