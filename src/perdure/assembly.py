@@ -34,13 +34,14 @@ from perdure.folding import Recovered, end_leftovers, recover
 from perdure.history import ExperimentHistory, read_experiment
 from perdure.interrupts import give_way, handled
 from perdure.journal.file import FileJournal, FileJournalReader
-from perdure.judge import Judge, check_resources
+from perdure.judge import Judge
 from perdure.loggers.base import LoggerCallback
 from perdure.loggers.policies import PolicyLog
 from perdure.naming import Namer
 from perdure.observers import events_before, make_display, run_info, start_loggers, with_default_loggers
 from perdure.plugin_states import PluginStates
 from perdure.recovery import RowsOfTrials, adopt, requeue
+from perdure.resources import check_resources
 from perdure.runner import Runner, Settings
 from perdure.schedulers.base import DEFAULT_METRIC, configure
 from perdure.schedulers.fifo import FIFOScheduler

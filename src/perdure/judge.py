@@ -24,8 +24,9 @@ from perdure.core.events import (
     TrialCreated,
 )
 from perdure.core.state import State, Status, Trial
-from perdure.errors import MetricError, PerdureError, PluginError, ResourceError
+from perdure.errors import MetricError, PerdureError, PluginError
 from perdure.journal.values import by_repr, dict_from_data, encode_config, has_objects
+from perdure.resources import check_resources
 from perdure.rows import RowOrigin, expand_row, flatten, leaf
 from perdure.schedulers.base import Judgement, judgement
 from perdure.searchers.driver import FINISHED, WAIT
@@ -551,38 +552,3 @@ class TrialList(Sequence[TrialView]):
 
     def __iter__(self) -> Iterator[TrialView]:
         return (self._judge.view(trial) for trial in list(self._judge.state.trials.values()))
-
-
-def check_resources(
-    resources: dict[str, float],
-    capacity: dict[str, float],
-    *,
-    whom: str,
-    advice: str = "Ask for less with with_resources(...).",
-) -> None:
-    """Refuse what no machine of this experiment can ever give.
-
-    Raises:
-        ResourceError: a resource is unknown here, or there is less of it in all than is asked for.
-    """
-    for name, amount in resources.items():
-        if amount <= 0:
-            continue
-        if name not in capacity:
-            known = ", ".join(sorted(capacity))
-            raise ResourceError(
-                f"{whom} asks for {amount:g} of {name!r}, which this machine does not have (it has: {known}). "
-                "Correct with_resources(...), or name the resource in LocalExecutor(resources={...})."
-            )
-        if amount > capacity[name] + 1e-9:
-            raise ResourceError(
-                f"{whom} asks for {amount:g} {name}, and this machine has {capacity[name]:g} in all; "
-                f"it could never start. {advice} To say that the machine has more: "
-                f"RunConfig(executor=LocalExecutor({_argument(name, amount)}))."
-            )
-
-
-def _argument(name: str, amount: float) -> str:
-    """Return how LocalExecutor is told of so much of a resource."""
-    known = {"CPU": "cpus", "GPU": "gpus"}
-    return f"{known[name]}={amount:g}" if name in known else f"resources={{{name!r}: {amount:g}}}"

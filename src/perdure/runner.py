@@ -62,8 +62,8 @@ from perdure.core.events import (
 from perdure.core.planner import plan, segment_of, source_of
 from perdure.core.state import State, Status, Trial, let_go
 from perdure.core.transitions import apply
-from perdure.judge import check_resources
 from perdure.recovery import adopt
+from perdure.resources import check_resources
 from perdure.storage.faults import fault_point
 from perdure.storage.layout import checkpoint_name
 from perdure.trainable.messages import (

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from perdure.errors import ConfigurationError
+from perdure.rows import leaf
 from perdure.search_space.parameters import Parameter, ParameterSpace
 from perdure.search_space.paths import flatten
 from perdure.search_space.randomness import keyed_random, seeded_globals
@@ -438,7 +439,7 @@ class LibrarySearcher(Searcher):
             self._observe(self._impose(key, raws), evaluated, objectives)
 
     def _values(self, result: Result) -> Objectives | None:
-        return _finite([_nested(result, metric) for metric, _ in self._objectives])
+        return _finite([leaf(result, metric) for metric, _ in self._objectives])
 
     def _signature(self) -> object:
         assert self._space is not None
@@ -465,12 +466,3 @@ def _finite(values: Sequence[Any]) -> Objectives | None:
     except (TypeError, ValueError):
         return None
     return numbers if all(map(math.isfinite, numbers)) else None
-
-
-def _nested(result: Result, metric: str) -> Any:
-    value: Any = result
-    if metric in result:
-        return result[metric]
-    for part in metric.split("/"):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value

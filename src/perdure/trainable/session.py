@@ -31,6 +31,7 @@ from perdure.errors import (
     TrainableError,
 )
 from perdure.journal.values import is_plain_key, to_data, unicode_text
+from perdure.rows import leaf
 from perdure.storage.faults import fault_point
 from perdure.trainable.channel import Channel
 from perdure.trainable.messages import Asked, Assignment, Notice, Report, Saved, Verdict
@@ -334,11 +335,7 @@ def score_of(report: Report, attribute: str | None) -> float | None:
         "time_this_iter_s": report.time_this_iter_s,
         "time_total_s": report.time_total_s,
     }
-    value: object = row.get(attribute)
-    if value is None:
-        value = row
-        for part in attribute.split("/"):
-            value = value.get(part) if isinstance(value, dict) else None
+    value = leaf(row, attribute)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value)
