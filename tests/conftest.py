@@ -8,8 +8,14 @@ import signal
 import hypothesis
 import pytest
 
-# A busy machine must not fail a test: what is too slow is what exceeds pytest's own timeout.
-hypothesis.settings.register_profile("perdure", deadline=None)
+# A busy machine must not fail a test: what is too slow is what exceeds pytest's own timeout. Neither must chance: the
+# examples are the same each time, but with PERDURE_EXPLORE=1.
+hypothesis.settings.register_profile(
+    "perdure",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize="PERDURE_EXPLORE" not in os.environ,
+)
 hypothesis.settings.load_profile("perdure")
 
 # Tests that are run in the background of a shell inherit an ignored SIGINT, and send it to drivers all the same.

@@ -118,7 +118,7 @@ def test_configurations_are_known_to_whom_nothing_else_is_imported() -> None:
         "from perdure.tune.stopper import TimeoutStopper\n"
         "try:\n    TimeoutStopper(num_samples=1)\nexcept TypeError as error:\n    print(error)\n"
     )
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
     assert "num_samples is an argument of tune.TuneConfig." in ran.stdout
 
 

@@ -21,6 +21,6 @@ def test_an_experiment_whose_path_begins_alike_is_left_alone(tmp_path: Path) -> 
     recovered = Recovered(state=State(), snapshot=None, position=START, unsettled=(), processes=())
     with attempt_of(tmp_path / "exp") as ours, attempt_of(tmp_path / "exp2") as another:
         assert end_leftovers(recovered, tmp_path / "exp") == []
-        assert ours.wait(timeout=30) == -9
+        assert ours.wait(timeout=120) == -9
         assert another.poll() is None
         another.kill()

@@ -13,6 +13,8 @@ import zipfile
 
 import pytest
 
+pytestmark = pytest.mark.timeout(900)  # it downloads what it builds and installs with
+
 ROOT = pathlib.Path(__file__).parents[1]
 PIP = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore", "PIP_QUIET": "2"}
 PROGRAM = textwrap.dedent(
@@ -37,7 +39,7 @@ PROGRAM = textwrap.dedent(
 def run(*command: str | pathlib.Path, cwd: pathlib.Path) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     done = subprocess.run(
-        list(map(str, command)), cwd=cwd, env=environment | PIP, capture_output=True, text=True, timeout=110
+        list(map(str, command)), cwd=cwd, env=environment | PIP, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

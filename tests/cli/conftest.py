@@ -202,6 +202,6 @@ def perdure_process():
     def run(*argv, **kwargs):
         command = [sys.executable, "-m", "perdure", *map(str, argv)]
         environment = {"PYTHONPATH": ":".join(sys.path), "PATH": "", "NO_COLOR": "1"}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, **kwargs)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, **kwargs)
 
     return run

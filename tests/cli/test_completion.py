@@ -15,7 +15,7 @@ def complete(script, *words):
         f"{script}\nCOMP_WORDS=({' '.join(map(repr, words))}); COMP_CWORD={len(words) - 1}; _perdure; "
         'printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    ran = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    ran = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True, timeout=120)
     assert ran.stderr == ""
     return ran.stdout.split()
 

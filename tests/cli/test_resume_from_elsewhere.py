@@ -43,7 +43,7 @@ if __name__ == "__main__":
 def python(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=200, check=False)
 
 
 def test_modules_beside_the_script_are_found_and_missed_by_name(tmp_path: Path) -> None:

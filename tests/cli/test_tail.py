@@ -1,5 +1,6 @@
 """`perdure tail`: an experiment seen from another terminal."""
 
+import codecs
 import json
 import os
 import pty
@@ -115,11 +116,11 @@ def _screen_until(terminal, text):
     """Return what was written to a terminal up to `text`, without its styles."""
     import re
 
-    seen = ""
+    seen, decoder = "", codecs.getincrementaldecoder("utf-8")()  # a character may come in two pieces
     while text not in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen):
         ready, _, _ = select.select([terminal], [], [], 60)
         assert ready, f"{text!r} never came: {seen!r}"
-        seen += os.read(terminal, 65536).decode()
+        seen += decoder.decode(os.read(terminal, 65536))
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
 
 

@@ -52,7 +52,7 @@ def run(name: str, tmp_path: pathlib.Path) -> Trial:
         "PERDURE_STORAGE_PATH": str(tmp_path / "results"),
     }
     result = subprocess.run(
-        [sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100
+        [sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
     )
     assert result.returncode == 0, result.stderr[-4000:]
     return Trial(tmp_path / "results")

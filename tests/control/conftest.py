@@ -16,7 +16,7 @@ import pytest
 from perdure.cli.main import main
 from perdure.core.state import Status
 from perdure.history import ExperimentHistory, read_experiment
-from tests.control.workload import NAME
+from tests.control.workload import NAME, TRIALS
 from tests.crash.harness import ROOT, wait_until
 
 
@@ -45,10 +45,17 @@ class Elsewhere:
 
     def start(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start a driver, and wait until every trial has reported a few times."""
-        before = self.rows() if self.path.exists() else 0
+        before = self.rows_of_each()
         driver = self.spawn(*options, **environment)
-        wait_until(lambda: driver.poll() is not None or self.rows() > before + 6, timeout_s=60)
+        wait_until(lambda: driver.poll() is not None or self._all_go_on(before))
         return driver
+
+    def _all_go_on(self, before: list[int]) -> bool:
+        now = self.rows_of_each()
+        return len(now) == TRIALS and all(
+            self.status(number) is Status.PAUSED or rows >= (before[number] if before else 0) + 3
+            for number, rows in enumerate(now)
+        )
 
     def spawn(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
         self.storage.mkdir(exist_ok=True)
@@ -66,22 +73,25 @@ class Elsewhere:
     def end(self, driver: subprocess.Popen[bytes]) -> None:
         """Have the trials come to their end, and wait for the driver's."""
         (self.storage / "end").touch()
-        assert driver.wait(timeout=60) == 0, (self.storage / "output.txt").read_text()
+        assert driver.wait(timeout=120) == 0, (self.storage / "output.txt").read_text()
 
     def history(self) -> ExperimentHistory:
         return read_experiment(self.path)
 
     def rows(self) -> int:
+        return sum(self.rows_of_each())
+
+    def rows_of_each(self) -> list[int]:
         try:
-            return sum(trial.row_count for trial in self.history().trials.values())
+            return [trial.row_count for trial in self.history().trials.values()]
         except FileNotFoundError:
-            return 0
+            return []
 
     def status(self, number: int) -> Status:
         return list(self.history().trials.values())[number].status
 
     def wait_for(self, number: int, status: Status) -> None:
-        wait_until(lambda: self.status(number) is status, timeout_s=60)
+        wait_until(lambda: self.status(number) is status)
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def test_several_at_once(orphaned: Elsewhere) -> None:
     asking = [
         subprocess.Popen([sys.executable, "-c", script, str(number)], cwd=ROOT, env=environment) for number in range(3)
     ]
-    assert [process.wait(timeout=60) for process in asking] == [0, 0, 0]
+    assert [process.wait(timeout=120) for process in asking] == [0, 0, 0]
     assert sorted(pinned(orphaned, 0)) == [0, 1, 2]
 
 

@@ -37,12 +37,12 @@ def test_a_driver_that_dies_while_it_answers(elsewhere: Elsewhere, point: str) -
     first = next(iter(elsewhere.history().trials))
     name = Door(elsewhere.path).post(PauseTrials(trials=(first,)))
     dying = elsewhere.spawn(**fault_environment(point))
-    assert dying.wait(timeout=60) == -9, (elsewhere.storage / "output.txt").read_text()
+    assert dying.wait(timeout=120) == -9, (elsewhere.storage / "output.txt").read_text()
     driver = elsewhere.spawn()
     wait_until(lambda: answers(elsewhere) == [name] and settled(elsewhere))
     assert elsewhere.status(0) is Status.PAUSED
     driver.terminate()
-    assert driver.wait(timeout=60) == 143  # as SIGTERM ends a program
+    assert driver.wait(timeout=120) == 143  # as SIGTERM ends a program
     assert answers(elsewhere) == [name]
 
 
@@ -92,6 +92,6 @@ def command(
         env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )

@@ -16,6 +16,7 @@ from typing import Any
 from perdure import tune
 
 NAME = "exp"
+TRIALS = 2
 
 
 def until_told(config: dict[str, Any]) -> None:
@@ -37,12 +38,12 @@ def until_told(config: dict[str, Any]) -> None:
 
 def make(storage: str | Path, **options: Any) -> tune.Tuner:
     """Return the Tuner; it goes on with what it finds."""
-    keep, trials, pins = int(options.pop("keep", 2)), int(options.pop("trials", 2)), bool(options.pop("pins", ""))
+    keep, pins = int(options.pop("keep", 2)), bool(options.pop("pins", ""))
     run = {"name": NAME, "storage_path": str(storage), "verbose": 0, "resume": "auto", **options}
     return tune.Tuner(
-        until_told,
+        tune.with_resources(until_told, {"cpu": 0.5}),  # both at a time, whatever the machine has
         param_space={"pins": pins},
-        tune_config=tune.TuneConfig(num_samples=trials, metric="step", mode="max"),
+        tune_config=tune.TuneConfig(num_samples=TRIALS, metric="step", mode="max"),
         run_config=tune.RunConfig(**run, checkpoint_config=tune.CheckpointConfig(num_to_keep=keep or None)),
     )
 

@@ -81,7 +81,7 @@ def run_until(
 def wait_for_end(driver: subprocess.Popen[bytes], storage: Path) -> ExperimentHistory:
     """Let the driver come to its end, and return the history."""
     gate.open_(gate_of(storage))
-    assert driver.wait(timeout=60) == 0, output_of(storage).read_text()
+    assert driver.wait(timeout=120) == 0, output_of(storage).read_text()
     return read_experiment(storage / NAME)
 
 
@@ -99,7 +99,7 @@ def rows_reported(storage: Path) -> int:
     return sum(trial.row_count for trial in history.trials.values())
 
 
-def wait_until(condition: Callable[[], bool], *, timeout_s: float = 60.0) -> None:
+def wait_until(condition: Callable[[], bool], *, timeout_s: float = 120.0) -> None:
     """Wait until `condition` holds."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -113,7 +113,7 @@ def _run(storage: Path, api: str, way: Way, passing: int, options: dict[str, Any
     marker = storage.parent / f"died at {way.point}"
     victims = storage.parent / "victims" if way.with_driver else None
     environment = {**way.environment, **fault_environment(way.point, nth=passing, marker=marker, victims=victims)}
-    code = start(storage, api, environment=environment, **options).wait(timeout=60)
+    code = start(storage, api, environment=environment, **options).wait(timeout=120)
     assert marker.exists(), f"{way.point} was not passed for the {passing}. time"
     return code
 

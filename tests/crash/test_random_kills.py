@@ -140,7 +140,7 @@ def strike(driver: subprocess.Popen[bytes], victims: str) -> int:
         kill(process.pid)
     if victims in ("worker", "template"):
         os.kill(driver.pid, signal.SIGCONT)
-        return driver.wait(timeout=60)
+        return driver.wait(timeout=120)
     kill(driver.pid)
     driver.wait()
     assert_gone(others)

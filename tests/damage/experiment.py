@@ -129,7 +129,7 @@ def run_session(storage: Path, kill_after: int) -> None:
     """Run a session in a process of its own."""
     program = f"from tests.damage.experiment import main; main({str(storage)!r}, {kill_after})"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, timeout=120)
     assert done.returncode == (-signal.SIGKILL if kill_after else 0), done.stderr.decode()
 
 

@@ -47,7 +47,7 @@ def test_the_snippet_runs_and_prints_what_the_guide_says(
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]),
     }
     result = subprocess.run(
-        [sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100
+        [sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
     )
     assert result.returncode == 0, result.stderr[-4000:]
     if printed is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,32 @@ from typing import Any
 import pytest
 
 from perdure import tune
+from perdure.executors.base import ExecutorEvent
+from perdure.executors.local import LocalExecutor
+from perdure.trainable.messages import Report
 
 Start = Callable[..., tune.Tuner]
+
+
+class Hurried(LocalExecutor):
+    """Runs two trials at a time; once so many `trials` have reported so many `rows` each, a lot of time has gone by."""
+
+    def __init__(self, *, trials: int, rows: int = 1) -> None:
+        super().__init__(cpus=2)
+        self._trials, self._rows = trials, rows
+        self._reported: collections.Counter[str] = collections.Counter()
+
+    def clock(self) -> float:
+        """Tell the experiment the time."""
+        is_late = sum(count >= self._rows for count in self._reported.values()) >= self._trials
+        return time.monotonic() + 100_000 * is_late
+
+    def poll(self, timeout: float) -> list[ExecutorEvent]:
+        """Return what has happened, and count the rows."""
+        events = super().poll(timeout)
+        self._reported.update(key.trial for key, message in events if isinstance(message, Report))
+        return events
+
 
 TUNE_FIELDS = tune.TuneConfig.__dataclass_fields__
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,14 @@ from perdure.errors import ConfigurationError
 from perdure.executors.local import LocalExecutor
 from tests.crash.harness import assert_gone
 from tests.end_to_end.conftest import Start
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """Whatever process a test has started is gone once its experiment is over."""
+    before = psutil.Process().children(recursive=True)
+    yield
+    assert_gone([child for child in psutil.Process().children(recursive=True) if child not in before])
 
 
 def tells_where(config: dict[str, Any]) -> None:
@@ -121,7 +131,6 @@ def test_each_trial_has_a_process_of_its_own(tuner: Start, start_method: Any) ->
     grid = tuner(tells_where, num_samples=3, executor=executor).fit()
     assert len({result.metrics["process"] for result in grid} | {os.getpid()}) == 4
     assert all(result.metrics["main"] for result in grid)
-    assert not psutil.Process().children(recursive=True)
 
 
 def test_an_executor_runs_one_experiment_at_a_time_and_any_number_in_turn(tuner: Start, storage: Path) -> None:
@@ -141,7 +150,6 @@ def test_an_executor_runs_one_experiment_at_a_time_and_any_number_in_turn(tuner:
 def test_reused_processes_run_one_trial_after_another(tuner: Start) -> None:
     grid = tuner(tells_where, num_samples=6, reuse_actors=True, executor=LocalExecutor(cpus=2)).fit()
     assert len({result.metrics["process"] for result in grid}) <= 2
-    assert not psutil.Process().children(recursive=True)
 
 
 def starts_others(config: dict[str, Any]) -> None:
@@ -158,8 +166,8 @@ def test_what_a_trial_started_goes_with_it(tuner: Start, dies: bool) -> None:
     grid = tuner(starts_others, {"dies": dies, "sleeps": 0}).fit()
     assert grid.num_errors == int(dies)
     pid = grid[0].metrics["child"]
-    assert_gone([psutil.Process(pid)] if psutil.pid_exists(pid) else [])
-    assert not psutil.Process().children(recursive=True)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        assert_gone([psutil.Process(pid)])
     if dies:
         assert "SIGKILL" in str(grid.errors[0])
 

@@ -22,7 +22,7 @@ from perdure.cli.main import main as cli
 from perdure.core.events import AnyEvent, DefinitionChanged, Noticed, TrialRequeued
 from perdure.errors import ConfigurationError, TrainableError
 from perdure.journal.file import FileJournalReader
-from tests.end_to_end.conftest import Start
+from tests.end_to_end.conftest import Hurried, Start
 from tests.end_to_end.growing import FIRST, THEN, count_up, grow, start
 
 ROOT = Path(__file__).parents[2]
@@ -225,8 +225,8 @@ def test_an_experiment_that_ran_out_of_time_gets_more(tuner: Start, storage: Pat
         num_samples=2,
         seed=1,
         max_concurrent_trials=1,
-        time_budget_s=0.5,
-        executor="local",
+        time_budget_s=1000,
+        executor=Hurried(trials=1, rows=3),
     ).fit()
     reached = len(steps(first[0]))
     stop = {"training_iteration": reached + 2}
@@ -234,7 +234,7 @@ def test_an_experiment_that_ran_out_of_time_gets_more(tuner: Start, storage: Pat
     grid = again.fit()
     assert len(grid) == 2
     assert [steps(result) for result in grid] == [list(range(1, reached + 3))] * 2
-    assert changes(storage / "exp")["time_budget_s"] == (0.5, None)
+    assert changes(storage / "exp")["time_budget_s"] == (1000, None)
 
 
 def test_asha_judges_an_extended_trial_at_the_rungs_before_it_alone(tuner: Start, storage: Path) -> None:

@@ -77,7 +77,7 @@ def rows_in(storage: Path) -> int:
 
 def until(program: Program, storage: Path, rows: int) -> list[psutil.Process]:
     """Wait until so many rows are kept; return the processes that the program has started."""
-    wait_until(lambda: program.poll() is not None or rows_in(storage) >= rows, timeout_s=60)
+    wait_until(lambda: program.poll() is not None or rows_in(storage) >= rows)
     assert program.poll() is None, output_of(storage)
     return family(program)
 
@@ -89,7 +89,7 @@ def output_of(storage: Path) -> str:
 def finish(programs: list[Program], storage: Path, *options: str, **environment: str) -> dict[str, Any]:
     gate.open_(gate_of(storage))
     program = start(programs, storage, *options, **environment)
-    assert program.wait(timeout=90) == 0, output_of(storage)
+    assert program.wait(timeout=120) == 0, output_of(storage)
     told: dict[str, Any] = json.loads((storage / "told.json").read_text())
     return told
 
@@ -117,7 +117,7 @@ def test_a_first_signal_stops_in_good_order(tmp_path: Path, programs: list[Progr
     workers = family(program)
     program.send_signal(number)
     gate.open_(gate_of(tmp_path))
-    assert program.wait(timeout=30) == (143 if number == signal.SIGTERM else 0), output_of(tmp_path)
+    assert program.wait(timeout=120) == (143 if number == signal.SIGTERM else 0), output_of(tmp_path)
     assert_gone(workers)
     history = history_of(tmp_path)
     assert history.state.stopping == signal.Signals(number).name
@@ -142,7 +142,7 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, programs: list[Program]) 
     with pytest.raises(subprocess.TimeoutExpired):
         program.wait(timeout=0.3)  # it waits for the next reports
     program.send_signal(signal.SIGINT)
-    assert program.wait(timeout=60) != 0
+    assert program.wait(timeout=120) != 0
     assert "KeyboardInterrupt" in output_of(tmp_path)
     assert "interrupted" in output_of(tmp_path)
     assert "running\n" not in output_of(tmp_path)
@@ -222,11 +222,11 @@ def test_a_second_driver_is_refused(tmp_path: Path, programs: list[Program]) -> 
     program = start_held(programs, tmp_path, begin=ALL_BUT_ONE)
     until(program, tmp_path, 1)
     other = start(programs, tmp_path)
-    assert other.wait(timeout=60) != 0
+    assert other.wait(timeout=120) != 0
     assert "ExperimentLockedError" in output_of(tmp_path)
     assert str(program.pid) in output_of(tmp_path)
     gate.open_(gate_of(tmp_path))
-    assert program.wait(timeout=90) == 0, output_of(tmp_path)
+    assert program.wait(timeout=120) == 0, output_of(tmp_path)
     assert_whole(tmp_path)
 
 

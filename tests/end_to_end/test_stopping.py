@@ -14,7 +14,7 @@ import pytest
 from perdure import tune
 from perdure.errors import ResourceError
 from perdure.executors.local import LocalExecutor
-from tests.end_to_end.conftest import Start
+from tests.end_to_end.conftest import Hurried, Start
 
 
 def reports_often(config: dict[str, Any]) -> None:
@@ -33,7 +33,9 @@ def reports_once(config: dict[str, Any]) -> None:
 
 
 def test_a_time_budget_terminates_what_runs_and_what_waits(tuner: Start) -> None:
-    results = tuner(reports_often, time_budget_s=0.5, num_samples=2, max_concurrent_trials=1).fit()
+    executor = Hurried(trials=1)
+    options = {"num_samples": 2, "max_concurrent_trials": 1, "executor": executor}
+    results = tuner(reports_often, time_budget_s=1000, **options).fit()
     assert {result.status for result in results} == {"TERMINATED"}
     assert results[0].metrics["done"] is True
 

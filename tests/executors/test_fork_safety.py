@@ -18,6 +18,6 @@ print("unsafe:", why_unsafe())
 @pytest.mark.parametrize("library", ["numpy", "pandas", "pyarrow", "sklearn.linear_model"])
 def test_a_library_can_be_forked_after_its_import(library):
     done = subprocess.run(
-        [sys.executable, "-c", CODE.format(library=library)], capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", CODE.format(library=library)], capture_output=True, text=True, timeout=200
     )
     assert done.stdout == "unsafe: \n", done.stderr

@@ -97,7 +97,7 @@ class Cluster:
 
     def _run(self, *command: str, environment: Mapping[str, str] | None = None) -> str:
         everything = {**self.environment, **(environment or {})}
-        done = subprocess.run(command, env=everything, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, env=everything, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, f"{command}: {done.stderr}\n{self.story()}"
         return done.stdout.strip()
 
@@ -175,7 +175,7 @@ def _munge_options(directory: Path) -> list[str]:
 
 def _node(environment: Mapping[str, str]) -> str:
     command = ["scontrol", "--oneliner", "show", "nodes"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     return done.stdout
 
 

@@ -40,7 +40,7 @@ def test_a_disk_that_fills_up_while_it_runs(tmp_path: Path, every: int, way_out:
         driver = run_until(disk, 4, "function", begin=8, **options)
         fill(disk / "filler")
         gate.open_(gate_of(disk))
-        code = driver.wait(timeout=60)
+        code = driver.wait(timeout=120)
         before = read_experiment(disk / NAME)
         errors = [trial.error.message for trial in before.trials.values() if trial.error is not None]
         assert all("there is no space left" in error for error in errors)

@@ -30,7 +30,7 @@ def run(tmp_path: Path, failures: tune.FailureConfig) -> tune.ResultGrid:
 
 
 def test_a_trial_that_falls_silent_is_killed_and_named(tmp_path: Path) -> None:
-    grid = run(tmp_path, tune.FailureConfig(report_timeout_s=1.0))
+    grid = run(tmp_path, tune.FailureConfig(report_timeout_s=3.0))
     hung, fine = grid
     assert "report_timeout_s" in str(hung.error)
     assert hung.metrics["step"] == 2
@@ -39,7 +39,7 @@ def test_a_trial_that_falls_silent_is_killed_and_named(tmp_path: Path) -> None:
 
 
 def test_a_trial_that_falls_silent_is_tried_again(tmp_path: Path) -> None:
-    grid = run(tmp_path, tune.FailureConfig(report_timeout_s=1.0, max_failures=1))
+    grid = run(tmp_path, tune.FailureConfig(report_timeout_s=3.0, max_failures=1))
     assert grid.num_errors == 0
     assert [result.metrics["step"] for result in grid] == [4, 4]
     trials = list(read_experiment(tmp_path / "hangs").trials.values())
@@ -48,7 +48,7 @@ def test_a_trial_that_falls_silent_is_tried_again(tmp_path: Path) -> None:
 
 def test_a_trial_that_takes_too_long_is_stopped_and_has_not_failed(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("perdure.runner.TIME_UP_GRACE_S", 0.3)
-    grid = run(tmp_path, tune.FailureConfig(max_trial_time_s=1.5))
+    grid = run(tmp_path, tune.FailureConfig(max_trial_time_s=3.0))
     hung, fine = grid
     assert hung.metrics["step"] == 2
     assert hung.error is None

@@ -45,7 +45,7 @@ def test_a_first_signal_ends_in_good_order(tmp_path: Path, api: str, number: sig
     driver.send_signal(number)
     gate.open_(gate_of(tmp_path))
     expected = ENDED_BY_SIGTERM if number is signal.SIGTERM else 0
-    assert driver.wait(timeout=30) == expected, output_of(tmp_path).read_text()
+    assert driver.wait(timeout=120) == expected, output_of(tmp_path).read_text()
     assert_gone(others)
     stopped = read_experiment(tmp_path / NAME)
     assert_nothing_failed(stopped)
@@ -66,7 +66,7 @@ def test_a_class_saves_before_it_goes_although_it_rarely_does(tmp_path: Path, ap
     driver = run_until(tmp_path, 4, api, begin=8, pause=0.05, every=10)
     driver.send_signal(signal.SIGTERM)
     gate.open_(gate_of(tmp_path))
-    assert driver.wait(timeout=30) == ENDED_BY_SIGTERM
+    assert driver.wait(timeout=120) == ENDED_BY_SIGTERM
     stopped = {trial.id: trial.row_count for trial in read_experiment(tmp_path / NAME).trials.values()}
     history = finish(tmp_path, api, pause=0.05, every=10)
     assert_whole(history)
@@ -88,7 +88,7 @@ def test_a_cluster_that_signals_every_process_costs_nothing(
             process.send_signal(number)
     gate.open_(gate_of(tmp_path))
     expected = ENDED_BY_SIGTERM if number is signal.SIGTERM else 0
-    assert driver.wait(timeout=30) == expected, output_of(tmp_path).read_text()
+    assert driver.wait(timeout=120) == expected, output_of(tmp_path).read_text()
     assert_gone(others)
     assert_nothing_failed(read_experiment(tmp_path / NAME))
     history = finish(tmp_path, api, pause=0.05)
@@ -106,7 +106,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, api: str) -> None:
     wait_until(lambda: has_stopping(tmp_path))
     assert driver.poll() is None, "the first one lets the steps come to their end"
     driver.send_signal(signal.SIGINT)
-    assert driver.wait(timeout=30) != 0
+    assert driver.wait(timeout=120) != 0
     assert_gone(others)
     assert "KeyboardInterrupt" in output_of(tmp_path).read_text()
     assert_nothing_failed(read_experiment(tmp_path / NAME))

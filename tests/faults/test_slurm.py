@@ -12,12 +12,14 @@ import pytest
 
 from perdure.core.events import AttemptEnded, DriverStopped, StopRequested
 from perdure.journal.file import FileJournalReader
+from tests import gate
 from tests.crash.harness import (
     NAME,
     ROOT,
     assert_kept,
     assert_nothing_kept_was_done_again,
     assert_whole,
+    gate_of,
     log_of,
     output_of,
     read_experiment,
@@ -53,6 +55,7 @@ def submit(slurm: Cluster, storage: Path, api: str) -> int:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), slurm.environment["PATH"]]),
             "PYTHONPATH": str(ROOT / "src"),
             "WORKLOAD_LOG": str(log_of(storage)),
+            gate.VARIABLE: str(gate_of(storage)),
         },
     )
 
@@ -67,13 +70,13 @@ def assert_ended_by_sigterm(slurm: Cluster, storage: Path, job: int) -> None:
     """The job ends by itself, its exit status says how, and it leaves no process behind."""
     assert slurm.wait_for_end(job) == "FAILED", (output_of(storage).read_text(), slurm.story())
     assert slurm.field(job, "ExitCode") == "143:0"
-    assert processes_of(storage) == []
+    wait_until(lambda: processes_of(storage) == [])
 
 
 def assert_completed(slurm: Cluster, storage: Path, job: int) -> None:
     """The job ends by itself, with exit status 0, and leaves no process behind."""
     assert slurm.wait_for_end(job) == "COMPLETED", (output_of(storage).read_text(), slurm.story())
-    assert processes_of(storage) == []
+    wait_until(lambda: processes_of(storage) == [])
 
 
 @pytest.mark.slow
@@ -81,9 +84,11 @@ def assert_completed(slurm: Cluster, storage: Path, job: int) -> None:
 def test_a_requeued_job_goes_on(tmp_path: Path, api: str) -> None:
     storage = tmp_path / "storage"
     with cluster() as slurm:
+        gate.shut(gate_of(storage), 4 * 12 - 1)
         job = submit(slurm, storage, api)
         wait_for_rows(slurm, storage, job)
         slurm.requeue(job)
+        gate.open_(gate_of(storage))
         wait_until(lambda: slurm.field(job, "Restarts") == "1")
         assert_completed(slurm, storage, job)
     assert_nothing_was_lost(storage)
@@ -93,9 +98,11 @@ def test_a_requeued_job_goes_on(tmp_path: Path, api: str) -> None:
 def test_a_job_that_comes_to_its_time_limit_is_gone_on_with_by_the_next(tmp_path: Path) -> None:
     storage = tmp_path / "storage"
     with cluster() as slurm:
+        gate.shut(gate_of(storage), 4 * 12 - 1)
         job = submit(slurm, storage, "function")
         wait_for_rows(slurm, storage, job)
         slurm.signal_batch(job)
+        gate.open_(gate_of(storage))
         assert_ended_by_sigterm(slurm, storage, job)
         assert not read_experiment(storage / NAME).state.finished
         assert_completed(slurm, storage, submit(slurm, storage, "function"))
@@ -133,7 +140,7 @@ def test_the_examples_experiment_runs(tmp_path: Path) -> None:
     for _ in range(2):  # run again when all is done, it says so and ends
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "SLURM_CPUS_PER_TASK": "2"}
         done = subprocess.run(
-            [sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+            [sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
         )
         assert done.returncode == 0, done.stderr
         assert "8 of 8 trials have ended; best loss" in done.stdout

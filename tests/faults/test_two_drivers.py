@@ -38,7 +38,7 @@ def refusal(storage: Path) -> str:
     """Start a second driver, which has to be refused, and return what it says."""
     before = len(output_of(storage).read_text())
     with driver(storage, *SLOW) as second:
-        assert second.wait(timeout=60) == 1
+        assert second.wait(timeout=120) == 1
     return output_of(storage).read_text()[before:].strip().splitlines()[-1]
 
 
@@ -110,7 +110,7 @@ def test_a_driver_halted_on_another_host_is_taken_over_when_its_lease_is_over(
             gate.shut(of_second, 3)
             wait_until(lambda: rows_reported(tmp_path) >= 5)
             halted.resume()
-            assert first.wait(timeout=60) == 1
+            assert first.wait(timeout=120) == 1
             gate.open_(of_second)
             history = wait_for_end(second, tmp_path)
     assert "ClaimLostError" in output_of(tmp_path).read_text()

@@ -100,7 +100,7 @@ class Drivers:
         return Driver(process, directory)
 
     @staticmethod
-    def wait_until(true: Callable[[], object], timeout_s: float = 60.0) -> None:
+    def wait_until(true: Callable[[], object], timeout_s: float = 120.0) -> None:
         end = time.monotonic() + timeout_s
         while not true():
             assert time.monotonic() < end, "waited in vain"
@@ -221,7 +221,7 @@ def test_a_driver_on_another_host_takes_over_when_the_lease_is_over(
     with FileJournal(tmp_path) as journal:
         journal.append([report(1000)])
         os.kill(driver.process.pid, signal.SIGCONT)
-        _, errors = driver.process.communicate(timeout=30)
+        _, errors = driver.process.communicate(timeout=120)
         assert "ClaimLostError" in errors
         journal.append([report(1001)])
     kept = numbers(tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 
 import pytest
 
@@ -108,17 +109,19 @@ def test_files_of_a_running_experiment_are_left_to_its_driver(tmp_path, capsys):
 
 def test_a_logger_that_blocks_ends_neither_trials_nor_fit(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PERDURE_LOGGERS_CLOSE_S", "0.2")
-    stuck, let_go = threading.Event(), threading.Event()
+    stuck, let_go = tmp_path / "stuck", threading.Event()
 
     class Blocks(Remembers):
         def log_trial_result(self, iteration, trial, result):
             super().log_trial_result(iteration, trial, result)
-            stuck.set()
+            stuck.touch()
             let_go.wait()
 
     def train(config):
         for step in range(3):
             tune.report({"loss": step * config["x"]})
+            while not stuck.exists():
+                time.sleep(0.01)
 
     logger = Blocks()
     grid = tune.Tuner(
@@ -128,7 +131,6 @@ def test_a_logger_that_blocks_ends_neither_trials_nor_fit(tmp_path, monkeypatch,
         run_config=tune.RunConfig(name="exp", storage_path=str(tmp_path), callbacks=[logger], executor="inline"),
     ).fit()
     assert [result.metrics["loss"] for result in grid] == [2, 4]
-    assert stuck.is_set()
     assert len(logger.told) == 1
     for result in grid:  # the files do not wait for it
         with open(f"{result.path}/result.json") as file:

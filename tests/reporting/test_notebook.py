@@ -43,7 +43,7 @@ def cells(tmp_path_factory):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "IPYTHONDIR": str(storage / "ipython")}
     client = nbclient.NotebookClient(
-        notebook, timeout=100, kernel_name="python3", resources={"metadata": {"path": str(storage)}}
+        notebook, timeout=200, kernel_name="python3", resources={"metadata": {"path": str(storage)}}
     )
     with client.setup_kernel(env=environment):
         for index, cell in enumerate(notebook.cells):

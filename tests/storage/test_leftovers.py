@@ -28,7 +28,7 @@ def test_an_attempt_that_is_still_there_is_killed_with_its_group():
         assert kill_leftovers([(leader.pid, start)], "") == []
         assert not is_alive(leader.pid, start)
         assert leader.wait() == -signal.SIGKILL
-    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+    while is_alive(child):
         time.sleep(0.01)
 
 

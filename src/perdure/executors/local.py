@@ -40,8 +40,11 @@ from perdure.trainable.messages import Assignment, AttemptKey, Ended, Exit, From
 
 _LEAVE_S = 60.0
 """How long a process may take to leave after its attempt has ended (exit functions of user code run in it)."""
-_ANSWER_S = 3.0
-"""How long the template may take to tell of a death before the driver acts by itself."""
+_ANSWER_S = 10.0
+"""How long the template may take to tell of a death before the driver acts by itself, and does not know the cause.
+
+It tells at once; but where ten processes want each core, it may have to wait for seconds itself.
+"""
 _CLOSE_S = 5.0
 """How long `close` waits for processes whose attempts have ended."""
 

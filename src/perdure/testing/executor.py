@@ -37,7 +37,7 @@ from perdure.trainable.messages import (
     Verdict,
 )
 
-LONG_S = 120.0
+LONG_S = 600.0
 """Longer than any test may take."""
 
 

@@ -200,7 +200,7 @@ def test_a_driver_that_is_killed_again_and_again_gives_the_very_same_curve(tmp_p
         }
         ended = [
             subprocess.run(
-                [sys.executable, "script.py", *kills], cwd=directory, env=environment, timeout=100
+                [sys.executable, "script.py", *kills], cwd=directory, env=environment, timeout=200
             ).returncode
             for _ in range(len(kills) + 1)
         ]
