@@ -243,6 +243,8 @@ class Runner:
             self.receive(key, message)
             self.tell_endings()  # before the next row is judged, as they will be told again after a restore
         fault_point("turn.received")
+        if self._effects:
+            self.commit()  # verdicts: whoever waits for one has it before what follows from its row is worked out
         self.settle()
         self.judge.step_ends()
 
@@ -265,13 +267,14 @@ class Runner:
             fault_point("turn.decided")
             self.journal.commit()
             fault_point("turn.committed")
-            batch, self._batch = self._batch, []
-            for observer in self.observers:
-                observer.observe(batch)
+        batch, self._batch = self._batch, []
         effects, self._effects = self._effects, []
         for effect in effects:
             fault_point("turn.effect")
             effect()
+        if batch:
+            for observer in self.observers:
+                observer.observe(batch)
         fault_point("turn.done")
         if self.snapshots is not None:
             self.snapshots.maybe(self.state, self.journal)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import functools
+from collections.abc import Sequence
 
 import msgspec
 
@@ -78,8 +79,8 @@ class Trial(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 
     checkpoints: dict[int, CheckpointInfo] = {}
     """Whole ones that are not retired, in the order they were saved."""
-    undurable: tuple[int, ...] = ()
-    """Numbers of those that are on their way to the disk, oldest first."""
+    undurable: Sequence[int] = ()
+    """Numbers of those that are on their way to the disk, oldest first. There may be thousands: a list, if any."""
     unsafe: tuple[int, ...] = ()
     """Numbers of those that the disk refused."""
     pinned: tuple[int, ...] = ()
@@ -265,7 +266,7 @@ def unneeded(state: State, trial: Trial) -> list[int]:
     infos = list(trial.checkpoints.values())
     durable = trial.checkpoints.keys() - {*trial.undurable, *trial.unsafe}
     # The oldest on its way to the disk stays until it is there: it is the one that is being synced.
-    in_use = in_use_of(state, trial) | set(trial.undurable[:1])
+    in_use = in_use_of(state, trial).union(trial.undurable[:1])
     return retention.to_retire(policy, infos, durable=durable, in_use=in_use)
 
 

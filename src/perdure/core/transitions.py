@@ -621,7 +621,10 @@ def _commit(state: State, trial: Trial, info: CheckpointInfo) -> None:
     if info.iteration in trial.owed:
         trial.owed = _kept(iteration for iteration in trial.owed if iteration != info.iteration)
     trial.next_checkpoint = max(trial.next_checkpoint, info.number + 1)
-    trial.undurable = (*trial.undurable, info.number)
+    if isinstance(trial.undurable, list):
+        trial.undurable.append(info.number)
+    else:
+        trial.undurable = [info.number]
     source = Source(trial=trial.id, number=info.number)
     state.undurable[key(source)] = source
     if state.spec.num_to_keep is None:
@@ -645,9 +648,10 @@ def _ask_for_oldest(state: State, trial: Trial) -> None:
 
 
 def _drop_undurable(state: State, trial: Trial, number: int) -> None:
-    if number in trial.undurable:  # one of the first, as a rule
-        at = trial.undurable.index(number)
-        trial.undurable = trial.undurable[:at] + trial.undurable[at + 1 :]
+    waiting = trial.undurable
+    if isinstance(waiting, list) and number in waiting:
+        waiting.remove(number)  # one of the first, as a rule
+        trial.undurable = waiting or ()
     name = f"{trial.id}/{number}"
     state.undurable.pop(name, None)
     state.agenda.durable.pop(name, None)
