@@ -131,6 +131,48 @@ def test_a_trial_whose_answer_waits_for_the_disk_is_not_taken_for_silent() -> No
     assert executor.killed == [KEY]
 
 
+def test_a_verdict_is_sent_once_its_row_is_written_and_before_what_follows_is_decided() -> None:
+    said: list[str] = []
+    journal = MemoryJournal()
+
+    class OneRow(Executor):
+        def poll(self, timeout: float) -> Sequence[Any]:
+            return [(KEY, Report(iteration=1, metrics={}, at=0.0))]
+
+        def reply(self, key: AttemptKey, verdict: Verdict) -> None:
+            said.append(f"answered, {journal.position.sequence} records written")
+
+    judge = SimpleNamespace(
+        report=lambda *_: Reported(at=0.0, trial="a", attempt=1, iteration=1, metrics={}),
+        reported=lambda *_: None,
+        wants_end=lambda: False,
+        suggest=lambda: said.append("asked for another trial"),
+        step_begins=lambda: None,
+        step_ends=lambda: None,
+    )
+    observer = SimpleNamespace(observe=lambda events: said.append(f"shown {len(events)}"), tick=lambda now: None)
+    runner = Runner(
+        state=State(),
+        journal=journal,
+        executor=OneRow(),  # type: ignore[arg-type]
+        judge=judge,  # type: ignore[arg-type]
+        checkpoints=Checkpoints(),  # type: ignore[arg-type]
+        ledger=DeviceLedger(()),
+        settings=Settings(path=Path("/nowhere"), directories=False),
+        observers=[observer],
+    )
+    for event in (
+        ExperimentCreated(at=0.0, name="e", trainable="t", spec=Spec(), version="0"),
+        DriverStarted(at=0.0, epoch=1, host="h", pid=1, process_start=0.0, capacity={"CPU": 2.0}),
+        TrialCreated(at=0.0, trial="a", number=0, name="a", directory="a", config={}),
+        AttemptPlanned(at=0.0, trial="a", attempt=1),
+        AttemptStarted(at=0.0, trial="a", attempt=1, host="h", pid=2, process_start=0.0),
+    ):
+        runner.emit(event)
+    runner.turn()
+    assert said == ["answered, 6 records written", "shown 6", "asked for another trial"]
+
+
 def test_what_follows_from_one_turn_is_written_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred trials start at once: none of them waits for the last to be journaled, and memory holds few events."""
     pieces: list[int] = []

@@ -1,8 +1,8 @@
 """The loop: the only place where all parts meet.
 
-One turn takes in what happened, decides what follows, writes all of it to the journal at once, and only then lets the
-outside world know: `Runner.turn` is the whole of it. Whatever is killed between two lines of it, the journal holds
-either everything that anybody was told, or more.
+One turn takes in what happened, writes that to the journal and answers; then it decides what follows, writes that, and
+acts on it: `Runner.turn` is the whole of it. The outside world is let know of nothing that is not written: whatever is
+killed between two lines, the journal holds either everything that anybody was told, or more.
 
 One thread, no asyncio. What may take long (bytes of checkpoints, loggers) happens elsewhere and reports back as
 messages of the next turn.
@@ -236,15 +236,15 @@ class Runner:
         fault_point("run.over")
 
     def turn(self) -> None:
-        """Take in what happened, decide what follows, write it down, and only then act on it."""
+        """Take in what happened, decide what follows, and let anybody know of either only once it is written down."""
         messages = self.executor.poll(self._patience())
         self.judge.step_begins()
         for key, message in messages:
             self.receive(key, message)
             self.tell_endings()  # before the next row is judged, as they will be told again after a restore
         fault_point("turn.received")
-        if self._effects:
-            self.commit()  # verdicts: whoever waits for one has it before what follows from its row is worked out
+        if self._effects:  # trials wait for their verdicts: what follows from the rows is worked out while they go on
+            self.commit()
         self.settle()
         self.judge.step_ends()
 

@@ -311,6 +311,43 @@ def test_discard_removes_what_was_not_committed(saver: Saver, trial: Path) -> No
     assert names(trial) == ["checkpoint_000000"]
 
 
+def test_a_staging_directory_made_ahead_is_the_next_one(saver: Saver, trial: Path, folder: Folder) -> None:
+    saver.prepare()
+    saver.prepare()
+    (ahead,) = names(trial)
+    assert saver.staging().name == ahead
+    saver.prepare()
+    commit(saver, folder({"a": b"1"}))
+    assert names(trial) == [ahead, "checkpoint_000000"]
+    saver.prepare()
+    saver.discard()
+    assert names(trial) == ["checkpoint_000000"]
+
+
+def test_a_staging_directory_made_ahead_may_be_cleared_away(saver: Saver, trial: Path, folder: Folder) -> None:
+    saver.prepare()
+    for ahead in trial.iterdir():
+        ahead.rmdir()
+    info = commit(saver, folder({"a": b"1"}))
+    assert names(trial) == [info.directory]
+    verify_checkpoint(trial / info.directory)
+
+
+def test_what_cannot_be_made_ahead_is_an_error_only_once_it_is_needed(
+    saver: Saver, trial: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "mkdir", full)
+        saver.prepare()
+        with pytest.raises(StorageFullError, match="no staging directory could be made"):
+            saver.staging()
+    assert names(trial) == []
+    assert saver.staging().is_dir()
+
+
 # --- durability="strict" ----------------------------------------------------------------------------------------------
 
 

@@ -23,8 +23,10 @@ class ScriptedChannel:
     def send(self, message):
         self.said.append(message)
 
-    def ask(self, message):
+    def ask(self, message, meanwhile=None):
         self.said.append(message)
+        if meanwhile is not None:
+            meanwhile()
         answer = self.script.pop(0) if self.script else Verdict()
         if answer is None:
             raise DriverGone

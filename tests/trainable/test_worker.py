@@ -247,7 +247,7 @@ from perdure.trainable.worker import run_attempt
 class Killer:
     stopping = False
     def send(self, message): pass
-    def ask(self, message): os.kill(os.getpid(), signal.SIGKILL)
+    def ask(self, message, meanwhile=None): os.kill(os.getpid(), signal.SIGKILL)
 
 def train(config):
     with checkpoint_dir() as directory:

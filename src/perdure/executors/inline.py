@@ -181,8 +181,8 @@ class _InlineChannel:
         else:
             self._say(self.key, message)
 
-    def ask(self, message: Report | Saved | Asked) -> Verdict:
-        """Leave a message, and turn the loop until it is answered."""
+    def ask(self, message: Report | Saved | Asked, meanwhile: Callable[[], None] | None = None) -> Verdict:
+        """Leave a message, and turn the loop until it is answered: there is no time for anything `meanwhile`."""
         self.verdict = None
         self._say(self.key, message)
         while (verdict := self._answer()) is None:

@@ -11,6 +11,7 @@ import socket
 import struct
 import sys
 import threading
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -45,8 +46,8 @@ class Channel(Protocol):
         """
         ...
 
-    def ask(self, message: Report | Saved | Asked) -> Verdict:
-        """Say something and wait for the verdict.
+    def ask(self, message: Report | Saved | Asked, meanwhile: Callable[[], None] | None = None) -> Verdict:
+        """Say something and wait for the verdict; where there is a wait, `meanwhile` is called first.
 
         Raises:
             DriverGone: there is nobody to answer.
@@ -157,9 +158,11 @@ class SocketChannel:
         except (BrokenPipeError, ConnectionResetError):
             raise DriverGone from None
 
-    def ask(self, message: Report | Saved | Asked) -> Verdict:
+    def ask(self, message: Report | Saved | Asked, meanwhile: Callable[[], None] | None = None) -> Verdict:
         """Say something and wait for the verdict; a `Stop` that arrives before it is remembered."""
         self.send(message)
+        if meanwhile is not None:
+            meanwhile()
         while True:
             said = self.receive()
             if isinstance(said, Verdict):

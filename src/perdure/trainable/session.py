@@ -70,6 +70,10 @@ class Committer(Protocol):
         """Make the files in `source` the trial's next checkpoint."""
         ...
 
+    def prepare(self) -> None:
+        """Do ahead what can be done for the next checkpoint before there is one."""
+        ...
+
     def discard(self, path: str | None = None) -> None:
         """Remove one staging directory, or all that were not committed."""
         ...
@@ -208,7 +212,7 @@ class Session:
         self.time_total_s = report.time_total_s
         self.time_since_restore_s = report.time_since_restore_s
         self._last = report
-        verdict = self._channel.ask(report)
+        verdict = self._channel.ask(report, self._prepare if report.checkpoint and not report.done else None)
         fault_point("report.answered")
         self._heed(verdict.decision, done=report.done)
         self._lap = time.monotonic()
@@ -220,7 +224,7 @@ class Session:
             raise OutsideTrialError("there is no row yet that a checkpoint could belong to.")
         info = self._commit(source, self._last)
         fault_point("save.committed")
-        verdict = self._channel.ask(Saved(checkpoint=info))
+        verdict = self._channel.ask(Saved(checkpoint=info), self._prepare)
         fault_point("save.answered")
         self._heed(verdict.decision, done=False)
         self._lap = time.monotonic()
@@ -266,6 +270,10 @@ class Session:
         self.latest = os.path.join(self.assignment.path, info.directory)
         self.saved_iteration = report.iteration
         return info
+
+    def _prepare(self) -> None:
+        """While the driver judges: whoever has just saved will save again."""
+        self._committer().prepare()
 
     def _heed(self, decision: Decision, *, done: bool) -> None:
         if self.ended is not None:
