@@ -396,7 +396,7 @@ class Judge:
     def saved(self, trial: Trial, info: CheckpointInfo) -> None:
         """A checkpoint was committed."""
         view = self.view(trial)
-        view.checkpoint = checkpoint_at(f"{view.path}{os.sep}{info.directory}")
+        view.checkpoint = checkpoint_at(f"{self.path}{os.sep}{trial.directory}{os.sep}{info.directory}")
         if self.callbacks:
             self.callbacks.on_checkpoint(self.iteration, self.trials, view, view.checkpoint)
             self.callbacks.on_trial_save(self.iteration, self.trials, view)

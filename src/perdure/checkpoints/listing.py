@@ -47,7 +47,8 @@ def list_directory(directory: str) -> Listing:
         if os.path.lexists(directory):
             raise CheckpointError(f"{directory} is not a directory; a checkpoint is one. Nothing was saved.") from None
         raise CheckpointMissingError(
-            f"There is no directory {directory} to save as a checkpoint. Nothing was saved; report while it exists."
+            f"Nothing was saved: there is no checkpoint directory {directory}. Report while it still exists (inside "
+            "the `with tempfile.TemporaryDirectory()` that made it)."
         ) from None
     return listing
 

@@ -24,7 +24,6 @@ from perdure.control import route
 from perdure.core.events import CheckpointInfo, Data, Decision, Outcome
 from perdure.core.requests import AnyRequest
 from perdure.errors import (
-    CheckpointMissingError,
     MetricError,
     OutsideTrialError,
     RequestRefusedError,
@@ -267,7 +266,7 @@ class Session:
             time_this_iter_s=report.time_this_iter_s,
             time_since_restore_s=report.time_since_restore_s,
         )
-        self.latest = os.path.join(self.assignment.path, info.directory)
+        self.latest = f"{self.assignment.path}{os.sep}{info.directory}"
         self.saved_iteration = report.iteration
         return info
 
@@ -295,7 +294,7 @@ class Session:
 
 def _plain(metrics: Mapping[str, object]) -> Data:
     """Return a reported mapping as data, in a dict that nobody else holds."""
-    if not isinstance(cast("object", metrics), Mapping):
+    if type(metrics) is not dict and not isinstance(cast("object", metrics), Mapping):
         raise MetricError(
             f"report() takes a dict of metrics, not {metrics!r} (a {type(metrics).__name__}). Nothing was reported; "
             'write report({"name": value}).'
@@ -321,13 +320,7 @@ def _directory_of(checkpoint: Checkpoint) -> str:
             f"report(checkpoint={checkpoint!r}) takes a Checkpoint, not a {type(checkpoint).__name__}. Nothing was "
             "reported; write Checkpoint.from_directory(path)."
         )
-    path = os.fspath(checkpoint.path)
-    if not os.path.isdir(path):
-        raise CheckpointMissingError(
-            f"report(): there is no checkpoint directory {path!r}. Nothing was reported; report while the directory "
-            "still exists (inside the `with tempfile.TemporaryDirectory()` that made it)."
-        )
-    return path
+    return os.fspath(checkpoint.path)
 
 
 def score_of(report: Report, attribute: str | None) -> float | None:
