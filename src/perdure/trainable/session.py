@@ -223,7 +223,7 @@ class Session:
             raise OutsideTrialError("there is no row yet that a checkpoint could belong to.")
         info = self._commit(source, self._last)
         fault_point("save.committed")
-        verdict = self._channel.ask(Saved(checkpoint=info), self._prepare)
+        verdict = self._channel.ask(Saved(checkpoint=info), None if self.ended else self._prepare)
         fault_point("save.answered")
         self._heed(verdict.decision, done=False)
         self._lap = time.monotonic()
