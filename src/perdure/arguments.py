@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import ParamSpec, TypeVar
 
-from perdure.errors import ArgumentError
+from perdure.errors import ArgumentError, ConfigurationError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -88,3 +88,18 @@ def _advice(name: str, known: frozenset[str], older: Mapping[str, str]) -> str:
         return f"Did you mean {near[0]}?"
     public = sorted(name for name in known if not name.startswith("_"))
     return f"It has {', '.join(public)}." if public else "It takes none."
+
+
+def check_methods(plugin: object, port: type, *names: str) -> None:
+    """Refuse a user's object that lacks methods which its base class leaves to it.
+
+    Raises:
+        ConfigurationError: it does; names them.
+    """
+    missing = [name for name in names if getattr(getattr(plugin, name), "__func__", None) is getattr(port, name)]
+    if missing:
+        kind, lacked = type(plugin).__name__, " and ".join(missing)
+        raise ConfigurationError(
+            f"{kind} does not define {lacked}, which each {port.__name__} has to. Nothing was started; add it to the "
+            "class, as the documentation of its base says."
+        )

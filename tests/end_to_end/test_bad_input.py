@@ -30,6 +30,8 @@ from perdure.errors import (
     UserError,
 )
 from perdure.executors.local import LocalExecutor
+from perdure.tune.schedulers import TrialScheduler
+from perdure.tune.search import Searcher
 from tests.end_to_end.conftest import Start
 
 
@@ -158,6 +160,35 @@ def test_resources_of_a_class_are_looked_at_too(tuner: Start, storage: Path) -> 
 def test_a_resource_function_that_raises(tuner: Start, storage: Path) -> None:
     with pytest.raises(ResourceError, match=r"(?s)train_it.*KeyError.*'gpus'"):
         tuner(asking_for(lambda config: {"CPU": config["gpus"]})).fit()
+    assert_nothing_left(storage)
+
+
+class OnlySuggests(Searcher):
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        return {"x": 1.0}
+
+
+class NeverStopsAll(tune.Stopper):
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+
+class Decides(TrialScheduler):
+    """Nothing at all."""
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"search_alg": OnlySuggests(), "metric": "loss", "mode": "min"}, "OnlySuggests .* on_trial_complete.*Search"),
+        ({"stop": NeverStopsAll()}, "NeverStopsAll .* stop_all, .* Stopper"),
+        ({"stop": [NeverStopsAll()]}, "NeverStopsAll .* stop_all, .* Stopper"),
+        ({"scheduler": Decides()}, "Decides .* on_trial_result, .* TrialScheduler"),
+    ],
+)
+def test_a_plugin_that_lacks_a_method(tuner: Start, storage: Path, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        tuner(one_row, **options).fit()
     assert_nothing_left(storage)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from perdure.arguments import check_methods
 from perdure.errors import ConfigurationError
 from perdure.schedulers.base import TrialScheduler
 
@@ -46,11 +47,12 @@ def resolve_scheduler(chosen: object) -> TrialScheduler:
     """Return the scheduler that `TuneConfig(scheduler=...)` names, or is.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is none, or lacks a method.
     """
     if isinstance(chosen, str):
         return create_scheduler(chosen)
     if isinstance(chosen, TrialScheduler):
+        check_methods(chosen, TrialScheduler, "on_trial_result")
         return chosen
     raise ConfigurationError(
         f"TuneConfig(scheduler={chosen!r}): use a name, or an instance of a class derived from "

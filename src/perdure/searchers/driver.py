@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from perdure.arguments import check_methods
 from perdure.errors import ConfigurationError
 from perdure.searchers.base import Result, Searcher
 from perdure.searchers.basic_variant import BasicVariantGenerator
@@ -57,7 +58,7 @@ class SearchDriver:
             A restore must be given the seed of the first run.
 
     Raises:
-        ConfigurationError: the space cannot be used, or not with this searcher.
+        ConfigurationError: the space cannot be used, or not with this searcher; or the searcher lacks a method.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class SearchDriver:
         if isinstance(source, BasicVariantGenerator):
             self._source = VariantSource(source, space, num_samples, seed)
         elif isinstance(source, Searcher):
+            check_methods(source, Searcher, "suggest", "on_trial_complete")
             self._source = SearcherSource(source, space, num_samples, metric, mode, seed)
         else:
             raise ConfigurationError(

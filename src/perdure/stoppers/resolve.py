@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 
+from perdure.arguments import check_methods
 from perdure.errors import ConfigurationError
 from perdure.stoppers.base import Stopper
 from perdure.stoppers.combined import CombinedStopper
@@ -20,16 +21,20 @@ def resolve_stopper(stop: object) -> Stopper:
         stop: None, a dict of thresholds, a function(trial_id, result) -> bool, a Stopper, or a list of Stoppers.
 
     Raises:
-        ConfigurationError: it is none of these.
+        ConfigurationError: it is none of these, or a Stopper that lacks a method.
     """
     if stop is None:
         return NoopStopper()
     if isinstance(stop, Stopper):
+        check_methods(stop, Stopper, "__call__", "stop_all")
         return stop
     if isinstance(stop, Mapping):
         return DictStopper(stop)
     if isinstance(stop, list):
-        return CombinedStopper(*stop)
+        combined = CombinedStopper(*stop)
+        for one in stop:
+            check_methods(one, Stopper, "__call__", "stop_all")
+        return combined
     if inspect.isclass(stop) and issubclass(stop, Stopper):
         raise ConfigurationError(f"stop={stop.__name__}: pass an instance, {stop.__name__}(...), not the class.")
     if callable(stop) and FunctionStopper.is_valid_function(stop) and _takes_two(stop):
