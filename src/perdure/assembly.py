@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from perdure.changes import FUNCTION_OF_CONFIG, check, differences, listed, part
 from perdure.checkpoints.manager import CheckpointManager
 from perdure.config import ResumeConfig
 from perdure.core.events import (
+    AnyEvent,
     DefinitionChanged,
     DefinitionStored,
     DriverStarted,
@@ -38,7 +39,7 @@ from perdure.judge import Judge
 from perdure.loggers.base import LoggerCallback
 from perdure.loggers.policies import PolicyLog
 from perdure.naming import Namer
-from perdure.observers import events_before, make_display, run_info, start_loggers, with_default_loggers
+from perdure.observers import make_display, run_info, start_loggers, with_default_loggers
 from perdure.plugin_states import PluginStates
 from perdure.recovery import RowsOfTrials, adopt, requeue
 from perdure.resources import check_resources
@@ -124,9 +125,8 @@ class Session:
         self.claimed = True
         place_apart(self.path)
         fault_point("session.claimed")
-        self.reader = FileJournalReader(self.path)
         whole = resume is not None and (resume.finished != "skip" or resume.errored != "skip")
-        recovered = recover(self.path, self.reader, self.journal.position, whole=whole)
+        recovered = recover(self.path, self.journal.past, self.journal.position, whole=whole)
         self.state = recovered.state
         fault_point("session.folded")
         self.goes_on = bool(self.state.name)
@@ -151,7 +151,7 @@ class Session:
             total_num_samples=self.search.total,
             time_budget_s=definition.tune_config.time_budget_s,
         )
-        if text := self.plugins.restore(recovered, self.reader, self.path):
+        if text := self.plugins.restore(recovered, self.journal.past, self.path):
             runner.emit(Noticed(at=time.time(), text=text))
         check(self.changes, self.changed, self.before, created=self.state.created, search=self.search)
         runner.emit(self._driver_started())
@@ -398,16 +398,20 @@ class Session:
 
     # --- running ----------------------------------------------------------------------------------------------------
 
+    def _past_events(self) -> Iterator[AnyEvent]:
+        """Yield the events of earlier sessions, read as they are asked for."""
+        return (event for _, event in self.journal.past.read())
+
     def _start_observers(self) -> None:
         info = run_info(self.definition, self.state, self.search.total, goes_on=self.goes_on)
-        self.display.start(info, events_before(self.path, self.journal.epoch), self.state)
+        self.display.start(info, self._past_events(), self.state)
         self.stack.push(self._close_display)
         loggers = start_loggers(
             self.stack, self.path, self.loggers, on_problem=self.display.warn, is_lost=lambda: self.journal.lost
         )
         self.runner.observers = (self.display, *loggers)
         if self.scheduler.writes_policies:
-            policies = PolicyLog(self.path, events_before(self.path, self.journal.epoch))
+            policies = PolicyLog(self.path, self._past_events())
             self.runner.observers = (*self.runner.observers, policies)
 
     def _close_display(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:

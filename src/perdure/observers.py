@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perdure.config import RunConfig
-from perdure.core.events import AnyEvent
 from perdure.core.state import State
 from perdure.definition import Definition, unstorable
 from perdure.environment import number_in
@@ -63,14 +62,6 @@ def run_info(definition: Definition, state: State, total: int | None, *, goes_on
         how_to_retry=how_to.retry,
         standing=standing_of(state, total) if goes_on else None,
     )
-
-
-def events_before(path: Path, epoch: int) -> Iterator[AnyEvent]:
-    """Yield the events of the sessions before `epoch`, read as they are asked for."""
-    for position, event in FileJournalReader(path).read():
-        if position.epoch >= epoch:
-            return
-        yield event
 
 
 def with_default_loggers(chosen: list[LoggerCallback]) -> list[LoggerCallback]:

@@ -858,3 +858,21 @@ def test_an_experiment_below_a_directory_that_cannot_be_listed_is_run(
     monkeypatch.setattr(epochs, "sync_directory", refuse)
     with FileJournal(tmp_path / "experiment") as journal:
         journal.append([report(1)])
+
+
+def test_the_past_of_a_driver_is_what_its_header_goes_on_from_and_nothing_else(tmp_path: Path) -> None:
+    written_by(tmp_path, 1, 2)
+    add(tmp_path / FIRST, b'{"e":1,"q":3,"torn')
+    written_by(tmp_path, 3)
+    with FileJournal(tmp_path) as journal:
+        journal.append([report(4)])
+        add(tmp_path / SECOND, codec.encode_event(report(9), 2, 4))  # of a driver that had lost the experiment
+        past = list(journal.past.read())
+        assert [event.iteration for _, event in past] == [1, 2, 3]  # type: ignore[union-attr]
+        assert list(journal.past.read(past[1][0])) == past[2:]
+
+
+def test_a_first_driver_has_no_past(tmp_path: Path) -> None:
+    with FileJournal(tmp_path) as journal:
+        journal.append([report(1)])
+        assert list(journal.past.read()) == []

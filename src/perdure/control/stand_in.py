@@ -28,7 +28,7 @@ from perdure.core.events import (
 from perdure.core.planner import keep_house
 from perdure.core.transitions import apply
 from perdure.folding import Recovered, end_leftovers, recover
-from perdure.journal.file import FileJournal, FileJournalReader
+from perdure.journal.file import FileJournal
 from perdure.storage import processes
 from perdure.storage.layout import checkpoint_name
 
@@ -42,7 +42,7 @@ def stand_in(experiment: Path) -> None:
     """
     journal = FileJournal(experiment)
     try:
-        recovered = recover(experiment, FileJournalReader(experiment), journal.position, whole=False)
+        recovered = recover(experiment, journal.past, journal.position, whole=False)
         notes = [*map(str, filter(None, [journal.cut])), *journal.notes, *recovered.notes]
         if left := end_leftovers(recovered, experiment):
             pids = ", ".join(map(str, left))

@@ -76,7 +76,7 @@ def _whole_lines(path: Path, start: int, end: int) -> Iterator[bytes]:
     size = _BLOCK
     with reading(path), path.open("rb", buffering=0) as file:
         file.seek(start)
-        while block := file.read(min(size, end - start)):
+        while start < end and (block := file.read(min(size, end - start))):
             whole = block.rfind(b"\n") + 1
             if whole:
                 yield block[:whole]

@@ -73,6 +73,8 @@ class FileJournal:
     """What the last driver was writing when it died, and is not history."""
     notes: tuple[str, ...]
     """What a person should know about the state the journal was found in."""
+    past: FileJournalReader
+    """Reads what earlier drivers wrote: the history that this one goes on from, which nobody adds to any more."""
 
     def __init__(
         self,
@@ -128,6 +130,7 @@ class FileJournal:
         self._successor = str(epochs.epoch_path(self.directory, self._epoch + 1))
         self.cut = recovery.cut_of(found)
         self.notes = tuple(found.notes)
+        self.past = FileJournalReader(self.directory, chain=recovery.settled(found, header))
 
     @property
     def epoch(self) -> int:
@@ -137,7 +140,8 @@ class FileJournal:
     @property
     def position(self) -> Position:
         """Of the record appended last; the end of the header before the first."""
-        return Position(self._epoch, self._written.sequence, self._written.offset)
+        written = self._written
+        return _position((self._epoch, written.sequence, written.offset))
 
     @property
     def lost(self) -> bool:
@@ -403,10 +407,15 @@ class FileJournalReader:
     """Reads the journal of the experiment in `directory`, while a driver writes it or after. Changes nothing.
 
     Going on from a position costs what is new, not what is there.
+
+    Args:
+        directory: The experiment's.
+        chain: The epochs to read, where somebody has followed it; otherwise it is, and again when there is a new one.
     """
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
+    def __init__(self, directory: str | os.PathLike[str], *, chain: tuple[Segment, ...] | None = None) -> None:
         self.directory = Path(directory)
+        self._chain = chain
         self._segments: tuple[Segment, ...] = ()
         self._newest = 0
 
@@ -446,6 +455,8 @@ class FileJournalReader:
 
     def _history(self) -> tuple[Segment, ...]:
         """Return the chain of epochs; a directory listing only where there is an epoch that was not known yet."""
+        if self._chain is not None:
+            return self._chain
         if not self._newest or epochs.epoch_path(self.directory, self._newest + 1).exists():
             with reading(self.directory):
                 found = recovery.walk(self.directory)

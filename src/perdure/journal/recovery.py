@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from perdure.errors import JournalCorruptError
 from perdure.journal import codec, epochs
 from perdure.journal.claim import Claim, read_claim
@@ -277,7 +279,7 @@ def _scan(segment: Segment, start: int, sequence: int, end: int, tick: Callable[
     with reading(segment.path), segment.path.open("rb", buffering=0) as file:
         file.seek(start)
         rest = b""
-        while chunk := file.read(max(0, min(_CHUNK, end - offset - len(rest)))):
+        while (left := end - offset - len(rest)) > 0 and (chunk := file.read(min(_CHUNK, left))):
             tick()
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
@@ -376,6 +378,14 @@ def header_after(found: Inspection, *, repaired: bool = False) -> tuple[Header, 
         sequence = found.end.sequence
     header = Header(created_at=time.time(), host=processes.hostname(), pid=os.getpid(), after=link, repaired=repaired)
     return header, sequence
+
+
+def settled(found: Inspection, header: Header) -> tuple[Segment, ...]:
+    """Return the epochs of the history that `header` goes on from, which fixes where the last of them ends."""
+    if header.after is None:
+        return ()
+    *closed, last = found.segments
+    return (*closed, msgspec.structs.replace(last, limit=header.after.length, hash=header.after.hash))
 
 
 def _write_again(descriptor: int, start: int, end: int) -> None:

@@ -258,10 +258,9 @@ class World:
         self._emitted: list[AnyEvent] = []
         self._journal = journal = _WatchedJournal(path, strict=self.workload.strict)
         stack.callback(journal.close)
-        reader = FileJournalReader(path)
-        recovered = recover(path, reader, journal.position, whole=False)
+        recovered = recover(path, journal.past, journal.position, whole=False)
         self._state = recovered.state
-        self._check_reopened(reader, recovered.state)
+        self._check_reopened(journal.past, recovered.state)
         journal.on_commit = self._committed
         return journal, recovered
 
@@ -312,7 +311,7 @@ class World:
             runner.emit(ExperimentCreated(at=0.0, name="simulated", trainable="t", spec=workload.spec, version="0"))
         retold = None if scheduler.get_state() == {} else scheduler
         if retold is not None or not plain_search:
-            past = Retelling(FileJournalReader(path), path=PATH, scheduler=retold, stopper=None).run()
+            past = Retelling(journal.past, path=PATH, scheduler=retold, stopper=None).run()
             if plain_search:
                 for _ in past:
                     pass

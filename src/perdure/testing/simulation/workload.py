@@ -23,7 +23,7 @@ SMALL_CROWDS = ((2, 1), (2, 2), (2, 2), (2, 3), (3, 2))
 SMALL_POPULATIONS = ((2, 2), (2, 4), (2, 5), (3, 3))
 """The same, where it clones them: a donor is to get ahead of a clone that waits for room."""
 SMALL_SHAPES = {"fifo": SMALL, "cloning": SMALL_POPULATIONS, "population": SMALL_POPULATIONS}
-OPENING = 32
+OPENING = 21
 """About so many steps does a driver take to open an experiment: operations on the disk, calls of the executor."""
 MIXED = ("fifo", "fifo", "pausing", "cloning", "population", "promoting", "halving")
 CUTTING = frozenset({"cloning", "population", "promoting", "halving"})
