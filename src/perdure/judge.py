@@ -91,6 +91,7 @@ class Judge:
         """Turns of the loop so far."""
         self._views: dict[str, TrialView] = {}
         self.trials = TrialList(self)
+        self.controller = RunningExperiment(self)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -106,6 +107,12 @@ class Judge:
     def wants_end(self) -> bool:
         """Whether the stopper ends the whole experiment."""
         return self.stopper.stop_all()
+
+    @property
+    def expects_more(self) -> bool:
+        """Whether trials are still to begin."""
+        state, total = self.state, self.search.total
+        return bool(state.pending) or (not state.search_ended and (total is None or state.created < total))
 
     # --- the search -------------------------------------------------------------------------------------------------
 
@@ -161,7 +168,7 @@ class Judge:
     def wake(self, *, early: bool) -> tuple[Action, ...]:
         """Ask the scheduler which paused trials go on, now that there is room; `early`: before a new trial does."""
         ask = self.scheduler.promote if early else self.scheduler.wake
-        return tuple(action for action in self._carried(ask(self)) if self._counts(action))
+        return tuple(action for action in self._carried(ask(self.controller)) if self._counts(action))
 
     def _counts(self, action: Action) -> bool:
         """Whether an answer to who goes on changes anything: what a person holds back does not go on by it yet.
@@ -178,14 +185,14 @@ class Judge:
             view.trial_id, view.trial_name, view.experiment_tag = trial.id, trial.name, trial.tag
             view.directory, view.resources = trial.directory, trial.resources or {}
             self._views[trial.id] = view
-        self.scheduler.on_trial_add(self, self.view(trial))
+        self.scheduler.on_trial_add(self.controller, self.view(trial))
 
     def continued(self, trial: Trial, *, from_scratch: bool) -> None:
         """A trial whose end was told goes on."""
         view = self.view(trial)
         if from_scratch:
             view.last_result = {}
-        self.scheduler.on_trial_add(self, view)
+        self.scheduler.on_trial_add(self.controller, view)
         self.search.on_continue(trial.id, view.config)
 
     def resources_for(self, trial: Trial) -> dict[str, float]:
@@ -302,7 +309,7 @@ class Judge:
         """
         if trial.decision is Decision.PAUSE and not trial.by_person:
             return Decision.PAUSE, (), False  # the scheduler's, because of another trial
-        answer = self.scheduler.on_trial_result(self, view, row)
+        answer = self.scheduler.on_trial_result(self.controller, view, row)
         decision, actions = judgement(self.scheduler, trial.id, answer)
         for paused in [action.trial for action in actions if action.decision is Decision.PAUSE and not action.donor]:
             self._check_pause(self.state.trials[paused], report if paused == trial.id else None)
@@ -413,12 +420,12 @@ class Judge:
         view = self.view(trial)
         actions: Sequence[Action] | None
         if trial.status is Status.ERROR:
-            actions = self.scheduler.on_trial_error(self, view)
+            actions = self.scheduler.on_trial_error(self.controller, view)
             self.search.on_complete(trial.id, None, error=True)
             if self.callbacks:
                 self.callbacks.on_trial_error(self.iteration, self.trials, view)
         else:
-            actions = self.scheduler.on_trial_complete(self, view, view.last_result)
+            actions = self.scheduler.on_trial_complete(self.controller, view, view.last_result)
             self.search.on_complete(trial.id, view.last_result or None, error=False)
             if self.callbacks:
                 self.callbacks.on_trial_complete(self.iteration, self.trials, view)
@@ -471,35 +478,50 @@ class Judge:
         except (PerdureError, OSError):  # its own process will say why; nothing else depends on it
             return dict_from_data(trial.config)
 
-    # --- what schedulers may ask ------------------------------------------------------------------------------------
+
+def _replaces(actions: Sequence[Action], trial: Trial) -> bool:
+    """Whether the trial goes on as a clone of another: what it has become is of no use then."""
+    return any(action.trial == trial.id and action.donor is not None for action in actions)
+
+
+def _same_leaves(flat: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Whether a flattened configuration is the configuration itself, value by value."""
+    return flat.keys() == config.keys() and all(config[name] is value for name, value in flat.items())
+
+
+class RunningExperiment:
+    """What schedulers may ask about the experiment: a `Controller`."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
 
     def get_trials(self) -> Sequence[TrialView]:
         """All trials, made on demand."""
-        return self.trials
+        return self._judge.trials
 
     def get_live_trials(self) -> set[TrialView]:
         """The trials that are not finished, but for those that a person set aside."""
-        state = self.state
+        state = self._judge.state
         live = (state.trials[trial] for trial in (*state.live, *state.ahead, *state.pending, *state.paused))
-        return {self.view(trial) for trial in live if not trial.set_aside}
+        return {self._judge.view(trial) for trial in live if not trial.set_aside}
 
     def get_paused_trials(self) -> Iterator[TrialView]:
         """The paused trials, but for those that a person set aside."""
-        trials = (self.state.trials[trial] for trial in list(self.state.paused))
-        return (self.view(trial) for trial in trials if not trial.set_aside)
+        trials = (self._judge.state.trials[trial] for trial in list(self._judge.state.paused))
+        return (self._judge.view(trial) for trial in trials if not trial.set_aside)
 
     def get_trial(self, trial_id: str) -> TrialView | None:
         """The trial of that id."""
-        trial = self.state.trials.get(trial_id)
-        return None if trial is None else self.view(trial)
+        trial = self._judge.state.trials.get(trial_id)
+        return None if trial is None else self._judge.view(trial)
 
     def count(self, status: str) -> int:
         """How many trials have that status."""
-        return self.state.counts.get(status, 0)
+        return self._judge.state.counts.get(status, 0)
 
     def checkpoint_of(self, trial_id: str) -> CheckpointInfo | None:
         """The newest whole checkpoint of what a trial is now: not one from before it became a clone."""
-        trial = self.state.trials[trial_id]
+        trial = self._judge.state.trials[trial_id]
         latest = trial.latest
         return latest if latest is not None and latest.segment == trial.segment and trial.start is None else None
 
@@ -518,23 +540,12 @@ class Judge:
     @property
     def capacity(self) -> Mapping[str, float]:
         """What the executor has in all."""
-        return self.state.capacity
+        return self._judge.state.capacity
 
     @property
     def expects_more(self) -> bool:
         """Whether trials are still to begin."""
-        state, total = self.state, self.search.total
-        return bool(state.pending) or (not state.search_ended and (total is None or state.created < total))
-
-
-def _replaces(actions: Sequence[Action], trial: Trial) -> bool:
-    """Whether the trial goes on as a clone of another: what it has become is of no use then."""
-    return any(action.trial == trial.id and action.donor is not None for action in actions)
-
-
-def _same_leaves(flat: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
-    """Whether a flattened configuration is the configuration itself, value by value."""
-    return flat.keys() == config.keys() and all(config[name] is value for name, value in flat.items())
+        return self._judge.expects_more
 
 
 class TrialList(Sequence[TrialView]):
