@@ -78,13 +78,19 @@ from perdure.errors import InternalError
 SKIPPED = "skipped"
 """The `TrialActed.request` of a restore that leaves unfinished trials alone."""
 
+# On Python 3.11 it takes half a microsecond to look a member of an enum up; these are asked for at each event.
+PENDING, RUNNING, PAUSED, TERMINATED, ERROR = Status
+CONTINUE, PAUSE, STOP = Decision
+_ENDED = (Outcome.FINISHED, Outcome.STOPPED)
+_FAILED = (Outcome.FAILED, Outcome.LOST)
+
 TRANSITIONS: dict[Status | None, frozenset[Status]] = {
-    None: frozenset({Status.PENDING}),
-    Status.PENDING: frozenset({Status.RUNNING, Status.TERMINATED, Status.PAUSED}),
-    Status.RUNNING: frozenset({Status.PENDING, Status.PAUSED, Status.TERMINATED, Status.ERROR}),
-    Status.PAUSED: frozenset({Status.PENDING, Status.TERMINATED}),
-    Status.TERMINATED: frozenset({Status.PENDING}),  # a restore that extends or restarts it
-    Status.ERROR: frozenset({Status.PENDING}),  # a restore that resumes or restarts it
+    None: frozenset({PENDING}),
+    PENDING: frozenset({RUNNING, TERMINATED, PAUSED}),
+    RUNNING: frozenset({PENDING, PAUSED, TERMINATED, ERROR}),
+    PAUSED: frozenset({PENDING, TERMINATED}),
+    TERMINATED: frozenset({PENDING}),  # a restore that extends or restarts it
+    ERROR: frozenset({PENDING}),  # a restore that resumes or restarts it
 }
 
 
@@ -161,7 +167,7 @@ def _interrupt(state: State, trial: Trial) -> None:
 
 
 def _is_pausing(trial: Trial) -> bool:
-    return trial.decision is Decision.PAUSE and not trial.owes_save
+    return trial.decision is PAUSE and not trial.owes_save
 
 
 def _driver_stopped(state: State, event: DriverStopped) -> None:
@@ -184,7 +190,7 @@ def _stop_requested(state: State, event: StopRequested) -> None:
     state.agenda.stop.update(state.live)
     if not event.resumable:
         for trial_id in (*state.ahead, *state.pending, *state.paused):
-            _move(state, state.trials[trial_id], Status.TERMINATED)
+            _move(state, state.trials[trial_id], TERMINATED)
 
 
 def _search_ended(state: State, event: SearchEnded) -> None:
@@ -256,7 +262,7 @@ def _attempt_planned(state: State, event: AttemptPlanned) -> None:
     if event.start is not None:
         _hold(state, event.start)
         trial.live.reading = True
-    _move(state, trial, Status.RUNNING)
+    _move(state, trial, RUNNING)
     for name, amount in (trial.resources or {}).items():
         state.used[name] = state.used.get(name, 0.0) + amount
 
@@ -280,10 +286,10 @@ def _reported(state: State, event: Reported) -> None:
     trial.judged = max(trial.judged, event.iteration)
     if event.checkpoint is not None:
         _commit(state, trial, event.checkpoint)
-    if event.decision is not Decision.CONTINUE:
+    if event.decision is not CONTINUE:
         if event.agreed:
             trial.resume = False  # a person's word alone does not end that pause
-        trial.by_person = trial.by_person and event.decision is Decision.PAUSE and not event.agreed
+        trial.by_person = trial.by_person and event.decision is PAUSE and not event.agreed
         trial.decision = event.decision
         trial.decided_at = event.iteration
         trial.owes_save = event.save and event.checkpoint is None
@@ -311,7 +317,7 @@ def _note_owed(trial: Trial, row: Reported) -> None:
     """Keep in mind that a checkpoint of a row was asked for, until it is there; of one that went by it never will."""
     if trial.owed:
         trial.owed = _kept(iteration for iteration in trial.owed if iteration > row.iteration)
-    if row.save and row.decision is Decision.CONTINUE and row.checkpoint is None:
+    if row.save and row.decision is CONTINUE and row.checkpoint is None:
         trial.owed = (row.iteration, *trial.owed)
 
 
@@ -343,8 +349,8 @@ def _trial_requeued(state: State, event: TrialRequeued) -> None:
         state.round = trial.round = event.round
         state.round_open = True
     state.agenda.finished.pop(trial.id, None)
-    if trial.status is not Status.PENDING:
-        _move(state, trial, Status.PENDING)
+    if trial.status is not PENDING:
+        _move(state, trial, PENDING)
 
 
 # --- checkpoints ----------------------------------------------------------------------------------------------------
@@ -434,19 +440,19 @@ def _move(state: State, trial: Trial, status: Status) -> None:
     counts = state.counts
     counts[trial.status._value_] -= 1  # on Python 3.11 `value` takes half a microsecond, and this a tenth of it
     counts[status._value_] = counts.get(status._value_, 0) + 1
-    if trial.status is Status.RUNNING:
+    if trial.status is RUNNING:
         state.live.pop(trial.id, None)
-    elif trial.status is Status.PENDING:
+    elif trial.status is PENDING:
         state.ahead.pop(trial.id, None)
         state.pending.pop(trial.id, None)
     else:
         state.paused.pop(trial.id, None)
     trial.status = status
-    if status is Status.PENDING:
+    if status is PENDING:
         state.ahead[trial.id] = None
-    elif status is Status.RUNNING:
+    elif status is RUNNING:
         state.live[trial.id] = None
-    elif status is Status.PAUSED:
+    elif status is PAUSED:
         state.paused[trial.id] = None
     else:  # at its end
         trial.resume = False
@@ -461,7 +467,7 @@ def _move(state: State, trial: Trial, status: Status) -> None:
 
 def _index_paused(state: State, trial: Trial) -> None:
     """Have `wakeable` say whether the scheduler may wake this trial."""
-    if trial.status is Status.PAUSED and not trial.set_aside:
+    if trial.status is PAUSED and not trial.set_aside:
         state.wakeable[trial.id] = None
     else:
         state.wakeable.pop(trial.id, None)
@@ -477,31 +483,31 @@ def _decide_nothing(trial: Trial) -> None:
 def _come_to_rest(state: State, trial: Trial, outcome: Outcome) -> None:
     """Decide what becomes of a trial whose attempt has ended with `outcome`."""
     decided = trial.decision if not trial.owes_save else None
-    if outcome is Outcome.FINISHED or outcome is Outcome.STOPPED:
-        decided = Decision.STOP
+    if outcome in _ENDED:
+        decided = STOP
     elif outcome is Outcome.PAUSED and decided is None:
-        decided = Decision.PAUSE
-    if decided is Decision.STOP:
-        _rest(state, trial, Status.TERMINATED)
-    elif outcome is Outcome.FAILED or outcome is Outcome.LOST:
+        decided = PAUSE
+    if decided is STOP:
+        _rest(state, trial, TERMINATED)
+    elif outcome in _FAILED:
         trial.failures += 1
         again = state.spec.max_failures < 0 or trial.failures <= state.spec.max_failures
-        _rest(state, trial, Status.PENDING if again else Status.ERROR)
-    elif decided is Decision.PAUSE:
+        _rest(state, trial, PENDING if again else ERROR)
+    elif decided is PAUSE:
         wakes = trial.resume or (state.resumable and trial.decision is None)
-        _rest(state, trial, Status.PENDING if wakes else Status.PAUSED)
+        _rest(state, trial, PENDING if wakes else PAUSED)
     else:
-        _rest(state, trial, Status.PENDING)
+        _rest(state, trial, PENDING)
 
 
 def _rest(state: State, trial: Trial, status: Status) -> None:
-    if status is Status.PENDING and trial.held:
-        status = Status.PAUSED
-    if status is not Status.PENDING or not trial.owes_save:
+    if status is PENDING and trial.held:
+        status = PAUSED
+    if status is not PENDING or not trial.owes_save:
         _decide_nothing(trial)
     trial.resume = trial.resume and trial.held
     if not status.finished and state.stopping is not None and not state.resumable:
-        status = Status.TERMINATED
+        status = TERMINATED
     if status is not trial.status:
         _move(state, trial, status)
 
@@ -530,11 +536,11 @@ def _reject(state: State, trial: Trial, source: Source, error: ErrorInfo | None)
         _drop_undurable(state, owner, source.number)
         _ask_for_oldest(state, owner)
     state.in_use.pop(key(source), None)
-    stops = trial.decision is Decision.STOP and not trial.owes_save
+    stops = trial.decision is STOP and not trial.owes_save
     if not trial.checkpoints and not stops:
         if not state.spec.restart_without_checkpoint:
             trial.error = error
-            _rest(state, trial, Status.ERROR)
+            _rest(state, trial, ERROR)
             return
         trial.from_scratch = True
     _come_to_rest(state, trial, Outcome.INTERRUPTED)
@@ -551,7 +557,7 @@ def _act(state: State, action: Action) -> None:
         trial.config = action.config
     if action.hold:
         _hold_back(state, trial)
-    elif action.hold is not None or action.decision is Decision.STOP:
+    elif action.hold is not None or action.decision is STOP:
         _let_loose(state, trial)
     if action.resources is not None and trial.live is not None:
         trial.next_resources = action.resources
@@ -562,7 +568,7 @@ def _act(state: State, action: Action) -> None:
 
 def _decide(state: State, trial: Trial, action: Action) -> None:
     if trial.live is not None:
-        if action.decision is not Decision.CONTINUE:
+        if action.decision is not CONTINUE:
             if trial.by_person and not action.hold:
                 trial.resume = False
             trial.by_person = bool(action.hold) and (trial.by_person or trial.decision is None)
@@ -570,25 +576,25 @@ def _decide(state: State, trial: Trial, action: Action) -> None:
             trial.decided_at = 0
             state.agenda.stop[trial.id] = None
         trial.resume = trial.resume or action.resume
-    elif action.decision is Decision.STOP:
-        _move(state, trial, Status.TERMINATED)
-    elif action.decision is Decision.PAUSE and trial.status is Status.PENDING:
+    elif action.decision is STOP:
+        _move(state, trial, TERMINATED)
+    elif action.decision is PAUSE and trial.status is PENDING:
         if not action.resume:
-            _move(state, trial, Status.PAUSED)
-        elif trial.decision is Decision.PAUSE:  # of the very row that is adopted: it pauses when that is done
+            _move(state, trial, PAUSED)
+        elif trial.decision is PAUSE:  # of the very row that is adopted: it pauses when that is done
             trial.resume = True
-    elif trial.status is Status.PAUSED and trial.set_aside:
+    elif trial.status is PAUSED and trial.set_aside:
         trial.resume = trial.resume or action.resume
-    elif trial.status is Status.PAUSED and (action.resume or trial.resume):
+    elif trial.status is PAUSED and (action.resume or trial.resume):
         trial.resume = False
-        _move(state, trial, Status.PENDING)
-    elif trial.decision is Decision.PAUSE:  # a driver died before it had paused, so it will be told to once more
+        _move(state, trial, PENDING)
+    elif trial.decision is PAUSE:  # a driver died before it had paused, so it will be told to once more
         trial.resume = trial.resume or action.resume
 
 
 def _hold_back(state: State, trial: Trial) -> None:
     """A person holds the trial; it goes on when they let it loose if nothing else keeps it from running now."""
-    would_run = trial.status is Status.PENDING or (trial.status is Status.RUNNING and trial.decision is None)
+    would_run = trial.status is PENDING or (trial.status is RUNNING and trial.decision is None)
     trial.resume = trial.resume or trial.skipped or would_run
     trial.held = True
     trial.skipped = False
