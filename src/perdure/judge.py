@@ -128,11 +128,16 @@ class Judge:
         if answer is FINISHED:
             return SearchEnded(at=self.wall_clock())
         wanted = self.scheduler.prepare_config(number, answer.config)
-        known = flatten(answer.config)
-        added = {key: value for key, value in flatten(wanted).items() if key not in known or known[key] is not value}
-        evaluated = {**answer.searched, **added}
+        evaluated = answer.searched
+        if wanted is not answer.config:
+            known = flatten(answer.config)
+            evaluated = {
+                **evaluated,
+                **{key: value for key, value in flatten(wanted).items() if key not in known or known[key] is not value},
+            }
+        is_all = _same_leaves(evaluated, wanted)
         config, objects = encode_config(wanted)
-        searched, _ = encode_config(evaluated)
+        searched = config if is_all else encode_config(evaluated)[0]
         resources = self.resources_of(wanted)
         self._check_resources(trial_id, resources)
         view = TrialView(
@@ -140,7 +145,7 @@ class Judge:
             trial_name="",
             number=number,
             config=wanted,
-            evaluated_params=wanted if _same_leaves(evaluated, wanted) else evaluated,
+            evaluated_params=wanted if is_all else evaluated,
             experiment_path=self.path,
             trainable_name=self.state.trainable,
             resources=resources,

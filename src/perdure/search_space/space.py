@@ -48,6 +48,7 @@ class Space:
         self.grid_size = count(self._grids)
         for path, domain in unresolved(self.tree):
             _check_no_grid_inside(path, domain)
+        self._drawn = _drawn_apart(self.tree)
 
     def variant(self, number: int, rng: Callable[[str], Random]) -> Variant:
         """Return combination `number` of the grids, everything else drawn.
@@ -60,6 +61,10 @@ class Space:
             ConfigurationError: a function of the user's raised (its exception is the cause), or values depend on
                 each other in a circle.
         """
+        if self._drawn and number == 0:
+            values = {name: domain.draw(rng(name)) for name, domain in self._drawn.items()}
+            if all(isinstance(value, _ATOMS) for value in values.values()):  # else some are to be looked into
+                return Variant({**self.tree, **values}, values)
         return _Resolution(self.tree, combination(self._grids, number), rng).variant()
 
 
@@ -125,6 +130,20 @@ def _leaf_copy(leaf: Any) -> Any:
         return copy.deepcopy(leaf)
     except Exception:  # a lock, a connection: it cannot be copied, and trials get it pickled or not at all
         return leaf
+
+
+def _drawn_apart(tree: Mapping[str, Any]) -> dict[str, Domain]:
+    """Return what is drawn in a space that has nothing else but constants, in order; nothing of any other space.
+
+    Most spaces are so, and each value of them can be drawn as it stands there.
+    """
+    drawn: dict[str, Domain] = {}
+    for name, node in tree.items():
+        if isinstance(node, Domain) and isinstance(name, str) and not (node.is_grid() or node.is_function()):
+            drawn[name] = node
+        elif not isinstance(node, _ATOMS):
+            return {}
+    return dict(sorted(drawn.items()))
 
 
 def _check_no_grid_inside(path: Path, domain: Domain) -> None:
