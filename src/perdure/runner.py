@@ -518,12 +518,6 @@ class Runner:
         return True
 
     def _start(self, assignment: Assignment) -> None:
-        if self.settings.directories:  # its name has just been journaled, so a crash here leaves nothing unknown
-            try:
-                os.mkdir(assignment.path)
-            except OSError:
-                os.makedirs(assignment.path, exist_ok=True)
-        fault_point("start.directory")
         self.executor.start(assignment)
         fault_point("start.done")
 

@@ -36,7 +36,18 @@ from perdure.executors.worker_link import WorkerLink
 from perdure.storage.processes import is_alive
 from perdure.trainable.channel import MalformedFrameError, frame
 from perdure.trainable.failure import with_cells
-from perdure.trainable.messages import Assignment, AttemptKey, Ended, Exit, FromWorker, Lost, Notice, Stop, Verdict
+from perdure.trainable.messages import (
+    Assignment,
+    AttemptKey,
+    Ended,
+    Exit,
+    FromWorker,
+    Lost,
+    Notice,
+    Started,
+    Stop,
+    Verdict,
+)
 
 _LEAVE_S = 60.0
 """How long a process may take to leave after its attempt has ended (exit functions of user code run in it)."""
@@ -47,6 +58,10 @@ It tells at once; but where ten processes want each core, it may have to wait fo
 """
 _CLOSE_S = 5.0
 """How long `close` waits for processes whose attempts have ended."""
+
+_TOGETHER_S = 0.001
+"""How long the news that an attempt has started may wait for what follows it: a short trial reports at once, and a turn
+of the loop costs more than a message."""
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -185,6 +200,8 @@ class LocalExecutor:
         """Return what has happened since the last call, waiting at most `timeout` seconds for the first of it."""
         if not self._closed:
             self._turn(0 if self._events else timeout)
+            if self._events and all(type(said) is Started for _, said in self._events):
+                self._turn(_TOGETHER_S)
         events, self._events = self._events, []
         return events
 

@@ -16,6 +16,7 @@ ERROR_FILE = "error.txt"
 def append_error(path: str, attempt: AttemptHistory) -> None:
     """Append what ended an attempt to the `error.txt` of the trial's directory at `path`."""
     if attempt.error is not None:
+        os.makedirs(path, exist_ok=True)  # its process makes it, and may not have come so far
         with open(os.path.join(path, ERROR_FILE), "a", encoding="utf-8") as file:
             file.write(_entry(attempt, attempt.error))
 

@@ -32,7 +32,7 @@ INHERIT_POINTS = ("durable.copied", "durable.replaced")
 DELETE_POINTS = ("delete.begin", "delete.manifest", "delete.done")
 """Passed by a driver that removes a checkpoint."""
 
-WORKER_POINTS = ("worker.started", "worker.verified", "worker.ending", "worker.ended")
+WORKER_POINTS = ("worker.directory", "worker.started", "worker.verified", "worker.ending", "worker.ended")
 """Passed once by a worker; "worker.verified" if its attempt starts from a checkpoint."""
 
 REPORT_POINTS = ("report.begin", "report.committed", "report.answered")
@@ -84,7 +84,7 @@ REQUEST_POINTS = ("request.begin", "request.posted", "request.read", "request.re
 TURN_POINTS = ("turn.received", "turn.report", "turn.decided", "turn.committed", "turn.effect", "turn.done")
 """Passed at each turn of the loop; the second at each row, the next two if there is something to journal."""
 
-START_POINTS = ("start.directory", "start.done")
+START_POINTS = ("start.done",)
 """Passed by a driver that starts an attempt."""
 
 SNAPSHOT_POINTS = ("snapshot.begin", "snapshot.plugins", "snapshot.state", "snapshot.renamed", "snapshot.removed")

@@ -57,7 +57,7 @@ class Assignment(Message, frozen=True, kw_only=True, tag="assignment"):
     experiment: str
     experiment_path: str
     path: str
-    """Absolute path of the trial's directory; it exists."""
+    """Absolute path of the trial's directory. Whoever runs the attempt makes it, before it is said to have started."""
     config: Data
     """JSON data; leaves that are not data are `{"$py": repr}` and come from `params.pkl` in the trial's directory."""
     resources: dict[str, float] = {}

@@ -47,17 +47,27 @@ def run_attempt(
     Raises:
         DriverGone: there is no driver left to tell anything. User code has been unwound.
     """
-    channel.send(_started(os.getpid()))
-    fault_point("worker.started")
     try:
+        _make_directory(assignment.path)  # its name is journaled, so a crash here leaves nothing unknown
+        fault_point("worker.directory")
+        channel.send(_started(os.getpid()))
+        fault_point("worker.started")
         with workplace(assignment):
             ended = _attempt(assignment, channel, trainable, kept)
-    except OSError as error:  # the trial's directory is gone, or its output files cannot be made
+    except OSError as error:  # the trial's directory or its output files cannot be made
         ended = Ended(outcome=Outcome.FAILED, error=describe(error))
     fault_point("worker.ending")
     channel.send(ended)
     fault_point("worker.ended")
     return ended.outcome
+
+
+def _make_directory(path: str) -> None:
+    # Not by the driver, whose loop is what many small trials wait for.
+    try:
+        os.mkdir(path)
+    except OSError:
+        os.makedirs(path, exist_ok=True)
 
 
 @functools.lru_cache(maxsize=1)
