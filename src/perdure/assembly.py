@@ -38,6 +38,7 @@ from perdure.journal.file import FileJournal, FileJournalReader
 from perdure.judge import Judge
 from perdure.loggers.base import LoggerCallback
 from perdure.loggers.policies import PolicyLog
+from perdure.loggers.thread import LoggerFollower
 from perdure.naming import Namer
 from perdure.observers import make_display, run_info, start_loggers, with_default_loggers
 from perdure.plugin_states import PluginStates
@@ -82,12 +83,14 @@ def run_session(definition: Definition, resume: ResumeConfig | None) -> Experime
             check_writable(definition.path)
             session.open(resume)
             session.run()
+            # While the loggers write the rest. Whom a signal ends has no use for it, and may have little time.
+            history = None if session.signals else read_experiment(definition.path)
     except BaseException:
         if fresh:
             _remove_unused(definition.path, claimed=session is not None and session.claimed)
         raise
     give_way(session.signals)
-    history = read_experiment(definition.path)
+    history = history or read_experiment(definition.path)
     if definition.run_config.failure_config.fail_fast == "raise":
         _raise_first_failure(history)
     return history
@@ -106,6 +109,7 @@ class Session:
         asked = fixed_resources_of(definition.trainable) or {}
         check_resources(asked, self.executor.capacity(), whom=f"Each trial of {definition.name}")
         self.claimed = False
+        self.followers: list[LoggerFollower] = []
         self.signals: list[int] = []
         """That came while the experiment ran."""
         self.notes: list[str] = []
@@ -406,10 +410,15 @@ class Session:
         info = run_info(self.definition, self.state, self.search.total, goes_on=self.goes_on)
         self.display.start(info, self._past_events(), self.state)
         self.stack.push(self._close_display)
-        loggers = start_loggers(
-            self.stack, self.path, self.loggers, on_problem=self.display.warn, is_lost=lambda: self.journal.lost
+        self.followers = start_loggers(
+            self.stack,
+            self.path,
+            self.loggers,
+            on_problem=self.display.warn,
+            is_lost=lambda: self.journal.lost,
+            fresh=not self.goes_on,
         )
-        self.runner.observers = (self.display, *loggers)
+        self.runner.observers = (self.display, *self.followers)
         if self.scheduler.writes_policies:
             policies = PolicyLog(self.path, self._past_events())
             self.runner.observers = (*self.runner.observers, policies)
@@ -422,6 +431,8 @@ class Session:
         """Run the loop to its end."""
         with handled(self.runner) as self.signals:
             self.runner.run()
+        for follower in self.followers:
+            follower.hasten()
         self.callbacks.on_experiment_end(self.judge.trials)
 
 

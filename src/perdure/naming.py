@@ -211,7 +211,9 @@ def _checked_directory(name: str) -> str:
 
 
 def _pairs(searched: Mapping[str, Any]) -> list[str]:
-    flat = {key: value for outer, inner in searched.items() for key, value in flatten(inner, (outer,)).items()}
+    flat: dict[str, Any] = {}
+    for outer, inner in searched.items():
+        flat.update(flatten(inner, (outer,)) if isinstance(inner, dict) else {outer: inner})
     return [f"{_last_name(key)}={_value(value)}" for key, value in sorted(flat.items())]
 
 

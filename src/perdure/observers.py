@@ -78,6 +78,7 @@ def start_loggers(
     *,
     on_problem: Callable[[str], None],
     is_lost: Callable[[], bool],
+    fresh: bool,
 ) -> list[LoggerFollower]:
     """Start the loggers that write files, and those of the user, which may block, apart from them.
 
@@ -87,6 +88,7 @@ def start_loggers(
         chosen: The loggers.
         on_problem: Told what goes wrong with them.
         is_lost: Whether this driver has lost its claim, so that it may write no more.
+        fresh: The experiment begins with this session.
     """
     files = [logger for logger in chosen if isinstance(logger, FileLogger)]
     others = [logger for logger in chosen if not isinstance(logger, FileLogger)]
@@ -102,6 +104,7 @@ def start_loggers(
             load_objects=objects_in(path),
             is_lost=is_lost,
             busy=number_in("PERDURE_LOGGERS_BUSY", BUSY) if loggers is files else None,
+            fresh=fresh,
             watermark=watermark,
             keeps_errors=loggers is files,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from perdure.checkpoint import Checkpoint
 
 _NONE: Mapping[str, Any] = {}
+_joined = functools.lru_cache(maxsize=256)(os.path.join)  # a path is asked for several times in a row
 _ROWS = "use ResultGrid: get_best_result(metric, mode, scope) of all rows, or metrics_dataframe of a Result"
 _OLDER = {
     "metric_analysis": _ROWS,
@@ -130,7 +132,7 @@ class TrialView:
     @property
     def path(self) -> str:
         """Absolute path of the trial's directory."""
-        return os.path.join(self.experiment_path, self.directory) if self.directory else ""
+        return _joined(self.experiment_path, self.directory) if self.directory else ""
 
     @path.setter
     def path(self, path: str) -> None:

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from perdure.core.events import Spec
+from perdure.core.events import AttemptEnded, AttemptPlanned, ErrorInfo, Outcome, Spec
 from perdure.journal.file import FileJournalReader
 from perdure.loggers.apart import FollowerProcess
 from perdure.loggers.base import LoggerCallback
@@ -223,6 +223,53 @@ def test_a_process_that_is_killed_before_the_end_is_done_without(written, away):
     away.close()
     assert losses(written, away.trial) == [1.0, 2.0]
     assert len(away.problems) == 1
+
+
+def test_in_a_new_experiment_what_the_first_look_finds_counts_and_files_are_written_once(written, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("nothing is made anew")
+
+    for kind in DEFAULT_LOGGERS:
+        monkeypatch.setattr(kind, "rebuild", refuse)
+    following = Following(written, busy=3, fresh=True)
+    trial = written.trial()
+    written.attempt(trial)
+    written.report(trial, 1, {"loss": 1.0})
+    following.drain()
+    assert following.process is not None
+    written.end(trial)
+    following.close()
+    assert losses(written, trial) == [1.0]
+    assert following.problems == []
+
+
+def test_hastened_loggers_write_what_there_is_without_being_waited_for(written):
+    following = Following(written, interval_s=3600.0)
+    trial = written.trial()
+    written.attempt(trial)
+    written.report(trial, 1, {"loss": 1.0})
+    following.thread.hasten()
+    deadline = time.monotonic() + 30
+    while not (written.directory(trial) / "progress.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert losses(written, trial) == [1.0]
+    written.end(trial)
+    following.close()
+
+
+def test_an_attempt_that_ends_before_its_process_is_there_leaves_its_error(written):
+    following = Following(written)
+    following.drain()
+    trial = written.trial()
+    written.directory(trial).rmdir()
+    error = ErrorInfo(kind="WorkerDiedError", message="It did not even begin.")
+    written.write(
+        AttemptPlanned(at=written.now, trial=trial, attempt=1),
+        AttemptEnded(at=written.now, trial=trial, attempt=1, outcome=Outcome.LOST, error=error),
+    )
+    following.close()
+    assert "It did not even begin." in (written.directory(trial) / "error.txt").read_text()
+    assert following.problems == []
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3])

@@ -31,6 +31,16 @@ def combinations(tree):
     return [space.variant(number, random.Random).config for number in range(space.grid_size)]
 
 
+def test_what_stands_beside_a_parameter_changes_neither_its_draws_nor_the_order_of_keys():
+    tree = {"z": uniform(0, 1), "constant": "c", "a": randint(0, 1000), "n": choice([{"x": uniform(0, 1)}, 3])}
+    plain = {name: node for name, node in tree.items() if name != "n"}
+    for seed in range(20):
+        alone, beside = resolve(plain, seed=seed), resolve(tree, seed=seed)
+        assert beside.config == {**alone.config, "n": beside.config["n"]}
+        assert list(alone.config) == ["z", "constant", "a"]
+        assert list(alone.searched.items()) == [("a", alone.config["a"]), ("z", alone.config["z"])]
+
+
 # --- grids ----------------------------------------------------------------------------------------------------------
 
 

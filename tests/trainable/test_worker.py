@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from tests.trainable.conftest import ScriptedChannel
 
 from perdure.checkpoint import Checkpoint
 from perdure.core.events import Decision, Outcome
@@ -16,6 +17,7 @@ from perdure.trainable import worker
 from perdure.trainable.messages import RestorePoint, Started
 from perdure.trainable.pickling import dump_objects
 from perdure.trainable.session import checkpoint_dir, report
+from perdure.trainable.worker import run_attempt
 
 
 def helper_that_fails():
@@ -27,6 +29,30 @@ def failing(config):
         helper_that_fails()
     except KeyError as error:
         raise ValueError("the trial's own error") from error
+
+
+def test_the_trials_directory_is_there_once_its_attempt_is_said_to_have_started(trial, tmp_path):
+    trial.path = tmp_path / "experiment" / "trial"
+    there = []
+
+    class Channel(ScriptedChannel):
+        def send(self, message):
+            there.append(trial.path.is_dir())
+            super().send(message)
+
+    run_attempt(trial.assignment(), Channel(), lambda config: report({"here": os.getcwd()}))
+    run_attempt(trial.assignment(), Channel(), lambda config: report({"here": os.getcwd()}))
+    assert all(there)
+    assert len(there) == 4
+
+
+def test_an_attempt_whose_directory_cannot_be_made_fails(trial, tmp_path):
+    (tmp_path / "file").write_text("")
+    trial.path = tmp_path / "file" / "trial"
+    channel = ScriptedChannel()
+    assert run_attempt(trial.assignment(), channel, failing) is Outcome.FAILED
+    assert channel.said[-1].error.kind == "NotADirectoryError"
+    assert str(trial.path) in channel.said[-1].error.message
 
 
 # --- errors
@@ -92,13 +118,6 @@ def test_keyboard_interrupt_is_a_failure(trial):
         raise KeyboardInterrupt
 
     assert trial.run(train).ended.error.kind == "KeyboardInterrupt"
-
-
-def test_a_missing_trial_directory_is_a_failure_that_names_it(trial):
-    trial.path.rmdir()
-    said = trial.run(lambda config: None)
-    assert said.outcome is Outcome.FAILED
-    assert str(trial.path) in said.ended.error.message
 
 
 # --- surroundings
@@ -242,6 +261,8 @@ import os, signal
 from perdure.checkpoint import Checkpoint
 from perdure.trainable.messages import Assignment, Report, Verdict
 from perdure.trainable.session import checkpoint_dir, report
+from perdure.trainable.worker import run_attempt
+from tests.trainable.conftest import ScriptedChannel
 from perdure.trainable.worker import run_attempt
 
 class Killer:

@@ -167,6 +167,8 @@ class ExperimentHistory:
     def _without_forgotten(self, event: AnyEvent) -> AnyEvent | None:
         """Return the event without what concerns forgotten trials; None if nothing is left."""
         known = self.state.trials
+        if isinstance(event, _ABOUT_ATTEMPTS):  # most are
+            return event if event.trial in known else None
         match event:
             case TrialCreated() | Noticed():
                 return event
@@ -269,6 +271,9 @@ class ExperimentHistory:
         DefinitionChanged: _definition_changed,
         DriverStarted: _driver_started,
     }
+
+
+_ABOUT_ATTEMPTS = (AttemptPlanned, AttemptStarted, AttemptEnded)
 
 
 def _with_known_donor(action: Action, known: Mapping[str, Trial]) -> Action:

@@ -100,7 +100,9 @@ class Follower:
         watermark: Name of the file that says how far the loggers know; None tells them everything from the first
             record on, and writes none.
         keeps_errors: Keep each trial's `error.txt`, too.
-        exact: The files hold nothing beyond the watermark either: another follower has just closed them.
+        portion: Records that are told at a time.
+        exact: The files hold nothing beyond the watermark either: another follower has just closed them, or there are
+            none yet.
     """
 
     def __init__(
@@ -114,10 +116,12 @@ class Follower:
         pause: Callable[[], None] | None = None,
         watermark: str | None = WATERMARK_FILE,
         keeps_errors: bool = True,
+        portion: int = PORTION,
         exact: bool = False,
     ) -> None:
         self.path = os.fspath(path)
         self._exact = exact
+        self._portion = portion
         self._watermark_file = None if watermark is None else os.path.join(self.path, watermark)
         self._keeps_errors = keeps_errors
         self._reader = reader
@@ -153,7 +157,7 @@ class Follower:
     def follow(self) -> int:
         """Tell the loggers what was written since the last call, and return how many records that was.
 
-        No more than `PORTION` of them, but for the first call: a journal may grow as fast as it is read.
+        No more than a portion of them, but for the first call: a journal may grow as fast as it is read.
         """
         if not self._caught_up:
             return self._go_on() if self._exact else self._catch_up()
@@ -161,7 +165,7 @@ class Follower:
         for position, event in self._reader.read(self._history.position):
             self._take(position, event, self._files)
             count += 1
-            if count == PORTION:
+            if count == self._portion:
                 break
             if not count % _CLOCK_EVERY:
                 self._breathe()

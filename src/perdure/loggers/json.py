@@ -112,10 +112,11 @@ def to_json(value: Any, *, ordered: bool = False) -> str:
     Args:
         ordered: With the keys in order.
     """
+    to_text = _to_ordered_text if ordered else _to_text
     try:
-        return json.dumps(value, default=_fallback, sort_keys=ordered)
+        return to_text(value)
     except (TypeError, ValueError):  # keys that are no strings
-        return json.dumps(_with_text_keys(value), default=_fallback, sort_keys=ordered)
+        return to_text(_with_text_keys(value))
 
 
 def _fallback(value: object) -> object:
@@ -128,6 +129,10 @@ def _fallback(value: object) -> object:
         except (TypeError, ValueError):
             pass
     return repr(value)
+
+
+_to_text = json.JSONEncoder(default=_fallback).encode
+_to_ordered_text = json.JSONEncoder(default=_fallback, sort_keys=True).encode
 
 
 def _with_text_keys(value: Any) -> Any:

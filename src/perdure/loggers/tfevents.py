@@ -75,6 +75,7 @@ def _number(number: int, value: int) -> bytes:
 _VERSION = _text(3, "brain.Event:2")
 
 
+@functools.lru_cache(maxsize=16)  # the trials that begin in one second have the same
 def version_event(wall_time: float) -> bytes:
     """Return the record every file begins with."""
     return record(_double(1, wall_time) + _VERSION)
@@ -126,7 +127,7 @@ def _value_prefix(name: str) -> bytes:
 
 def hparams_start(wall_time: float, params: Mapping[str, float | bool | str]) -> bytes:
     """Return the record that names a run's hyperparameters."""
-    entries = b"".join([_field(1, _name(name) + _field(2, _hparam(value))) for name, value in params.items()])
+    entries = b"".join([_entry(name, value) for name, value in params.items()])
     return record(_hparams(wall_time, _SESSION_START_INFO, _field(3, entries + _double(5, wall_time))))
 
 
@@ -143,22 +144,28 @@ def _hparams_end_but_times(failed: bool) -> bytes:
     return _hparams(0.0, _SESSION_END_INFO, _field(4, info))[9:-8]
 
 
-@functools.lru_cache(maxsize=1024)
-def _name(name: str) -> bytes:
-    return _text(1, name)
-
-
 _SESSION_START_INFO = _text(1, "_hparams_/session_start_info")
 _SESSION_END_INFO = _text(1, "_hparams_/session_end_info")
 _PLUGIN = _text(1, "hparams")
 
 
-def _hparam(value: float | bool | str) -> bytes:
+def _entry(name: str, value: float | bool | str) -> bytes:
+    """Return one hyperparameter."""
+    if type(value) is float:
+        return _entry_but_number(name) + _pack_double(value)
     if isinstance(value, bool):
-        return _number(4, int(value))
-    if isinstance(value, (int, float)):
-        return _double(2, float(value))
-    return _text(3, value)
+        hparam = _number(4, int(value))
+    elif isinstance(value, (int, float)):
+        hparam = _double(2, float(value))
+    else:
+        hparam = _text(3, value)
+    return _field(1, _text(1, name) + _field(2, hparam))
+
+
+@functools.lru_cache(maxsize=1024)
+def _entry_but_number(name: str) -> bytes:
+    """Return what precedes the eight bytes of a number, which are the last."""
+    return _field(1, _text(1, name) + _field(2, _double(2, 0.0)))[:-8]
 
 
 def _hparams(wall_time: float, tag: bytes, content: bytes) -> bytes:

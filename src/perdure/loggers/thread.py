@@ -55,6 +55,7 @@ class LoggerFollower:
         is_lost: Whether another driver has taken over: then the files are that one's, and are left alone.
         busy: Records at one look for which it moves into a process of its own, if all loggers are perdure's; None: it
             stays.
+        fresh: The experiment begins with this session: there are no files yet, and what the first look finds counts.
         watermark, keeps_errors: See `Follower`.
     """
 
@@ -69,6 +70,7 @@ class LoggerFollower:
         interval_s: float = INTERVAL_S,
         is_lost: Callable[[], bool] = lambda: False,
         busy: float | None = None,
+        fresh: bool = False,
         watermark: str = WATERMARK_FILE,
         keeps_errors: bool = True,
     ) -> None:
@@ -80,6 +82,7 @@ class LoggerFollower:
         self._on_problem = on_problem if on_problem is not None else _log.warning
         self._is_lost = is_lost
         self._busy = busy if ours and busy is not None else math.inf
+        self._portion = int(max(1, min(PORTION, self._busy)))  # so that it moves before it has told all there is
         self._make_here = partial(
             Follower,
             path,
@@ -87,14 +90,16 @@ class LoggerFollower:
             on_problem=self._report,
             load_objects=None if ours else load_objects,
             pause=self._nap,
+            portion=self._portion,
             watermark=watermark,
             keeps_errors=keeps_errors,
         )
         self._make_away = partial(
             FollowerProcess, path, self._kinds, on_problem=self._report, watermark=watermark, keeps_errors=keeps_errors
         )
-        self._follower: Follower | FollowerProcess = self._make_here(loggers)
+        self._follower: Follower | FollowerProcess = self._make_here(loggers, exact=fresh)
         """What runs on this thread, or the process that it has moved into."""
+        self._fresh = fresh
         self._caught_up = False
         """Whether what sessions before this one have left was made up for, which is done once and may be much."""
         self._interval_s = interval_s
@@ -134,6 +139,11 @@ class LoggerFollower:
                 f"A logger has not returned for {STUCK_S:g} s ({hook}). Trials go on, and it is told the rest when it "
                 f"does. If it never does: {self._replay}"
             )
+
+    def hasten(self) -> None:
+        """Have the loggers told all that is written by now, without waiting for it."""
+        self._hurry = True
+        self._event.set()
 
     def drain(self, timeout_s: float | None = None) -> bool:
         """Wait until the loggers know all that has been written by now; False if that took too long."""
@@ -176,6 +186,9 @@ class LoggerFollower:
 
     def _run(self) -> None:
         try:
+            if self._fresh:
+                self._have("follow")
+                self._caught_up = True
             while not self._closing:
                 self._event.wait(self._interval_s)
                 self._event.clear()
@@ -222,7 +235,7 @@ class LoggerFollower:
             if self._caught_up and count >= self._busy and not self._closing:
                 self._leave()
             self._caught_up = True
-            more = count >= PORTION
+            more = count >= self._portion
 
     def _have(self, act: Literal["follow", "flush", "end_experiment", "close"]) -> int:
         """Have the follower do something, where it is; here, if it has lost its process."""
