@@ -73,9 +73,15 @@ class Workers(SimulatedExecutor):
     # --- what a worker does -----------------------------------------------------------------------------------------
 
     def _script(self, config: Data, assignment: Assignment) -> Iterator[ScriptStep]:
-        """Look at the checkpoint as a worker does, and go on from it."""
+        """Make the trial's directory and look at the checkpoint as a worker does, and go on from it."""
         world = self._world
         row: Data | None = None
+        try:
+            with world.fate.worker(None):
+                world.disk.makedirs(assignment.path, exist_ok=True)
+        except OSError as error:
+            yield Fail(0.1, str(error))
+            return
         if assignment.start is not None:
             try:
                 with world.fate.worker(None):
