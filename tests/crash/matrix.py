@@ -89,8 +89,9 @@ def _driver() -> list[Way]:
     away = {"PERDURE_LOGGERS_BUSY": "0"}
     moving = (*faults.MOVING_POINTS, "loggers.told", "loggers.closed")
     found += [Way(point, environment=away, options={"pause": 0.1}) for point in moving]
-    found += [Way(point, (2,)) for point in ("files.appended", "files.written", "files.replaced")]
-    found += [Way("loggers.begin", (2,), options={"pause": 0.1})]  # they look five times a second
+    slowly = {"pause": 0.1}  # loggers look five times a second, and are to look before the end
+    files = ("loggers.begin", "files.appended", "files.written", "files.replaced")
+    found += [Way(point, (2,), options=slowly) for point in files]
     found += [Way(point, resumed=True) for point in ("turn.decided", "turn.effect", "files.replaced", "head.written")]
     found += [Way(point) for point in faults.END_POINTS]
     return found
