@@ -181,7 +181,6 @@ class Runner:
         self._keeps_house = True
         """Whether this turn retires checkpoints and hands them over to be synced and deleted."""
         self._doomed: deque[tuple[int, tuple[Source, ...]]] = deque()
-        self._deleting: set[Source] = set()
         self._heard: dict[str, float] = {}
         """When a trial last said something, where there is a limit to its silence."""
         self._kill_at: dict[AttemptKey, float] = {}
@@ -651,13 +650,12 @@ class Runner:
         synced = self.journal.synced if self._doomed else 0
         while self._doomed and self._doomed[0][0] <= synced:
             for source in self._doomed.popleft()[1]:
-                self._deleting.add(source)
                 self.checkpoints.delete(source, self._folder(source, checkpoint_name(source.number)))
 
     def _finish(self, command: Finish) -> bool:
         if self.state.resumable and self.judge.expects_more:
             command = Finish(finished=False)  # all that had begun came to its own end, but not all had begun
-        if command.finished and (self._effects or self.checkpoints.backlog.count or self._doomed or self._deleting):
+        if command.finished and (self._effects or self._doomed or not self.checkpoints.idle):
             if self._effects:
                 self.executor.wake()  # what this very turn asks for has not begun: look again once it has
             if self._doomed:
@@ -701,13 +699,10 @@ class Runner:
                 case Durable():
                     durable.append(done.source)
                 case Deleted():
-                    self._deleting.discard(done.source)
                     deleted.append(done.source)
                 case Failed():
                     if done.what == "made durable":
                         unsafe.append(done.source)
-                    else:
-                        self._deleting.discard(done.source)
                     text = f"Checkpoint {done.source.number} could not be {done.what}: {done.error}"
                     self.emit(Noticed(at=self.wall_clock(), trial=done.source.trial, text=text))
         if durable:

@@ -342,6 +342,20 @@ def test_the_backlog_says_how_far_behind_the_disk_is(
     managed.close()
 
 
+def test_it_is_idle_once_what_it_did_has_been_told(trial: Path, committed: Callable[[Files], CheckpointInfo]) -> None:
+    """Not as soon as it is done: who ends in between does not know that a checkpoint is on the disk."""
+    managed = CheckpointManager(trial.parent, wake=lambda: None)
+    info = committed({"a": b"1"})
+    managed.make_durable(source(0), trial / info.directory, info.nbytes)
+    assert not managed.idle
+    assert managed.drain(60)
+    assert managed.backlog.count == 0
+    assert not managed.idle
+    assert managed.poll() == [manager.Durable(source(0))]
+    assert managed.idle
+    managed.close()
+
+
 def test_drain_gives_up_when_its_time_is_over(
     managed: CheckpointManager,
     trial: Path,

@@ -218,6 +218,12 @@ class CheckpointManager:
         return done
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing is left to do, nor anything that `poll` has yet to say."""
+        with self._lock:
+            return not (self._to_sync or self._to_delete or self._done)
+
+    @property
     def backlog(self) -> Backlog:
         """What is on its way to the disk: how many, how many bytes, and for how long the oldest has waited."""
         with self._lock:
