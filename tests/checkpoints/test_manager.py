@@ -436,6 +436,39 @@ def test_large_ones_are_on_their_way_together_and_take_together_what_one_may_tak
     assert rests == [one_quarter] * len(infos)
 
 
+def test_the_disk_writes_large_ones_before_their_turn_to_be_read_has_come_but_none_that_was_replaced_soon(
+    managed: CheckpointManager,
+    trial: Path,
+    committed: Callable[[Files], CheckpointInfo],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(manager, "WRITE_AFTER_S", 3600.0)
+    written: list[str] = []
+    all_written, may_read = threading.Event(), threading.Event()
+
+    def start_writing(folder: str) -> None:
+        written.append(os.path.basename(folder))
+        if len(written) == 5:
+            all_written.set()
+
+    def digest(folder: str, each_chunk: object) -> None:
+        assert may_read.wait(60)
+
+    monkeypatch.setattr(manager, "start_writing_tree", start_writing)
+    monkeypatch.setattr(manager, "complete_digests", digest)
+    infos = [committed({"large": LARGE["large"]}) for _ in range(manager.LARGE_AT_ONCE + 2)]
+    for info in infos:
+        managed.make_durable(source(info.number), trial / info.directory, info.nbytes)
+    managed.delete(source(infos[0].number), trial / infos[0].directory)
+    assert written == []  # none is old enough
+    managed.hasten()
+    assert all_written.wait(60), "all that are left, while every thread that reads is busy"
+    may_read.set()
+    kinds = sorted(done.kind for done in outcomes(managed))
+    assert kinds == ["deleted", *["durable"] * 5]
+    assert written == [info.directory for info in infos[1:]]
+
+
 @pytest.mark.parametrize("files", [{"small": b"1"}, LARGE])
 def test_whatever_goes_wrong_the_next_checkpoint_becomes_durable(
     managed: CheckpointManager,

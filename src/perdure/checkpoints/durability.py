@@ -17,7 +17,7 @@ from perdure.checkpoints.manifest import (
 from perdure.storage.faults import fault_point
 from perdure.storage.layout import DIGESTS, MANIFEST
 from perdure.storage.removal import remove_file
-from perdure.storage.sync import fsync_path, fsync_tree, start_writing_tree
+from perdure.storage.sync import fsync_path, fsync_tree
 from perdure.storage.temporaries import sweep_temporaries, temporary_beside
 
 
@@ -40,7 +40,6 @@ def complete_digests(folder: str, each_chunk: EachChunk | None = None) -> None:
     check_sizes(folder, manifest)
     if manifest.digested or len(known_digests(folder, manifest, data)) == len(manifest.files):
         return
-    start_writing_tree(folder)  # the disk is at work while the bytes are read
     files = {
         name: file.digest or digest_file(os.path.join(folder, name), each_chunk)
         for name, file in manifest.files.items()

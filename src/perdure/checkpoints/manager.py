@@ -5,6 +5,7 @@ The loop says `make_durable` and `delete`, which return at once, and asks `poll`
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import itertools
@@ -29,7 +30,7 @@ from perdure.errors import CheckpointError, StorageError
 from perdure.storage.faults import fault_point
 from perdure.storage.layout import MANIFEST
 from perdure.storage.removal import held_open, remove_file, remove_tree
-from perdure.storage.sync import sync_filesystem
+from perdure.storage.sync import start_writing_tree, sync_filesystem
 
 __all__ = ["Backlog", "CheckpointManager", "Deleted", "Done", "Durable", "Failed", "find_committed", "sweep"]
 
@@ -42,6 +43,9 @@ GATHER_AT_MOST_S = 1.0
 """Longer than `GATHER_S` they gather where syncing takes long, so that it keeps the disk busy a quarter of the time."""
 LARGE_AT_ONCE = 4
 """So many large checkpoints are on their way to the disk together: one fsync after the other leaves it half idle."""
+WRITE_AFTER_S = 0.25
+"""The kernel is asked to write a large checkpoint when it is so old: one that is replaced by then need not be written.
+Otherwise the disk would be idle while the digests wait for their turn, and all be left to the end."""
 DELETED_TOGETHER = 100
 """So many deletions are told of at once."""
 HURRY_S = 5.0
@@ -133,6 +137,7 @@ class CheckpointManager:
         # What is waited for, each by its own: whoever is woken for nothing takes the interpreter from the loop.
         self._small_due = threading.Condition(self._lock)
         self._large_due = threading.Condition(self._lock)
+        self._writing_due = threading.Condition(self._lock)
         self._deletion_due = threading.Condition(self._lock)
         self._hurried = threading.Condition(self._lock)
         self._settled = threading.Condition(self._lock)
@@ -141,6 +146,8 @@ class CheckpointManager:
         self._nbytes = 0
         self._large: deque[_Job] = deque()
         """Large ones that nobody has begun with."""
+        self._to_write: deque[_Job] = deque()
+        """Large ones that the kernel was not asked to write."""
         self._turns = itertools.count()
         """Counts the large ones: each of the first few starts a thread."""
         self._reading = 0
@@ -194,6 +201,9 @@ class CheckpointManager:
                 self._large.append(job)
                 self._ensure_thread(f"sync-large-{next(self._turns) % LARGE_AT_ONCE}", self._large_loop)
                 self._large_due.notify()
+                self._to_write.append(job)
+                self._ensure_thread("write", self._write_loop)
+                self._writing_due.notify()
             else:
                 self._ensure_thread("sync", self._sync_loop)
                 self._small_due.notify()
@@ -261,7 +271,9 @@ class CheckpointManager:
         with self._lock:
             self._stop.set()
             self._hurry.set()
-            for waited_for in (self._small_due, self._large_due, self._deletion_due, self._hurried):
+            for waited_for in (
+                *(self._small_due, self._large_due, self._writing_due, self._deletion_due, self._hurried),
+            ):
                 waited_for.notify_all()
         give_up_at = time.monotonic() + 5.0  # a disk that hangs must not hang the end; the threads are daemons
         for thread in self._threads.values():
@@ -278,6 +290,10 @@ class CheckpointManager:
 
     def _large_loop(self) -> None:
         while self.large_round():
+            pass
+
+    def _write_loop(self) -> None:
+        while self.write_round():
             pass
 
     def sync_round(self) -> bool:
@@ -306,6 +322,24 @@ class CheckpointManager:
         if self._stop.is_set():
             return False
         self._see_to(jobs)
+        return True
+
+    def write_round(self) -> bool:
+        """Wait for a large checkpoint to be old enough, and have the kernel write it. False: the manager is closed.
+
+        Nothing counts on it: whatever was not written by then is written by the fsync that follows the digests.
+        """
+        with self._lock:
+            self._writing_due.wait_for(lambda: self._stop.is_set() or self._to_write)
+            if not self._stop.is_set():
+                job = self._to_write.popleft()
+                self._hurried.wait_for(self._hurry.is_set, max(0.0, job.since + WRITE_AFTER_S - self._clock()))
+            if self._stop.is_set():
+                return False
+            wanted = job.source in self._to_sync
+        if wanted:
+            with contextlib.suppress(OSError):
+                start_writing_tree(job.folder)
         return True
 
     def _has_small(self) -> bool:
