@@ -418,3 +418,17 @@ def test_a_trial_whose_clone_is_decided_with_an_adopted_row_goes_on_as_the_clone
     assert source_of(experiment.state, experiment.trial("a")) == source
     experiment.end("a", Outcome.PAUSED)
     assert experiment.status("a") is Status.PAUSED, "that it may go on is said once"
+
+
+def test_a_trial_whose_pause_is_decided_with_an_adopted_row_has_had_its_turn() -> None:
+    experiment = Experiment()
+    experiment.create("a", "b")
+    experiment.start("a", "b")
+    experiment.report("b", save=True, decision=Decision.PAUSE)
+    experiment.end("b", Outcome.PAUSED)
+    experiment.apply(TrialActed(at=0.0, action=Action(trial="b", decision=Decision.CONTINUE, resume=True)))
+    experiment.driver()
+    assert list(experiment.state.ahead) == ["a", "b"]
+    again = Action(trial="a", decision=Decision.PAUSE, resources={"CPU": 2.0}, resume=True)
+    experiment.report("a", save=True, adopted=True, decision=Decision.PAUSE, actions=(again,))
+    assert list(experiment.state.ahead) == ["b", "a"]

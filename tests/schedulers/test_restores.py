@@ -9,7 +9,7 @@ from perdure.journal import codec
 from perdure.journal.base import Position
 from perdure.journal.memory import MemoryJournal, MemoryStore
 from perdure.retelling import Retelling
-from perdure.schedulers.allocation import DistributeResources
+from perdure.schedulers.allocation import DistributeResources, DistributeResourcesToTopJob
 from perdure.schedulers.async_hyperband import AsyncHyperBandScheduler
 from perdure.schedulers.base import configure
 from perdure.schedulers.hb_bohb import HyperBandForBOHB
@@ -36,6 +36,9 @@ MAKERS = {
     "median": lambda: MedianStoppingRule("training_iteration", **ASPECTS, grace_period=2, min_samples_required=2),
     "resources": lambda: ResourceChangingScheduler(
         AsyncHyperBandScheduler(**ASPECTS, max_t=9, reduction_factor=3), DistributeResources()
+    ),
+    "resources to the best": lambda: ResourceChangingScheduler(
+        HyperBandScheduler(**ASPECTS, max_t=9, reduction_factor=3), DistributeResourcesToTopJob()
     ),
     "median in seconds": lambda: MedianStoppingRule("seconds", **ASPECTS, grace_period=2.5, min_samples_required=2),
     "median, soft": lambda: MedianStoppingRule(
@@ -89,6 +92,11 @@ def test_every_trial_comes_to_its_end(name):
         samples, slots = rng.randint(1, 30), rng.randint(1, 8)
         history = run(name, seed, samples=samples, slots=slots)
         assert [trial.status.value for trial in history.trials.values()] == ["TERMINATED"] * samples, (samples, slots)
+
+
+@pytest.mark.parametrize("name", [name for name in MAKERS if name.startswith("resources")])
+def test_resources_do_change(name):
+    assert any(trial.resources != {"CPU": 1.0} for trial in run(name, 0).trials.values())
 
 
 @pytest.mark.parametrize("name", MAKERS)

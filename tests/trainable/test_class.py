@@ -1,5 +1,6 @@
 """Class trainables: with a worker, and by themselves."""
 
+import errno
 import os
 
 import pytest
@@ -161,6 +162,20 @@ def test_returning_another_place_is_an_error(trial, returned):
     assert trial.checkpoints() == []
     assert not [path for path in trial.path.iterdir() if path.name.startswith(".staging")]
     assert InFiles.calls[-1] == "cleanup"
+
+
+def test_a_full_disk_met_while_saving_is_named_as_such(trial):
+    class Full(Counter):
+        def save_checkpoint(self, checkpoint_dir):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    said = trial.run(Full, Decision.STOP, checkpoint_at_end=True)
+    assert said.outcome is Outcome.FAILED
+    assert said.ended.error.kind == "StorageFullError"
+    assert "its checkpoint could not be saved, and there is no trace of it: there is no space left" in (
+        said.ended.error.message
+    )
+    assert trial.checkpoints() == []
 
 
 def test_a_step_that_returns_no_dict_is_an_error(trial):

@@ -496,6 +496,8 @@ def _come_to_rest(state: State, trial: Trial, outcome: Outcome) -> None:
     elif decided is PAUSE:
         wakes = trial.resume or (state.resumable and trial.decision is None)
         _rest(state, trial, PENDING if wakes else PAUSED)
+        if trial.id in state.ahead:  # behind all others, also where an adopted row says so: it has had its turn
+            state.ahead[trial.id] = state.ahead.pop(trial.id)
     else:
         _rest(state, trial, PENDING)
 

@@ -14,6 +14,9 @@ from typing import NamedTuple, Protocol
 
 from perdure.errors import ConfigurationError, StorageError, StorageFullError
 
+NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT))
+"""Error numbers that say that there is no space left."""
+
 
 class Entry(NamedTuple):
     """One stored object."""
@@ -93,7 +96,7 @@ def storage_error(error: OSError, what: str) -> StorageError:
     reason = error.strerror or str(error)
     if error.filename is not None:
         reason = f"{reason}: {error.filename}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in NO_SPACE:
         full = StorageFullError(f"{what}: there is no space left ({reason}). Free some, then resume the experiment.")
         full.errno = error.errno
         return full

@@ -1,8 +1,8 @@
-"""Schedulers on the simulated machine: what they decide, and that a crash changes none of it.
+"""Schedulers, searchers and stoppers on the simulated machine: what they decide, and that a crash changes none of it.
 
 All but the machine, its disk and its clock is real (see `simulation`). Trials save a checkpoint with each report, and
-restarting costs nothing: a step that a crash interrupts is over when it would have been over without. So whatever a
-scheduler decides, an experiment whose driver is killed again and again has the same history as one that nobody
+restarting costs nothing: a step that a crash interrupts is over when it would have been over without. So whatever they
+decide, an experiment whose driver is killed again and again has the same history as one that nobody
 disturbs, row by row.
 
     history = run_scheduled(make_asha, curve, samples=9, max_t=27, slots=3, seed=0)
@@ -15,13 +15,16 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from perdure.core.events import Data, Reported, Spec
+from perdure.core.events import Action, Data, Reported, Spec
 from perdure.executors.simulated import ScriptStep, Step
 from perdure.history import ExperimentHistory
 from perdure.schedulers.base import TrialScheduler
 from perdure.search_space.functions import uniform
 from perdure.search_space.randomness import keyed_random
+from perdure.searchers.base import Searcher
 from perdure.searchers.driver import SearchDriver
+from perdure.stoppers.base import Stopper
+from perdure.stoppers.noop import NoopStopper
 from perdure.testing.simulation import BrokenPromiseError, Faults, Workload, World
 from perdure.testing.simulation.faults import NONE
 from perdure.testing.simulation.invariants import Ledger
@@ -41,6 +44,10 @@ OPERATIONS = 4
 _CHECKED = 200  # trials: with more, the invariants are left to other tests, because checking looks at every trial
 
 
+def _none() -> None:
+    """Make nothing: then search is random."""
+
+
 def run_scheduled(
     make_scheduler: Callable[[], TrialScheduler],
     learning_curve: Curve,
@@ -52,6 +59,8 @@ def run_scheduled(
     crash_after: Sequence[int] = (),
     space: Mapping[str, Any] | None = None,
     pace: Pace | None = None,
+    make_searcher: Callable[[], Searcher | None] = _none,
+    make_stopper: Callable[[], Stopper] = NoopStopper,
     tell: bool = False,
 ) -> ExperimentHistory:
     """Run an experiment in virtual time, and return its history.
@@ -67,6 +76,8 @@ def run_scheduled(
             many of its own, ... The session after these runs to the end.
         space: What is searched; "x", from 0 to 1, if None.
         pace: No two steps should end at the same instant. If None, steps take from 0.5 to 1.5 seconds.
+        make_searcher: Makes the searcher, anew for each session; it knows its metric and mode. Random search otherwise.
+        make_stopper: Makes the stop rule, anew for each session.
         tell: Print each event.
 
     Raises:
@@ -82,20 +93,28 @@ def run_scheduled(
         crash_after=crash_after,
         space=space,
         pace=pace,
+        make_searcher=make_searcher,
+        make_stopper=make_stopper,
         tell=tell,
     )
     laboratory.run()
     return laboratory.history()
 
 
-def transcript(history: ExperimentHistory) -> list[tuple[str, str, Data, list[tuple[int, int, Data, str]]]]:
-    """Return what happened, for comparison: id, status, configuration and rows of each trial; no times."""
+def transcript(
+    history: ExperimentHistory,
+) -> list[tuple[str, str, Data, dict[str, float] | None, list[tuple[int, int, Data, str, tuple[Action, ...]]]]]:
+    """Return what happened, for comparison; no times.
+
+    Of each trial: id, status, configuration, resources, and rows with all that was decided at them.
+    """
     return [
         (
             trial.id,
             trial.status.value,
             trial.config,
-            [(row.segment, row.iteration, row.metrics, row.decision.value) for row in trial.rows()],
+            trial.resources,
+            [(row.segment, row.iteration, row.metrics, row.decision.value, row.actions) for row in trial.rows()],
         )
         for trial in history.trials.values()
     ]
@@ -119,6 +138,8 @@ class Laboratory(World):
         crash_after: Sequence[int] = (),
         space: Mapping[str, Any] | None = None,
         pace: Pace | None = None,
+        make_searcher: Callable[[], Searcher | None] = _none,
+        make_stopper: Callable[[], Stopper] = NoopStopper,
         tell: bool = False,
     ) -> None:
         """Arguments are those of `run_scheduled`."""
@@ -135,6 +156,8 @@ class Laboratory(World):
         super().__init__(seed, tell=tell, case=(workload, _nothing_but(crash_after)))
         self.ledger.thorough = samples <= _CHECKED
         self._make_scheduler = make_scheduler
+        self._make_searcher = make_searcher
+        self._make_stopper = make_stopper
         self._curve = learning_curve
         self._space = {"x": uniform(0, 1)} if space is None else space
         self._pace = pace or _uneven(seed)
@@ -147,11 +170,16 @@ class Laboratory(World):
 
     def make_search(self) -> SearchDriver:
         """Return what suggests configurations."""
-        return SearchDriver(None, param_space=self._space, num_samples=self.workload.samples, seed=self.seed)
+        searcher, samples = self._make_searcher(), self.workload.samples
+        return SearchDriver(searcher, param_space=self._space, num_samples=samples, seed=self.seed)
 
     def make_scheduler(self) -> TrialScheduler:
         """Return the scheduler, anew for each session."""
         return self._make_scheduler()
+
+    def make_stopper(self) -> Stopper:
+        """Return the stop rule, anew for each session."""
+        return self._make_stopper()
 
     def script(self, config: Data, assignment: Assignment, row: Data | None) -> Iterator[ScriptStep]:
         """What a trial does: go on from the row in its checkpoint. A step begun before a crash ends as if none was."""

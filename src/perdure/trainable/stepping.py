@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from perdure.core.events import Outcome
+from perdure.storage.base import NO_SPACE, storage_error
 from perdure.storage.faults import fault_point
 from perdure.trainable.base import Trainable, state_of_manifest
 from perdure.trainable.failure import describe
@@ -134,8 +135,11 @@ def _save(instance: Trainable, session: Session) -> str | None:
     fault_point("save.begin")
     try:
         instance._save_into(directory)  # noqa: SLF001
-    except BaseException:
+    except BaseException as error:
         session.unstage(directory)
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            what = f"Trial {session.assignment.trial}: its checkpoint could not be saved, and there is no trace of it"
+            raise storage_error(error, what) from error
         raise
     fault_point("save.written")
     return directory

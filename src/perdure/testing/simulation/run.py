@@ -39,6 +39,7 @@ from perdure.schedulers.base import TrialScheduler, configure
 from perdure.search_space.functions import randint
 from perdure.searchers.driver import SearchDriver
 from perdure.snapshots import Snapshots
+from perdure.stoppers.base import Stopper
 from perdure.stoppers.resolve import resolve_stopper
 from perdure.testing.simulation.background import Background, ScheduledManager
 from perdure.testing.simulation.fate import Crash, Fate
@@ -277,14 +278,14 @@ class World:
         plain_search = search.seed is not None
         if plain_search:
             search.replay_suggested(state.created)
-        scheduler = self.make_scheduler()
+        scheduler, stopper = self.make_scheduler(), self.make_stopper()
         configure(scheduler, workload.spec.metric, workload.spec.mode, seed=self.seed, saves=workload.saves)
         judge = Judge(
             state=state,
             path=PATH,
             search=search,
             scheduler=scheduler,
-            stopper=resolve_stopper(workload.stop),
+            stopper=stopper,
             callbacks=CallbackList(),
             namer=Namer(trainable="t", seed=self.seed, token="simul", taken=self.disk.names(PATH), clock=executor.time),
             resources_of=lambda config: {"CPU": 1.0},
@@ -310,8 +311,9 @@ class World:
         if not state.name:
             runner.emit(ExperimentCreated(at=0.0, name="simulated", trainable="t", spec=workload.spec, version="0"))
         retold = None if scheduler.get_state() == {} else scheduler
-        if retold is not None or not plain_search:
-            past = Retelling(journal.past, path=PATH, scheduler=retold, stopper=None).run()
+        reminded = None if stopper.get_state() == {} else stopper
+        if retold is not None or reminded is not None or not plain_search:
+            past = Retelling(journal.past, path=PATH, scheduler=retold, stopper=reminded).run()
             if plain_search:
                 for _ in past:
                     pass
@@ -347,6 +349,10 @@ class World:
         """Return the scheduler, anew for each session."""
         workload = self.workload
         return make_scheduler(workload.scheduler, seed=self.seed, steps=workload.steps, saves=workload.saves)
+
+    def make_stopper(self) -> Stopper:
+        """Return the stop rule, anew for each session."""
+        return resolve_stopper(self.workload.stop)
 
     def script(self, config: Data, assignment: Assignment, row: Data | None) -> Iterator[ScriptStep]:
         """Yield what an attempt does, from the row in its checkpoint on."""
