@@ -409,7 +409,7 @@ class Runner:
         if outcome is Outcome.LOST or outcome is Outcome.FAILED:
             adopt(self, (trial.id,))  # it may have ended between committing a checkpoint and reporting it
         if outcome is Outcome.LOST and key in self._overdue and (self.state.stopping is not None or trial.held):
-            outcome = Outcome.INTERRUPTED  # we killed it so that it would end or pause: that is not its failure
+            outcome, error = Outcome.INTERRUPTED, None  # killed so that it would end or pause: that is not its failure
         self.ledger.give_back(live.devices, _gpus(trial))
         self._overdue.discard(key)
         self._kill_at.pop(key, None)

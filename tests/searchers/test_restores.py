@@ -1,4 +1,4 @@
-"""Whatever a searcher suggests, kills of the driver at any moment change none of it, nor of what a scheduler decides."""
+"""Whatever a searcher suggests, kills of the driver at any moment change none of it, nor what a scheduler decides."""
 
 from __future__ import annotations
 
