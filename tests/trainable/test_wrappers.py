@@ -187,6 +187,39 @@ class NoStep(Trainable):
     pass
 
 
+class MadeOtherwise(Trains):
+    def __init__(self):
+        super().__init__()
+
+
+class SetUpWithMore(Trains):
+    def setup(self, config, data):
+        pass
+
+
+class SetUpWithDefaults(Trains):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+
+    def setup(self, config, data=None, *, seed=0):
+        pass
+
+
+class StepsWithMore(Trains):
+    def step(self, iteration):
+        pass
+
+
+class SavesNowhere(Trains):
+    def save_checkpoint(self):
+        pass
+
+
+class LoadsNothing(Trains):
+    def load_checkpoint(self):
+        pass
+
+
 async def asynchronous(config):
     pass
 
@@ -201,6 +234,11 @@ async def asynchronous(config):
         (5, "is neither"),
         (NoStep, r"no step\(\)"),
         (asynchronous, "async"),
+        (MadeOtherwise, r"__init__\(self\) must take the config, by that name"),
+        (SetUpWithMore, r"setup\(self, config, data\) must take one argument, the config. Bind others with"),
+        (StepsWithMore, r"step\(self, iteration\) must take no argument"),
+        (SavesNowhere, r"save_checkpoint\(self\) must take one argument, the directory"),
+        (LoadsNothing, r"load_checkpoint\(self\) must take one argument"),
     ],
 )
 def test_what_cannot_be_tuned_is_refused(trainable, words):
@@ -223,6 +261,8 @@ class Callable_:
         (Callable_(), "Callable_"),
         (Callable_().__call__, "__call__"),
         (Trains, "Trains"),
+        (SetUpWithDefaults, "SetUpWithDefaults"),
+        (with_parameters(SetUpWithMore, data=1), "SetUpWithMore"),
         (lambda *args: None, "lambda"),
     ],
 )

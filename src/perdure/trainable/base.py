@@ -406,6 +406,7 @@ def check_trainable(trainable: object) -> None:
             )
         if trainable.step is Trainable.step:
             raise TrainableError(f"The class {trainable.__name__} cannot be tuned: it has no step() method.")
+        _check_methods(trainable)
         return
     if not callable(trainable):
         raise TrainableError(
@@ -413,6 +414,30 @@ def check_trainable(trainable: object) -> None:
             f"{trainable!r} (a {type(trainable).__name__}) is neither."
         )
     _check_callable(trainable)
+
+
+_CALLS: dict[str, tuple[tuple[object, ...], dict[str, object], str]] = {
+    "__init__": ((), {"config": {}}, "the config, by that name; better leave __init__ alone and override setup"),
+    "setup": (({},), {}, "one argument, the config. Bind others with tune.with_parameters"),
+    "step": ((), {}, "no argument"),
+    "save_checkpoint": (("",), {}, "one argument, the directory"),
+    "load_checkpoint": (("",), {}, "one argument, what save_checkpoint returned"),
+}
+"""How the methods of a class are called, and in words what they must take."""
+
+
+def _check_methods(class_: type[Trainable]) -> None:
+    for name, (arguments, named, words) in _CALLS.items():
+        method = inspect.getattr_static(class_, name)
+        if not inspect.isfunction(method):
+            continue
+        signature = inspect.signature(method)
+        try:
+            signature.bind(None, *arguments, **named)
+        except TypeError:
+            raise TrainableError(
+                f"The class {class_.__name__} cannot be tuned: {name}{signature} must take {words}."
+            ) from None
 
 
 def _check_callable(function: Callable[..., object]) -> None:
