@@ -81,7 +81,8 @@ def recorder(tune: Any, path: Path) -> Any:
     class Recorder(tune.Callback):
         def on_trial_result(self, iteration, trials, trial, result, **info):
             with path.open("a") as file:
-                file.write(json.dumps({name: result[name] for name in ("value", "reported_at")}) + "\n")
+                row = {name: result[name] for name in ("trial_id", "value", "reported_at")}
+                file.write(json.dumps(row) + "\n")
 
     return Recorder()
 
@@ -125,13 +126,15 @@ def search(engine: str, method: Method, problem: Problem, seed: int, directory: 
     assert results.num_errors == 0, results.errors
 
 
-def curve_of(directory: str) -> list[float]:
-    """Return every value that was reported, in the order of time."""
+def curve_of(directory: str) -> tuple[list[float], list[int]]:
+    """Return every value that was reported, in the order of time, and whose it was: trials by their first row."""
     rows = []
     for path in Path(directory).glob("*/*/result.json"):
         rows += [json.loads(line) for line in path.read_text().splitlines()]
     rows.sort(key=lambda row: row["reported_at"])
-    return [row["value"] for row in rows]
+    numbers: dict[str, int] = {}
+    trials = [numbers.setdefault(row["trial_id"], len(numbers)) for row in rows]
+    return [row["value"] for row in rows], trials
 
 
 def reports(directory: str) -> int:
@@ -193,7 +196,7 @@ def main() -> None:
                     kills = killed_search(method, name, seed, directory)
                 else:
                     search(options.engine, method, PROBLEMS[name], seed, directory, processes=options.processes)
-                values = curve_of(directory)
+                values, trials = curve_of(directory)
             line = {
                 "engine": "killed" if options.kill else options.engine,
                 "method": method.name,
@@ -201,6 +204,7 @@ def main() -> None:
                 "seed": seed,
                 "kills": kills,
                 "values": values,
+                "trials": trials,
             }
             print(json.dumps(line), flush=True)
 

@@ -74,6 +74,16 @@ def test_a_trial_with_nobody_to_compare_with_makes_room_for_one_that_waits(bench
     assert trials.report("a", 9, 1.0) == "CONTINUE"  # it would have to begin anew
 
 
+def test_a_trial_with_nobody_to_compare_with_goes_on_where_the_others_are_paused(bench):
+    trials = bench(rule(), *"abc")
+    trials.trials["c"].status = "PENDING"
+    assert [trials.report(name, 1, 1.0) for name in "ab"] == ["PAUSE", "PAUSE"]
+    trials.trials["c"].status = "RUNNING"
+    assert report(trials, "c", 2.0, 2.0) == ["CONTINUE", "CONTINUE"]
+    assert trials.wake() == {"a": "resume"}
+    assert [trials.report("a", time, 1.0) for time in (2, 3, 4)] == ["CONTINUE"] * 3  # b waits until there is room
+
+
 def test_times_that_differ_are_compared_at_the_last_that_is_not_later(bench):
     trials = bench(rule(time_attr="seconds"), *"abc")
     for time, score in ((1.0, 4.0), (2.0, 8.0), (3.0, 0.0)):

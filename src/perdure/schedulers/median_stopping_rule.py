@@ -36,7 +36,8 @@ class MedianStoppingRule(ScoringScheduler):
         grace_period: No trial is stopped earlier, and no row before counts for an average.
         min_samples_required: With fewer others to compare with, nobody is stopped.
         min_time_slice: A trial with too few others to compare with, that has a checkpoint, makes room for others that
-            wait once it has run longer than this since it last did.
+            wait to be started once it has run longer than this since it last did. Not for paused ones, which have as
+            few to compare with: somebody has to be the first to get farther.
         hard_stop: Whether trials are stopped, or paused until no others are left to be run.
 
     Raises:
@@ -213,6 +214,6 @@ class Others:
 
 
 def _others_wait(controller: Controller, trial: TrialView) -> bool:
-    """Whether others would run in the trial's place. While a row is adopted after a crash, all that ran are PENDING."""
+    """Whether others wait to be started. While a row is adopted after a crash, all that ran are PENDING."""
     pending = trial.status == TrialView.RUNNING and controller.count(TrialView.PENDING) > 0
-    return controller.expects_more or controller.count(TrialView.PAUSED) > 0 or pending
+    return controller.expects_more or pending
