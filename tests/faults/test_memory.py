@@ -1,4 +1,7 @@
-"""A worker that the kernel kills for want of memory is named as such, and the others go on."""
+"""A worker that the kernel kills for want of memory is named as such, and the others go on; or it is retried with less.
+
+The kernel really kills here, in a control group with little memory.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,17 @@ from pathlib import Path
 
 import pytest
 
+from perdure.core.events import Outcome
 from perdure.core.state import Status
-from perdure.history import read_experiment
+from perdure.history import ExperimentHistory, read_experiment
 from tests.crash.harness import ROOT
 
-PROGRAM = """
+BEGINS = """
 import os, sys
 open(sys.argv[2], "w").write(str(os.getpid()))  # from here on its memory, and its children's, is limited
 from perdure import tune
-
+"""
+NAMED = """
 def train(config):
     hoard = []
     for step in range(1, 4):
@@ -32,6 +37,32 @@ tune.Tuner(
     train,
     param_space={"greedy": tune.grid_search([True, False])},
     run_config=tune.RunConfig(name="memory", storage_path=sys.argv[1], verbose=0),
+).fit()
+"""
+RETRIED = """
+from pathlib import Path
+from perdure.executors.local import LocalExecutor
+
+def train(config):
+    cpus = int(tune.get_context().get_trial_resources()["CPU"])
+    latest = tune.get_checkpoint()
+    first = 1 if latest is None else int(Path(latest.path, "step").read_text()) + 1
+    for step in range(first, 4):
+        if step > 1:
+            loaders = [b"x" * (150 << 20) for _ in range(cpus)]
+        with tune.checkpoint_dir() as path:
+            Path(path, "step").write_text(str(step))
+            tune.report({"cpus": cpus}, checkpoint=tune.Checkpoint.from_directory(path))
+
+tune.Tuner(
+    tune.with_resources(train, {"CPU": 3}),
+    run_config=tune.RunConfig(
+        name="memory",
+        storage_path=sys.argv[1],
+        verbose=0,
+        executor=LocalExecutor(cpus=3),
+        failure_config=tune.FailureConfig(max_failures=1, resources_after_oom=lambda had: {**had, "CPU": 1}),
+    ),
 ).fit()
 """
 LIMIT = 400 << 20
@@ -70,14 +101,19 @@ def below_our_own() -> tuple[Path, str]:
     pytest.skip("there are no memory control groups here")
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="control groups are Linux's")
-def test_a_worker_that_the_kernel_killed_for_want_of_memory_is_named_as_such(tmp_path: Path) -> None:
+def run(program: str, storage: Path) -> ExperimentHistory:
+    """Run an experiment with little memory."""
     with limited_group() as group:
-        command = [sys.executable, "-c", PROGRAM, str(tmp_path), str(group / "cgroup.procs")]
+        command = [sys.executable, "-c", BEGINS + program, str(storage), str(group / "cgroup.procs")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
-    greedy, modest = read_experiment(tmp_path / "memory").trials.values()
+    return read_experiment(storage / "memory")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="control groups are Linux's")
+def test_a_worker_that_the_kernel_killed_for_want_of_memory_is_named_as_such(tmp_path: Path) -> None:
+    greedy, modest = run(NAMED, tmp_path).trials.values()
     assert modest.status is Status.TERMINATED
     assert [row.iteration for row in modest.rows()] == [1, 2, 3]
     assert greedy.status is Status.ERROR
@@ -85,3 +121,17 @@ def test_a_worker_that_the_kernel_killed_for_want_of_memory_is_named_as_such(tmp
     assert greedy.error is not None
     assert greedy.error.kind == "WorkerDiedError"
     assert "killed by the kernel: out of memory (SIGKILL)" in greedy.error.message
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="control groups are Linux's")
+def test_a_worker_that_the_kernel_killed_for_want_of_memory_is_retried_with_other_resources(tmp_path: Path) -> None:
+    """With fewer CPUs, for each of which it needs memory: it goes on from its checkpoint, and comes to its end."""
+    (trial,) = run(RETRIED, tmp_path).trials.values()
+    killed, again = trial.attempts
+    assert killed.outcome is Outcome.LOST
+    assert killed.error is not None
+    assert killed.error.out_of_memory
+    assert "killed by the kernel: out of memory (SIGKILL)" in killed.error.message
+    assert (again.outcome, again.iteration) == (Outcome.FINISHED, 1)
+    assert (trial.status, trial.failures, trial.resources["CPU"]) == (Status.TERMINATED, 1, 1)
+    assert [(row.iteration, row.metrics["cpus"]) for row in trial.rows()] == [(1, 3), (2, 1), (3, 1)]
