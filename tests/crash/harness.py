@@ -19,6 +19,7 @@ from perdure.history import ExperimentHistory, TrialHistory, read_experiment
 from perdure.journal.file import FileJournalReader
 from perdure.journal.values import from_data
 from tests import gate
+from tests.crash.results import scalars_of
 from tests.crash.workload import NAME, expected_rows
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,7 @@ def start(
     """Start the workload's driver; what it prints goes to a file beside the storage."""
     command = [sys.executable, "-m", "tests.crash.workload", str(storage), api]
     command += [f"{name}={value}" for name, value in options.items()]
+    log_of(storage).touch()
     with output_of(storage).open("ab") as output:
         return subprocess.Popen(
             command,
@@ -152,16 +154,20 @@ def assert_whole(history: ExperimentHistory, *, samples: int = 4, steps: int = 1
         with (directory / "progress.csv").open(newline="") as file:
             table = [(int(line["step"]), int(line["value"])) for line in csv.DictReader(file)]
         assert table == expected, trial.id
+        assert scalars_of(directory)["value"] == expected, trial.id
         assert [line["training_iteration"] for line in lines] == list(range(1, steps + 1))
         assert not list(directory.glob(".staging-*"))
 
 
 def assert_kept(storage: Path) -> None:
     """Every row that `report` said is kept is in the journal now, superseded or not."""
-    kept = {(trial, step) for trial, what, step in _notes(storage) if what == "kept"}
+    notes = _notes(storage)
     events = (event for _, event in FileJournalReader(storage / NAME).read())
     journaled = {(event.trial, event.metrics["step"]) for event in events if isinstance(event, Reported)}
+    kept = {(trial, step) for trial, what, step in notes if what == "kept"}
     assert kept <= journaled, f"said to be kept, and not in the journal: {sorted(kept - journaled)}"
+    begun = {(trial, step) for trial, what, step in notes if what == "begins"}
+    assert journaled <= begun, f"the log is not of the workers that reported these: {journaled - begun}"
 
 
 def assert_nothing_kept_was_done_again(storage: Path) -> None:
@@ -174,6 +180,7 @@ def assert_nothing_kept_was_done_again(storage: Path) -> None:
         else:
             assert kept.get(trial, 0) < step <= begun.get(trial, 0) + 1, (trial, step, kept, begun)
             begun[trial] = step
+    assert kept, f"nobody has written into {log_of(storage)}"
 
 
 def steps_begun(storage: Path) -> int:
@@ -183,8 +190,8 @@ def steps_begun(storage: Path) -> int:
 
 
 def _notes(storage: Path) -> list[tuple[str, str, int]]:
-    path = log_of(storage)
-    lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+    """Return (trial, what, step) of each line in the log, which is there even if no step has begun yet."""
+    lines = [line.split() for line in log_of(storage).read_text().splitlines()]
     return [(trial, what, int(step)) for trial, what, step in lines]
 
 

@@ -26,12 +26,22 @@ MAY_DIFFER = {
 
 
 def results_of(history: ExperimentHistory) -> dict[tuple[int, str], Any]:
-    """Return by (trial's number, what) how each trial ended, its rows in the journal and in files, its checkpoints."""
+    """Return by (trial's number, what) how each trial ended, its rows in journal and files, its checkpoints."""
     return {
         (trial.number, what): value
         for trial in history.trials.values()
         for what, value in _trial(history, trial).items()
     }
+
+
+def scalars_of(directory: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return by its name (step, value) of each number that TensorBoard itself shows, in its order."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    accumulator = EventAccumulator(str(directory), size_guidance={"scalars": 0})
+    accumulator.Reload()
+    shown = {name: accumulator.Scalars(name) for name in accumulator.Tags()["scalars"] if name not in MAY_DIFFER}
+    return {name: [(event.step, event.value) for event in events] for name, events in shown.items()}
 
 
 def _trial(history: ExperimentHistory, trial: TrialHistory) -> dict[str, Any]:
@@ -45,6 +55,7 @@ def _trial(history: ExperimentHistory, trial: TrialHistory) -> dict[str, Any]:
         ],
         "result.json": [_steady(json.loads(line)) for line in _text(directory / "result.json").splitlines()],
         "progress.csv": [_steady(row) for row in csv.DictReader(_text(directory / "progress.csv").splitlines())],
+        "TensorBoard": scalars_of(directory),
         "params.json": _text(directory / "params.json"),
         "checkpoints": {path.name: _files(path) for path in sorted(directory.glob("checkpoint_*"))},
         "left over": [path.name for path in directory.iterdir() if path.name.startswith(".") or path.suffix == ".tmp"],
