@@ -124,6 +124,9 @@ class Paper:
     def get_live_trials(self) -> Any:
         return {self.trials[name] for name in (*self.running, *self.paused)}
 
+    def get_active_trials(self) -> Any:
+        return {self.trials[name] for name in self.running}
+
     def get_paused_trials(self) -> Any:
         return (self.trials[name] for name in self.paused)
 

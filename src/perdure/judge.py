@@ -508,13 +508,17 @@ class RunningExperiment:
 
     def get_live_trials(self) -> set[TrialView]:
         """The trials that are not finished, but for those that a person set aside."""
+        return self.get_active_trials().union(self.get_paused_trials())
+
+    def get_active_trials(self) -> set[TrialView]:
+        """The trials that run or wait for room, but for those that a person set aside."""
         state = self._judge.state
-        live = (state.trials[trial] for trial in (*state.live, *state.ahead, *state.pending, *state.paused))
-        return {self._judge.view(trial) for trial in live if not trial.set_aside}
+        active = (state.trials[trial] for trial in (*state.live, *state.ahead, *state.pending))
+        return {self._judge.view(trial) for trial in active if not trial.set_aside}
 
     def get_paused_trials(self) -> Iterator[TrialView]:
         """The paused trials, but for those that a person set aside."""
-        trials = (self._judge.state.trials[trial] for trial in list(self._judge.state.paused))
+        trials = (self._judge.state.trials[trial] for trial in self._judge.state.paused)
         return (self._judge.view(trial) for trial in trials if not trial.set_aside)
 
     def get_trial(self, trial_id: str) -> TrialView | None:
@@ -538,8 +542,8 @@ class RunningExperiment:
             """Say what there is to a plugin that takes this for Ray's controller."""
             raise AttributeError(
                 f"A plugin asked the experiment for {name!r}, which it does not have. It has get_trials(), "
-                "get_live_trials(), get_paused_trials(), get_trial(trial_id), count(status), checkpoint_of(trial_id), "
-                'and capacity, for example capacity["CPU"].',
+                "get_live_trials(), get_active_trials(), get_paused_trials(), get_trial(trial_id), count(status), "
+                'checkpoint_of(trial_id), and capacity, for example capacity["CPU"].',
                 name=name,
                 obj=self,
             )

@@ -213,6 +213,10 @@ class Retelling:
         """Those that were not finished then."""
         return {view for view in self.get_trials() if not view.is_finished()}
 
+    def get_active_trials(self) -> set[TrialView]:
+        """Those that ran, or waited for room, then."""
+        return {view for view in self.get_live_trials() if view.status != TrialView.PAUSED}
+
     def get_paused_trials(self) -> Iterator[TrialView]:
         """Those that were paused then, but for those that a person set aside."""
         paused = (self._history.trials[trial] for trial in self._history.state.paused)

@@ -76,6 +76,9 @@ class Bench:
     def get_live_trials(self):
         return {trial for trial in self.trials.values() if not trial.is_finished()}
 
+    def get_active_trials(self):
+        return {trial for trial in self.get_live_trials() if trial.status != "PAUSED"}
+
     def get_paused_trials(self):
         return (trial for trial in self.trials.values() if trial.status == "PAUSED")
 

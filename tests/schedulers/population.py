@@ -61,6 +61,9 @@ class Population:
     def get_live_trials(self):
         return {trial for trial in self.trials if not trial.is_finished()}
 
+    def get_active_trials(self):
+        return {trial for trial in self.get_live_trials() if trial.status != "PAUSED"}
+
     def get_paused_trials(self):
         return iter([trial for trial in self.trials if trial.status == "PAUSED"])
 

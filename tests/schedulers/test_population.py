@@ -33,7 +33,7 @@ def test_membership_of_quantiles():
     assert [made.is_high(f"t{n}", 0.4) for n in range(5)] == [True, False, True, False, False]
     assert not made.is_low("unknown", 0.5)
     assert not made.is_high("unknown", 0.5)
-    assert made.low(0.4) == ["t1", "t3"]
+    assert list(made.low(0.4)) == ["t1", "t3"]
     assert [made.best(n) for n in range(2)] == ["t0", "t2"]
 
 

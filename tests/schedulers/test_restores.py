@@ -138,9 +138,9 @@ def test_no_row_makes_a_scheduler_look_at_all_trials(name, bench):
         def get_trials(self):
             raise AssertionError("looked at all trials")
 
-        get_paused_trials = get_trials
+        get_paused_trials = get_live_trials = get_trials
 
-        def get_live_trials(self):
+        def get_active_trials(self):
             return set(list(self.trials.values())[-3:])
 
     scheduler = MAKERS[name]()

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from perdure.schedulers.base import TrialScheduler
 from perdure.schedulers.fifo import FIFOScheduler
 from perdure.testing.scheduling import run_scheduled, transcript
 
@@ -30,3 +31,28 @@ def test_kills_leave_no_trace(seed):
     rng = random.Random(seed)
     kills = [rng.randint(1, 120) for _ in range(5)]
     assert transcript(run(seed, kills)) == transcript(run(seed))
+
+
+def test_active_trials_are_those_that_are_neither_finished_nor_paused():
+    seen = set()
+
+    class Pausing(TrialScheduler):
+        def on_trial_result(self, controller, trial, result):
+            active, paused = controller.get_active_trials(), set(controller.get_paused_trials())
+            assert trial in active
+            assert active.isdisjoint(paused)
+            assert active | paused == controller.get_live_trials()
+            seen.add((type(controller).__name__, bool(paused)))
+            return self.PAUSE if result["training_iteration"] == 2 else self.CONTINUE
+
+        def get_state(self):
+            return {"told": True}
+
+        def set_state(self, state):
+            pass
+
+    history = run_scheduled(Pausing, curve, samples=7, max_t=5, slots=3, seed=0, crash_after=[100])
+    assert all(len(list(trial.rows())) == 5 for trial in history.trials.values())
+    assert len({controller for controller, paused in seen if paused}) == 2, (
+        "not both while it ran and when it was retold"
+    )

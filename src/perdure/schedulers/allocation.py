@@ -24,6 +24,7 @@ class DistributeResources:
     """Shares free CPUs and GPUs evenly among the unfinished trials, in units of `increase_by`.
 
     A trial never has less than it began with. Where trials wait for room, those that have more than that give it back.
+    At a row it looks at the trials that run or wait for room, not at those that are paused or finished.
 
     Args:
         add_bundles: What is added makes bundles of its own; otherwise it is added to the only one.
@@ -134,8 +135,7 @@ class Share:
         self._base = base
         self._least = base.required_resources
         self.unit = self._unit()
-        live = (trial for trial in controller.get_live_trials() if trial.status != TrialView.PAUSED)
-        self.trials = sorted(live, key=lambda trial: trial.number)
+        self.trials = sorted(controller.get_active_trials(), key=lambda trial: trial.number)
         # A trial that waits to be created needs room as much as one that waits for it.
         self._to_come = 1 if controller.expects_more and not controller.count(TrialView.PENDING) else 0
         reserved = rule.reserve_resources

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import insort
+from collections.abc import Iterable
 from typing import Any
 
 from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.schedulers.base import OLDER, Controller
 from perdure.schedulers.scoring import ScoringScheduler
+from perdure.schedulers.sorted_values import SortedValues
 from perdure.search_space.randomness import keyed_random
 from perdure.trial_view import TrialView
 
@@ -25,8 +26,8 @@ class AsyncHyperBandScheduler(ScoringScheduler):
     """Stops trials at rungs: at times `grace_period` * `reduction_factor` ** k.
 
     A trial that reaches a rung is stopped if its score is below the (1 - 1 / `reduction_factor`) quantile, with linear
-    interpolation, of the scores of those that reached it before. It takes O(log n) comparisons for each row at a
-    rung, where n trials have been, and moves up to 8 n bytes; rows between rungs cost nothing.
+    interpolation, of the scores of those that reached it before. A row at a rung takes O(log n), where n trials have
+    been; rows between rungs cost nothing.
 
     Args:
         time_attr: What time is measured by.
@@ -62,7 +63,7 @@ class AsyncHyperBandScheduler(ScoringScheduler):
         self._stop_last_trials = stop_last_trials
         self._quantile = 1 - 1 / reduction_factor
         self._milestones = [milestones(grace_period, max_t, reduction_factor)[skipped:] for skipped in range(brackets)]
-        self._scores = [[array("d") for _ in rungs] for rungs in self._milestones]
+        self._scores = [[_scores() for _ in rungs] for rungs in self._milestones]
         self._reached: dict[str, list[int]] = {}
         """The bracket of each unfinished trial, and the rungs at which it was counted."""
         self._stopped = 0
@@ -111,7 +112,7 @@ class AsyncHyperBandScheduler(ScoringScheduler):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take up what `get_state` returned."""
-        self._scores = [[array("d", rung) for rung in rungs] for rungs in state["scores"]]
+        self._scores = [[_scores(rung) for rung in rungs] for rungs in state["scores"]]
         self._reached = {trial: list(progress) for trial, progress in state["reached"].items()}
         self._stopped = state["stopped"]
 
@@ -137,7 +138,7 @@ class AsyncHyperBandScheduler(ScoringScheduler):
                 return True  # it passed this one, so those before no longer matter
             scores = self._scores[bracket][rung]
             passes = not scores or score >= cut_off(scores, self._quantile)
-            insort(scores, score)
+            scores.add(score)
             progress.append(rung)
             return passes
         return True
@@ -166,11 +167,16 @@ def milestones(grace_period: float, max_t: float, reduction_factor: float) -> li
     return [grace_period * reduction_factor**rung for rung in range(count)]
 
 
-def cut_off(scores: array[float], quantile: float) -> float:
+def _scores(scores: Iterable[float] = ()) -> SortedValues[float]:
+    return SortedValues(array("d", scores))
+
+
+def cut_off(scores: SortedValues[float], quantile: float) -> float:
     """Return a quantile of sorted scores, interpolated linearly between two."""
-    place = (len(scores) - 1) * quantile
+    last = len(scores) - 1
+    place = last * quantile
     below = int(place)
-    low, high, share = scores[below], scores[min(below + 1, len(scores) - 1)], place - below
+    low, high, share = scores[below], scores[min(below + 1, last)], place - below
     if share >= 0.5:
         return high - (high - low) * (1 - share)
     return low + (high - low) * share

@@ -31,7 +31,11 @@ class Controller(Protocol):
         ...
 
     def get_live_trials(self) -> set[TrialView]:
-        """Return the trials that are not finished."""
+        """Return the trials that are not finished. Paused ones may be many: per row, use `get_active_trials`."""
+        ...
+
+    def get_active_trials(self) -> set[TrialView]:
+        """Return the trials that run or wait for room: those that are neither finished nor paused."""
         ...
 
     def get_paused_trials(self) -> Iterator[TrialView]:

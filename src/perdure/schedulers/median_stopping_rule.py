@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from array import array
-from bisect import bisect_left, insort
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from perdure.arguments import named_arguments
 from perdure.core.events import Action
 from perdure.schedulers.base import OLDER, Controller
 from perdure.schedulers.scoring import WORST, ScoringScheduler
+from perdure.schedulers.sorted_values import SortedValues
 from perdure.trial_view import TrialView
 
 
@@ -26,8 +26,8 @@ class MedianStoppingRule(ScoringScheduler):
     The others are those that have come as far, and count with the average of their rows since `grace_period`.
     Averages are kept at the times at which the trial that was farthest so far reported, and a row is compared at the
     last of these that is not after it. So nothing is interpolated, and where trials report at the same times (rows
-    counted in iterations) it is exact; in seconds, others may be looked at as of one row before. It takes
-    O(log n) comparisons for a row, where n trials have been, and keeps 8 bytes for each row at most.
+    counted in iterations) it is exact; in seconds, others may be looked at as of one row before. A row
+    takes O(log n), where n trials have been, for each of these times that it passes, and 8 bytes are kept for it.
 
     Args:
         time_attr: What time is measured by.
@@ -60,7 +60,7 @@ class MedianStoppingRule(ScoringScheduler):
         self._min_time_slice = min_time_slice
         self._hard_stop = hard_stop
         self._times = array("d")
-        self._averages: list[array[float]] = []
+        self._averages: list[SortedValues[float]] = []
         """At each of these times, the averages of those that came so far, sorted."""
         self._runs: dict[str, Run] = {}
         self._stopped = 0
@@ -117,7 +117,7 @@ class MedianStoppingRule(ScoringScheduler):
     def set_state(self, state: dict[str, Any]) -> None:
         """Take up what `get_state` returned."""
         self._times = array("d", state["times"])
-        self._averages = [array("d", averages) for averages in state["averages"]]
+        self._averages = [SortedValues(array("d", averages)) for averages in state["averages"]]
         self._runs = {trial: Run(**run) for trial, run in state["runs"].items()}
         self._stopped = state["stopped"]
 
@@ -155,14 +155,14 @@ class MedianStoppingRule(ScoringScheduler):
             run.rows += 1
         if run.passed == len(self._times):
             self._times.append(time)
-            self._averages.append(array("d"))
+            self._averages.append(SortedValues(array("d")))
         if self._times[run.passed] == time:
             self._stand(run)
 
     def _stand(self, run: Run) -> None:
         run.counted = run.total / run.rows if run.rows else None
         if run.counted is not None:
-            insort(self._averages[run.passed], run.counted)
+            self._averages[run.passed].add(run.counted)
         run.passed += 1
 
     def _run(self, trial_id: str) -> Run:
@@ -197,20 +197,22 @@ class Run:
 class Others:
     """Sorted averages without one of them."""
 
-    def __init__(self, averages: Sequence[float], own: float | None) -> None:
+    def __init__(self, averages: SortedValues[float], own: float | None) -> None:
         self._averages = averages
-        self._own = len(averages) if own is None else bisect_left(averages, own)
+        count = len(averages)
+        self._own = count if own is None else averages.bisect_left(own)
+        self._count = count - (self._own < count)
 
     def __len__(self) -> int:
-        return len(self._averages) - (self._own < len(self._averages))
+        return self._count
 
     def __getitem__(self, index: int) -> float:
         return self._averages[index if index < self._own else index + 1]
 
     def median(self) -> float:
         """Return the median; of two in the middle, the mean."""
-        middle = len(self) // 2
-        return self[middle] if len(self) % 2 else (self[middle - 1] + self[middle]) / 2
+        middle = self._count // 2
+        return self[middle] if self._count % 2 else (self[middle - 1] + self[middle]) / 2
 
 
 def _others_wait(controller: Controller, trial: TrialView) -> bool:

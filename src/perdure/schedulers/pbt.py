@@ -6,6 +6,7 @@ import dataclasses
 import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from perdure.arguments import named_arguments
@@ -307,10 +308,10 @@ class PopulationBasedTraining(TrialScheduler):
         Raises:
             PluginError: no good trial has ever saved one, and they are not told to.
         """
-        if controller.checkpoint_of(name) is not None:
+        if self._saves or controller.checkpoint_of(name) is not None:
             return
-        good = [self._members[self._ranking.best(n)] for n in range(self._ranking.quantile(self._quantile))]
-        if not self._saves and all(member.scored_at is not None and not member.clones for member in good):
+        good = (self._members[self._ranking.best(n)] for n in range(self._ranking.quantile(self._quantile)))
+        if all(member.scored_at is not None and not member.clones for member in good):
             raise PluginError(
                 f"{type(self).__name__} has trial {name} go on from a better one, and none of those has saved a "
                 "checkpoint. Report one along with the metrics (report(metrics, checkpoint=...)), at least every "
@@ -336,14 +337,13 @@ class PopulationBasedTraining(TrialScheduler):
 
     def wake(self, controller: Controller) -> Sequence[Action]:
         """Return which trial has its turn; or, if they go together, all of them, once the last one is there."""
-        paused = [name for name in self._waiting if _is_paused(controller, name)] if self._synch else []
+        paused = (name for name in self._waiting if _is_paused(controller, name))
         if not self._synch:
-            first = next((name for name in self._waiting if _is_paused(controller, name)), None)
-            actions = [] if first is None else [_resumed(first)]
+            actions = [_resumed(name) for name in islice(paused, 1)]
         elif controller.count(TrialView.RUNNING) or controller.count(TrialView.PENDING):
             actions = []
         else:
-            actions = self._perturbed(controller, paused)
+            actions = self._perturbed(controller, list(paused))
         self._woken(actions)
         return actions
 

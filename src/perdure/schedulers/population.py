@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections.abc import Iterator
+from itertools import islice
+
+from perdure.schedulers.sorted_values import SortedValues
 
 
 class Ranking:
     """Members by score, the worst first; of equal scores the one that was added to the experiment first.
 
-    A score costs a search and a move within one list. Members without a score, or with NaN, are not ranked.
+    All but a walk takes O(log n), where n scores have come. Members without a score, or with NaN, are not ranked.
     """
 
     def __init__(self) -> None:
-        self._ranked: list[tuple[float, int, str]] = []
+        self._ranked: SortedValues[tuple[float, int, str]] = SortedValues([])
         self._places: dict[str, tuple[float, int, str]] = {}
 
     def __len__(self) -> int:
@@ -40,13 +42,13 @@ class Ranking:
         self.drop(member)
         if score is not None and not math.isnan(score):
             place = self._places[member] = (score, number, member)
-            bisect.insort(self._ranked, place)
+            self._ranked.add(place)
 
     def drop(self, member: str) -> None:
         """Take a member out."""
         place = self._places.pop(member, None)
         if place is not None:
-            del self._ranked[bisect.bisect_left(self._ranked, place)]
+            del self._ranked[self._ranked.bisect_left(place)]
 
     def quantile(self, fraction: float) -> int:
         """Return how many members `fraction` is: at least one if it is above 0, at most half of them."""
@@ -61,12 +63,12 @@ class Ranking:
         """Whether the member is in the upper quantile."""
         return self._rank(member, -1) >= len(self._ranked) - self.quantile(fraction)
 
-    def low(self, fraction: float) -> list[str]:
-        """Return the lower quantile, the worst first."""
-        return [member for _, _, member in self._ranked[: self.quantile(fraction)]]
+    def low(self, fraction: float) -> Iterator[str]:
+        """Yield the lower quantile, the worst first."""
+        return islice(self, self.quantile(fraction))
 
     def _rank(self, member: str, default: int) -> int:
         place = self._places.get(member)
         if place is None:
             return default if default < 0 else len(self._ranked)
-        return bisect.bisect_left(self._ranked, place)
+        return self._ranked.bisect_left(place)

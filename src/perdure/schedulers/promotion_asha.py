@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from bisect import bisect_left, insort
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from perdure.core.events import Action
 from perdure.schedulers.async_hyperband import check_rungs, milestones
 from perdure.schedulers.base import OLDER, Controller, resume, stop
 from perdure.schedulers.scoring import ScoringScheduler
+from perdure.schedulers.sorted_values import SortedValues
 from perdure.trial_view import TrialView
 
 
@@ -33,7 +33,7 @@ class PromotionASHAScheduler(ScoringScheduler):
     reaches `max_t`; then those that still wait are stopped. Where the searcher waits for trials to end, the worst
     waiting one of the lowest rung is.
 
-    A row at a rung, and a promotion, takes O(log n) comparisons, where n trials have been; a row moves up to 8 n bytes.
+    A row at a rung, and a promotion, takes O(log n), amortized, where n trials have been.
 
     Trials must save checkpoints at the rungs, or they would begin anew.
 
@@ -183,18 +183,21 @@ class Rung:
     def __init__(self, milestone: float, reduction_factor: float) -> None:
         self.milestone = milestone
         self.reduction_factor = reduction_factor
-        self.scores: list[tuple[float, int]] = []
+        self.scores: SortedValues[tuple[float, int]] = SortedValues([])
         """Score and (the negative of) the place in the order of arrival, sorted: of equals, the first is the best."""
         self.waiting: dict[str, tuple[float, int]] = {}
         self.promoted = 0
-        self._best: list[tuple[float, int, str]] = []  # heap; its head may have been promoted, or be gone
+        self._best: list[tuple[float, int, str]] = []
+        self._worst: list[tuple[float, int, str]] = []
+        """Heaps of those that wait; at their heads may be some that were promoted, or are gone."""
 
     def add(self, trial: str, score: float) -> None:
         """A trial has come here, and waits."""
         entry = score, -len(self.scores)
-        insort(self.scores, entry)
+        self.scores.add(entry)
         self.waiting[trial] = entry
         heapq.heappush(self._best, (-entry[0], -entry[1], trial))
+        heapq.heappush(self._worst, (*entry, trial))
 
     def promote(self, trial: str) -> None:
         """A trial goes on."""
@@ -203,19 +206,22 @@ class Rung:
 
     def best(self) -> str:
         """Return the best that waits."""
-        while self._best[0][2] not in self.waiting:
-            heapq.heappop(self._best)
-        return self._best[0][2]
+        return self._first_waiting(self._best)
 
     def worst(self) -> str:
         """Return the worst that waits."""
-        return min(self.waiting, key=self.waiting.__getitem__)
+        return self._first_waiting(self._worst)
+
+    def _first_waiting(self, heap: list[tuple[float, int, str]]) -> str:
+        while heap[0][2] not in self.waiting:
+            heapq.heappop(heap)
+        return heap[0][2]
 
     def is_promotable(self) -> bool:
         """Whether the best that waits is among the best of all that have come here."""
         if not self.waiting:
             return False
-        better = len(self.scores) - 1 - bisect_left(self.scores, self.waiting[self.best()])
+        better = len(self.scores) - 1 - self.scores.bisect_left(self.waiting[self.best()])
         return better < int(len(self.scores) / self.reduction_factor)
 
     def get_state(self) -> dict[str, Any]:
@@ -227,8 +233,10 @@ class Rung:
     def set_state(self, state: dict[str, Any]) -> None:
         """Take up what `get_state` returned."""
         arrived = [(score, -place) for place, score in zip(itertools.count(), state["scores"])]
-        self.scores = sorted(arrived)
+        self.scores = SortedValues(sorted(arrived))
         self.waiting = {trial: arrived[place] for trial, place in state["waiting"].items()}
         self.promoted = state["promoted"]
         self._best = [(-score, -place, trial) for trial, (score, place) in self.waiting.items()]
+        self._worst = [(score, place, trial) for trial, (score, place) in self.waiting.items()]
         heapq.heapify(self._best)
+        heapq.heapify(self._worst)
