@@ -57,18 +57,14 @@ class Ranking:
 
     def is_low(self, member: str, fraction: float) -> bool:
         """Whether the member is in the lower quantile."""
-        return self._rank(member, 0) < self.quantile(fraction)
+        place = self._places.get(member)
+        return place is not None and place < self._ranked[self.quantile(fraction)]
 
     def is_high(self, member: str, fraction: float) -> bool:
         """Whether the member is in the upper quantile."""
-        return self._rank(member, -1) >= len(self._ranked) - self.quantile(fraction)
+        place, count = self._places.get(member), self.quantile(fraction)
+        return place is not None and count > 0 and place >= self._ranked[len(self._ranked) - count]
 
     def low(self, fraction: float) -> Iterator[str]:
         """Yield the lower quantile, the worst first."""
         return islice(self, self.quantile(fraction))
-
-    def _rank(self, member: str, default: int) -> int:
-        place = self._places.get(member)
-        if place is None:
-            return default if default < 0 else len(self._ranked)
-        return self._ranked.bisect_left(place)

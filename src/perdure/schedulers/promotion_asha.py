@@ -221,8 +221,9 @@ class Rung:
         """Whether the best that waits is among the best of all that have come here."""
         if not self.waiting:
             return False
-        better = len(self.scores) - 1 - self.scores.bisect_left(self.waiting[self.best()])
-        return better < int(len(self.scores) / self.reduction_factor)
+        count = len(self.scores)
+        promoted = int(count / self.reduction_factor)
+        return promoted > 0 and self.waiting[self.best()] >= self.scores[count - promoted]
 
     def get_state(self) -> dict[str, Any]:
         """Return the scores, in order of arrival, and who waits by its place in it."""
