@@ -5,6 +5,7 @@ import os
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,7 +118,11 @@ def test_metadata_is_set_updated_and_read(folder: Path) -> None:
     assert Checkpoint(folder).get_metadata() == {"a": 2, "nested": {"b": [1, None]}, "c": 3}
     checkpoint.set_metadata({"only": "this"})
     assert checkpoint.get_metadata() == {"only": "this"}
-    assert json.loads((folder / ".perdure-metadata.json").read_text()) == {"only": "this"}
+    file = json.loads((folder / ".perdure-metadata.json").read_text())
+    assert file.pop(".perdure-check")
+    assert file == {"only": "this"}
+    checkpoint.set_metadata({})
+    assert checkpoint.get_metadata() == {}
 
 
 def test_metadata_that_is_not_data_leaves_the_old(folder: Path) -> None:
@@ -133,6 +138,41 @@ def test_damaged_metadata_is_told(folder: Path, text: str) -> None:
     (folder / ".perdure-metadata.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(CheckpointCorruptError, match="metadata"):
         Checkpoint(folder).get_metadata()
+
+
+@pytest.mark.parametrize("metadata", [{"loss": 0.25, "run": "é", "n": {"a": [1, None]}}, {"": ""}, {}])
+def test_no_flipped_bit_and_no_cut_of_the_metadata_goes_unseen(folder: Path, metadata: dict[str, Any]) -> None:
+    checkpoint, file = Checkpoint(folder), folder / ".perdure-metadata.json"
+    checkpoint.set_metadata(metadata)
+    whole = file.read_bytes()
+    flipped = [
+        whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :] for at in range(len(whole)) for bit in range(8)
+    ]
+    for damaged in (*flipped, *(whole[:at] for at in range(len(whole)))):
+        file.write_bytes(damaged)
+        with pytest.raises(CheckpointCorruptError, match=r"\.perdure-metadata\.json"):
+            checkpoint.get_metadata()
+        with pytest.raises(CheckpointCorruptError):
+            checkpoint.update_metadata({"more": 1})
+    assert file.read_bytes() == whole[:-1], "an update of what is damaged leaves it alone"
+    checkpoint.set_metadata({"new": 1})
+    assert checkpoint.get_metadata() == {"new": 1}
+
+
+def test_metadata_that_another_program_wrote_is_read(folder: Path) -> None:
+    """So is that of an older perdure: it has no digest."""
+    (folder / ".perdure-metadata.json").write_text('{\n  "check": "d41d8cd98f00b204e9800998ecf8427e"\n}\n')
+    checkpoint = Checkpoint(folder)
+    assert checkpoint.get_metadata() == {"check": "d41d8cd98f00b204e9800998ecf8427e"}
+    checkpoint.update_metadata({"a": 1})
+    assert checkpoint.get_metadata() == {"check": "d41d8cd98f00b204e9800998ecf8427e", "a": 1}
+
+
+@pytest.mark.parametrize("metadata", [{".perdure-check": 1}, [1]])
+def test_what_cannot_be_metadata_is_refused(folder: Path, metadata: Any) -> None:
+    with pytest.raises(ConfigurationError, match="Nothing was stored"):
+        Checkpoint(folder).set_metadata(metadata)
+    assert Checkpoint(folder).get_metadata() == {}
 
 
 @pytest.mark.parametrize("name", ["from_dict", "to_dict", "uri", "get_preprocessor"])

@@ -7,14 +7,14 @@ file.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from perdure.errors import CheckpointCorruptError, CheckpointError, CheckpointMissingError, ConfigurationError
+from perdure.checkpoints.metadata import encode_metadata, read_metadata
+from perdure.errors import CheckpointError, CheckpointMissingError, ConfigurationError
 from perdure.storage.base import storage_error
 from perdure.storage.copying import copy_tree
 from perdure.storage.layout import METADATA, OWN_FILES, checkpoint_number
@@ -131,22 +131,12 @@ class Checkpoint(metaclass=_CheckpointType):
 
         Raises:
             CheckpointMissingError: the checkpoint's directory does not exist.
-            CheckpointCorruptError: the metadata is not the JSON object that was stored.
+            CheckpointCorruptError: the metadata is not what was stored. A plain JSON object of another program's is
+                taken as it is.
+            StorageError: it cannot be read right now, after several tries.
         """
         self._check_exists()
-        file_path = os.path.join(self.path, METADATA)
-        try:
-            with open(file_path, encoding="utf-8") as file:
-                metadata = json.load(file)
-        except FileNotFoundError:
-            return {}
-        except ValueError as error:
-            raise CheckpointCorruptError(
-                f"{file_path} is not JSON: {error}. Store it anew with set_metadata."
-            ) from error
-        if not isinstance(metadata, dict):
-            raise CheckpointCorruptError(f"{file_path} does not hold a JSON object. Store it anew.")
-        return metadata
+        return read_metadata(self.path)
 
     def set_metadata(self, metadata: dict[str, Any]) -> None:
         """Store `metadata`, which must be JSON data, with the checkpoint; it replaces what was stored.
@@ -157,14 +147,14 @@ class Checkpoint(metaclass=_CheckpointType):
         """
         self._check_exists()
         try:
-            text = json.dumps(metadata)
+            data = encode_metadata(metadata)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"set_metadata({metadata!r}): {error}. Nothing was stored; metadata is JSON data, other objects go "
                 "into files of the checkpoint."
             ) from error
         try:
-            write_atomic(os.path.join(self.path, METADATA), text.encode())
+            write_atomic(os.path.join(self.path, METADATA), data)
         except OSError as error:
             raise storage_error(error, f"The metadata of {self.path} could not be stored") from error
 

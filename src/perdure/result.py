@@ -28,6 +28,7 @@ from perdure.rows import AUTO_FILLED, RowOrigin, expand_row, flatten
 from perdure.scores import better, number_at
 from perdure.soundness import Soundness
 from perdure.storage.uri import parse_storage_path
+from perdure.trainable.failure import ERROR_PICKLE, check_exception
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -243,8 +244,8 @@ def exception_of(info: ErrorInfo, trial: TrialHistory) -> Exception:
 def users_exception(directory: str | os.PathLike[str]) -> BaseException | None:
     """Unpickle the very exception that the user's code raised in a trial, where it can be had."""
     try:
-        cause = pickle.loads(Path(directory, "error.pkl").read_bytes())
-    except Exception:  # a class that is not importable here raises whatever it likes
+        cause = pickle.loads(check_exception(Path(directory, ERROR_PICKLE)))
+    except Exception:  # none, a damaged one; and a class that is not importable here raises whatever it likes
         return None
     return cause if isinstance(cause, BaseException) else None
 

@@ -4,6 +4,11 @@ import shutil
 
 import pytest
 
+from perdure.checkpoint import Checkpoint
+from perdure.control.door import Door
+from perdure.core.requests import Pin
+from perdure.trainable.failure import store_exception
+
 
 def damage(path, offset=None):
     content = bytearray(path.read_bytes())
@@ -53,6 +58,37 @@ def test_a_flipped_bit_in_a_checkpoint(perdure, finished):
     assert problem["trial"] == "train_ab12c_00000"
     assert "model.bin" in problem["what"]
     assert ran.json["checkpoints"] == 4
+
+
+def test_damaged_metadata_of_a_checkpoint(perdure, finished):
+    folder = finished / "train_ab12c_00000" / "checkpoint_000001"
+    Checkpoint(folder).set_metadata({"epoch": 3})
+    assert perdure("verify", finished).code == 0
+    (folder / ".perdure-metadata.json").write_text((folder / ".perdure-metadata.json").read_text().replace("3", "7", 1))
+    ran = perdure("verify", finished, "--json")
+    assert ran.code == 1
+    (problem,) = ran.json["problems"]
+    assert problem["file"] == "train_ab12c_00000/checkpoint_000001"
+    assert ".perdure-metadata.json is damaged" in problem["what"]
+
+
+def test_what_costs_nothing_is_a_note(perdure, finished):
+    trial = finished / "train_ab12c_00000"
+    store_exception(KeyError("mine"), str(trial))
+    name = Door(finished).post(Pin(trial="ab12c_00000"))
+    assert perdure("verify", finished).lines[2:] == [
+        "pickles: 2 whole",
+        "checkpoints: 5 whole, 5.0 KB, digests compared",
+        "ok",
+    ]
+    damage(trial / "error.pkl")
+    damage(finished / "control" / f"{name}.json")
+    ran = perdure("verify", finished)
+    assert ran.code == 0
+    assert [line.rpartition(";")[0] for line in ran.lines if line.startswith("note: ")] == [
+        "note: pickle train_ab12c_00000/error.pkl: train_ab12c_00000: it is damaged",
+        f"note: request control/{name}.json: it is damaged, or no request that this version of perdure understands",
+    ]
 
 
 def test_quick_looks_at_sizes_only(perdure, finished):

@@ -17,10 +17,12 @@ from perdure.core.state import Status
 from perdure.errors import PerdureError
 from perdure.history import ExperimentHistory, TrialHistory, read_experiment
 from perdure.journal.file import FileJournalReader
-from tests.damage.experiment import expected, factor_of, go_on, rows_of
+from tests.damage.experiment import asked_for, expected, factor_of, go_on, rows_of
 
-VIEWS = ("result.json", "progress.csv", "params.json", "loggers.json", "claim.json", "events.out.tfevents")
+VIEWS = ("result.json", "progress.csv", "params.json", "error.txt", "loggers.json", "claim.json", "events.out.tfevents")
 """Made from the journal, or of the moment: nothing is restored from them."""
+
+MAY_BE_LACKING = (".perdure-metadata.json", "error.pkl")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +56,11 @@ class Damage:
     @property
     def is_of_view(self) -> bool:
         return Path(self.file).name.startswith(VIEWS)
+
+    @property
+    def is_untold(self) -> bool:
+        """Whether what is gone need not ever have been there: nothing is lost but what was in it."""
+        return self.kind == "remove" and (Path(self.file).name in MAY_BE_LACKING or self.file.startswith("control"))
 
     @property
     def is_of_journal(self) -> bool:
@@ -121,7 +128,7 @@ def _continued(path: Path) -> ExperimentHistory | PerdureError:
 
 
 def _about_verify(damage: Damage, findings: Findings | PerdureError, before: ExperimentHistory) -> list[str]:
-    if damage.is_of_view or _is_superseded(damage, before) or _is_undigested(damage, before):
+    if damage.is_of_view or damage.is_untold or _is_superseded(damage, before) or _is_undigested(damage, before):
         return []
     if isinstance(findings, PerdureError):
         return [] if _names(damage, str(findings)) else [f"verify raised without naming the file: {findings}"]
@@ -184,10 +191,17 @@ def _about_results(damage: Damage, history: ExperimentHistory, before: Experimen
         wrong += _about_restarts(trial, before.trials[trial.id])
     if set(rows) != set(expected()):
         wrong.append(f"trials: {sorted(rows)}")
+    wrong += _about_pins(history, before)
     notices = [e.text for _, e in FileJournalReader(history.path).read() if isinstance(e, Noticed)]
     if damage.is_of_journal and not any(_names(damage, text) for text in notices):
         wrong.append(f"the journal was cut silently; notices: {notices}")
     return wrong
+
+
+def _about_pins(history: ExperimentHistory, before: ExperimentHistory) -> list[str]:
+    """Nothing is pinned that nobody asked for."""
+    pinned = {trial.id for trial in history.state.trials.values() if trial.pinned}
+    return [f"pinned: {sorted(pinned)}"] if pinned - {asked_for(before)} else []
 
 
 def _about_restarts(trial: TrialHistory, before: TrialHistory) -> list[str]:

@@ -30,7 +30,9 @@ def test_the_experiments_have_every_kind_of_file(finished: Path, interrupted: Pa
             *("journal-", "journal.head", "claim.json", "loggers.json", "state.json", "plugins.json", "stopper.pkl"),
             *("trainable.pkl", "tuner.pkl", "params.pkl", "params.json", "result.json", "progress.csv"),
             *(".perdure.json", ".perdure-digests.json", "step.txt", "value.txt", "checkpoint_"),
+            *(".perdure-metadata.json", "error.pkl", "control"),
         }
+        assert list(path.glob("control/*.json"))
         assert any(name.startswith("parameter-table-") for name in names)
 
 

@@ -152,6 +152,22 @@ def _chain(lines: list[list[Any]]) -> list[list[Any]]:
     return kept
 
 
+def test_a_damaged_policy_is_found_and_written_anew(
+    tuner: Start, storage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(tuner(grow, num_samples=4, seed=1, scheduler=pbt(), checkpoint_config=KEEP_ONE).fit().experiment_path)
+    files = {file: file.read_bytes() for file in path.glob("pbt_*.txt")}
+    assert main(["verify", str(path)]) == 0
+    assert "pbt_" not in capsys.readouterr().out
+    for file, whole in files.items():
+        file.write_bytes(whole.replace(b"0", b"1", 1))
+    assert main(["verify", str(path)]) == 0, "nothing is lost by it"
+    said = capsys.readouterr().out
+    assert all(f"note: view {file.name}: line 1 is not what the journal says" in said for file in files)
+    tune.Tuner.restore(path).fit()
+    assert {file: file.read_bytes() for file in path.glob("pbt_*.txt")} == files
+
+
 def test_without_log_config_there_are_no_policies(tuner: Start) -> None:
     grid = tuner(grow, num_samples=4, seed=1, scheduler=pbt(log_config=False)).fit()
     assert any(step.donor for result in grid for step in result.lineage)

@@ -14,8 +14,11 @@ from perdure.core.events import (
     TrialActed,
     TrialCreated,
 )
+from perdure.errors import ConfigurationError
+from perdure.journal.file import FileJournal
 from perdure.journal.values import encode_config
-from perdure.loggers.policies import PolicyLog
+from perdure.loggers.policies import PolicyLog, difference
+from perdure.schedulers.pbt_replay import PopulationBasedTrainingReplay
 
 
 def info(number, iteration):
@@ -100,3 +103,42 @@ def test_a_disk_that_refuses_ends_nothing(tmp_path):
     (tmp_path / "gone").mkdir()
     log = PolicyLog(tmp_path / "gone", STORY)
     assert written(tmp_path / "gone") == EXPECTED
+
+
+def test_a_file_is_compared_with_the_journal_beside_it(tmp_path):
+    journal = FileJournal(tmp_path)
+    for event in STORY:
+        journal.stage(event)
+    journal.commit()
+    journal.close()
+    PolicyLog(tmp_path, STORY)
+    for name in EXPECTED:
+        path = tmp_path / name
+        whole = path.read_bytes()
+        assert difference(path) == ""
+        for at in range(0, len(whole), 7):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            assert difference(path) == f"line {whole[:at].count(10) + 1} is not what the journal says"
+            path.write_bytes(whole[:at])
+            assert difference(path) == f"line {whole[:at].count(10) + 1} is not what the journal says"
+        path.write_bytes(whole + whole)
+        assert difference(path).startswith(f"line {whole.count(10) + 1} ")
+        path.write_bytes(whole)
+
+
+def test_a_damaged_schedule_is_not_replayed(tmp_path):
+    journal = FileJournal(tmp_path)
+    for event in STORY:
+        journal.stage(event)
+    journal.commit()
+    journal.close()
+    PolicyLog(tmp_path, STORY)
+    path = tmp_path / "pbt_policy_a.txt"
+    assert PopulationBasedTrainingReplay(path).prepare_config(0, {})["lr"] == 2.0
+    path.write_text(path.read_text().replace("1.6", "1.7"))
+    with pytest.raises(ConfigurationError, match=r"pbt_policy_a\.txt is damaged.*line 2 is not what the journal says"):
+        PopulationBasedTrainingReplay(path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    path.rename(elsewhere / path.name)
+    assert PopulationBasedTrainingReplay(elsewhere / path.name)

@@ -19,6 +19,7 @@ from perdure.history import read_experiment
 from perdure.result import Result
 from perdure.result_grid import ResultGrid
 from perdure.testing.written import WrittenExperiment
+from perdure.trainable.failure import store_exception
 
 INF, NAN = math.inf, math.nan
 
@@ -266,6 +267,25 @@ def test_the_users_own_exception_comes_back_only_where_it_may_be_loaded(written)
     assert isinstance(cause, KeyError)
     (written.directory(trial) / "error.pkl").write_bytes(b"torn")
     assert ResultGrid(history, load_objects=lambda directory: {})[0].error.__cause__ is None
+
+
+def test_a_damaged_exception_is_no_other_exception(written):
+    trial = written.trial()
+    written.attempt(trial)
+    written.fail(trial)
+    file = written.directory(trial) / "error.pkl"
+    store_exception(KeyError("mine"), str(file.parent))
+    history = read_experiment(written.path)
+
+    def cause():
+        return ResultGrid(history, load_objects=lambda directory: {})[0].error.__cause__
+
+    whole = file.read_bytes()
+    assert repr(cause()) == repr(KeyError("mine"))
+    for at in range(len(whole)):
+        for damaged in (whole[:at] + bytes([whole[at] ^ 2]) + whole[at + 1 :], whole[:at]):
+            file.write_bytes(damaged)
+            assert repr(cause()) in ("None", repr(KeyError("mine"))), at
 
 
 # --- dataframes

@@ -26,7 +26,7 @@ class Problem:
     """One thing that is not as it was written."""
 
     part: str
-    """One of "journal", "snapshot", "pickle" and "checkpoint"."""
+    """One of "journal", "snapshot", "pickle", "checkpoint", "request" and "view"."""
     what: str
     file: str
     line: int | None = None
@@ -124,7 +124,32 @@ def examine(path: Path, *, deep: bool = True) -> Findings:
     _check_pickles(findings, history)
     for trial in list(history.trials.values()):
         _check_trial(findings, history, trial, deep=deep)
+    _check_requests(findings)
+    _check_policies(findings)
     return findings
+
+
+def _check_requests(findings: Findings) -> None:
+    """Check what people ask for and nobody has answered: the next driver refuses what makes no sense."""
+    from perdure.control.door import CONTROL, Door
+
+    door = Door(findings.path)
+    list(door.read())
+    for name, request in door.read():  # twice: one may have been half-written
+        if request is None:
+            what = "it is damaged, or no request that this version of perdure understands; it will be refused"
+            file = f"{CONTROL}/{name}.json"
+            findings.problems.append(Problem(part="request", what=what, file=file, serious=False))
+
+
+def _check_policies(findings: Findings) -> None:
+    """Check the policies of a population, which a later experiment may replay."""
+    from perdure.loggers.policies import difference
+
+    for path in sorted(findings.path.glob("pbt_*.txt")):
+        if where := difference(path):
+            what = f"{where}; the next session writes it anew"
+            findings.problems.append(Problem(part="view", what=what, file=path.name, serious=False))
 
 
 def _check_pickles(findings: Findings, history: ExperimentHistory) -> None:
@@ -148,6 +173,7 @@ def _check_pickles(findings: Findings, history: ExperimentHistory) -> None:
 
 def _check_trial(findings: Findings, history: ExperimentHistory, trial: TrialHistory, *, deep: bool) -> None:
     _check_params(findings, trial)
+    _check_exception(findings, trial)
     whole = 0
     for info in list(trial.checkpoints.values()):
         problem = _check_checkpoint(findings, trial, info, deep=deep)
@@ -178,8 +204,27 @@ def _check_params(findings: Findings, trial: TrialHistory) -> None:
         findings.pickles += 1
 
 
+def _check_exception(findings: Findings, trial: TrialHistory) -> None:
+    """Check the exception that a trial failed with: without it there is its text, which the journal has."""
+    from perdure.errors import StorageError
+    from perdure.trainable.failure import ERROR_PICKLE, check_exception
+
+    file = f"{trial.directory}/{ERROR_PICKLE}"
+    try:
+        check_exception(findings.path / file)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        what = "it is damaged" if isinstance(error, StorageError) else f"it cannot be read: {error}"
+        what += "; the exception's text is in the journal"
+        findings.problems.append(Problem(part="pickle", what=what, file=file, trial=trial.name, serious=False))
+    else:
+        findings.pickles += 1
+
+
 def _check_checkpoint(findings: Findings, trial: TrialHistory, info: CheckpointInfo, *, deep: bool) -> Problem | None:
     from perdure.checkpoints.manifest import verify_checkpoint
+    from perdure.checkpoints.metadata import read_metadata
     from perdure.errors import StorageError
     from perdure.storage.processes import boot_id
 
@@ -187,6 +232,7 @@ def _check_checkpoint(findings: Findings, trial: TrialHistory, info: CheckpointI
     may_lack_digests = bool(info.boot_id) and info.boot_id == boot_id() and not trial.is_durable(info.number)
     try:
         verify_checkpoint(folder, trusted=may_lack_digests, deep=deep)
+        read_metadata(str(folder))
     except StorageError as error:
         file = f"{trial.directory}/{info.directory}"
         return Problem(part="checkpoint", what=str(error), file=file, trial=trial.name)

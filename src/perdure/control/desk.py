@@ -26,7 +26,7 @@ from perdure.storage.faults import fault_point
 
 PERIOD_S = 1.0
 """Seconds between looks at the directory, if nothing else is asked for."""
-UNREADABLE = "it is no request that this version of perdure understands."
+UNREADABLE = "control/{name}.json is damaged, or no request that this version of perdure understands."
 
 
 class Driver(Protocol):
@@ -152,7 +152,7 @@ class Desk:
         for name, request in door.read(state.answered):
             fault_point("request.read")
             if request is None:
-                driver.emit(RequestRefused(at=self._wall_clock(), request=name, reason=UNREADABLE))
+                driver.emit(RequestRefused(at=self._wall_clock(), request=name, reason=UNREADABLE.format(name=name)))
             else:
                 self.answer(request, name)
             self._answered_by = driver.emitted

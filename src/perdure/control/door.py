@@ -11,7 +11,9 @@ from pathlib import Path
 
 import msgspec
 
+from perdure.checkpoints.seal import seal, unseal
 from perdure.core.requests import AnyRequest
+from perdure.errors import CheckpointCorruptError
 from perdure.storage.base import storage_error
 from perdure.storage.faults import fault_point
 from perdure.storage.local import write_new
@@ -46,7 +48,7 @@ class Door:
         try:
             self._directory.mkdir(exist_ok=True)
             fault_point("request.begin")
-            write_new(str(self._directory / f"{name}.json"), msgspec.json.encode(request) + b"\n", sync=True)
+            write_new(str(self._directory / f"{name}.json"), seal(msgspec.json.encode(request)), sync=True)
             with contextlib.suppress(PermissionError):  # one may use a directory that one cannot list
                 fsync_path(self._directory.parent)  # where the directory's own name is, whoever made it
             fault_point("request.posted")
@@ -61,7 +63,7 @@ class Door:
         """
         for name in self._names(known):
             try:
-                request = _decoder.decode((self._directory / f"{name}.json").read_bytes())
+                request = _decoded((self._directory / f"{name}.json").read_bytes())
             except msgspec.MsgspecError:
                 if name in self._torn:
                     yield name, None
@@ -94,3 +96,16 @@ class Door:
         if len(matches) < len(there):
             sweep_temporaries(self._directory)  # of whoever died while asking
         return [name for _, name in sorted(found)]
+
+
+def _decoded(data: bytes) -> AnyRequest:
+    """Return the request in `data`. One that was not sealed, of an older perdure or written by hand, will do.
+
+    Raises:
+        msgspec.MsgspecError: it is none, or it was sealed and is damaged: then it has one member too many.
+    """
+    try:
+        content = unseal(data, CONTROL)
+    except CheckpointCorruptError:
+        content = data
+    return _decoder.decode(content)

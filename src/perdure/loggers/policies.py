@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from perdure.core.events import (
@@ -21,10 +22,12 @@ from perdure.core.events import (
     TrialActed,
     TrialCreated,
 )
+from perdure.journal.file import FileJournalReader
 from perdure.journal.values import from_data
 from perdure.storage.local import write_atomic
 
 GLOBAL = "pbt_global.txt"
+_PREFIX = "pbt_policy_"
 
 
 class PolicyLog:
@@ -45,16 +48,21 @@ class PolicyLog:
         self._all: list[str] = []
         self._policies: dict[str, list[str]] = {}
         for event in past:
-            self._fold(event)
-        if self._all:
-            self._write(GLOBAL, self._all)
-            for trial in self._policies:
-                self._write(_name(trial), self._policies[trial])
+            self.fold(event)
+        for name, lines in self.files.items():
+            self._write(name, lines)
+
+    @property
+    def files(self) -> dict[str, list[str]]:
+        """The lines of each file by its name; none where nobody was cloned."""
+        if not self._all:
+            return {}
+        return {GLOBAL: self._all, **{_name(trial): lines for trial, lines in self._policies.items()}}
 
     def observe(self, events: Sequence[AnyEvent]) -> None:
         """Take in what was journaled, and write what follows from it."""
         known = len(self._all)
-        changed = [trial for event in events for trial in self._fold(event)]
+        changed = [trial for event in events for trial in self.fold(event)]
         if changed:
             self._write(GLOBAL, self._all[known:], append=known > 0)
             for trial in dict.fromkeys(changed):
@@ -63,8 +71,8 @@ class PolicyLog:
     def tick(self, now: float) -> None:
         """Nothing is due by time."""
 
-    def _fold(self, event: AnyEvent) -> list[str]:
-        """Take in an event; return the trials that went on as clones because of it."""
+    def fold(self, event: AnyEvent) -> list[str]:
+        """Take in an event and write nothing; return the trials that went on as clones because of it."""
         if isinstance(event, TrialCreated):
             self._tags[event.trial] = event.tag
             self._configs[event.trial] = event.config
@@ -114,4 +122,25 @@ class PolicyLog:
 
 
 def _name(trial: str) -> str:
-    return f"pbt_policy_{trial}.txt"
+    return f"{_PREFIX}{trial}.txt"
+
+
+def difference(path: Path) -> str:
+    """Return where a policy file is not what the journal beside it says; "" where it is, or there is no journal.
+
+    Raises:
+        JournalCorruptError: the journal is damaged.
+        OSError: one of the two cannot be read.
+    """
+    if not (path.name == GLOBAL or path.name.startswith(_PREFIX)):
+        return ""
+    if not any(path.parent.glob("journal-*.jsonl")):
+        return ""
+    log = PolicyLog(path.parent)
+    for _, event in FileJournalReader(path.parent).read():
+        log.fold(event)
+    found = path.read_bytes().splitlines(keepends=True)
+    for number, (line, journaled) in enumerate(zip_longest(found, log.files.get(path.name, ())), 1):
+        if journaled is None or line != journaled.encode():
+            return f"line {number} is not what the journal says"
+    return ""

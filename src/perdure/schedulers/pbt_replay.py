@@ -11,6 +11,7 @@ from typing import Any
 from perdure.arguments import named_arguments
 from perdure.core.events import Action, Decision
 from perdure.errors import ConfigurationError
+from perdure.loggers.policies import difference
 from perdure.schedulers.base import Answer, Controller, Judgement, TrialScheduler
 from perdure.trial_view import TrialView
 
@@ -27,7 +28,8 @@ class PopulationBasedTrainingReplay(TrialScheduler):
         policy_file: A `pbt_policy_<trial>.txt` of an experiment that ran with `log_config=True`.
 
     Raises:
-        ConfigurationError: the file is not there, or is no policy.
+        ConfigurationError: the file is not there, is no policy, or is not the one that the journal beside it tells of.
+            In another directory nothing but its form can be checked.
     """
 
     def __init__(self, policy_file: str | os.PathLike[str]) -> None:
@@ -100,12 +102,19 @@ def read_policy(path: Path) -> tuple[dict[str, Any] | None, list[tuple[int, dict
     the last line.
 
     Raises:
-        ConfigurationError: the file is not there, or is no policy.
+        ConfigurationError: the file is not there, is no policy, or is not the one that the journal beside it tells of.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise ConfigurationError(f"The policy file {path} cannot be read: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"The policy file {path} is no text: {error}.") from error
+    if where := difference(path):
+        raise ConfigurationError(
+            f"The policy file {path} is damaged, was changed, or lags behind: {where}. The experiment's next session "
+            "(`perdure resume`) writes it anew. To replay a policy that you have changed, put it elsewhere."
+        )
     rows = [_row(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     changes: list[tuple[int, dict[str, Any]]] = []
     first: dict[str, Any] | None = None
@@ -121,6 +130,8 @@ def read_policy(path: Path) -> tuple[dict[str, Any] | None, list[tuple[int, dict
 def _row(path: Path, number: int, line: str) -> tuple[str, str, int, int, dict[str, Any], dict[str, Any]]:
     try:
         tag, donor_tag, iteration, donor_iteration, donor_config, config = json.loads(line)
+        if not isinstance(config, dict) or not isinstance(iteration, int):
+            raise TypeError("an iteration or a configuration is none")
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
             f"Line {number} of {path} is no step of a policy: {error}. Give a pbt_policy_<trial>.txt file."

@@ -6,13 +6,18 @@ import contextlib
 import linecache
 import os
 import pickle
+import pickletools
 import re
 import traceback
 from pathlib import Path
 
 from perdure.core.events import ErrorInfo
 from perdure.journal.values import unicode_text
+from perdure.storage.local import write_atomic
+from perdure.trainable.pickling import sealed, unsealed
 
+ERROR_PICKLE = "error.pkl"
+"""In a trial's directory: the exception that ended its latest attempt that failed. Its text is in the journal."""
 _FRAME_WITHOUT_SOURCE = re.compile(r'^  File "(?P<file>[^"\n]+)", line (?P<line>\d+), in .*\n(?!    )', re.MULTILINE)
 _PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
 
@@ -47,11 +52,11 @@ def _with_source(frame: re.Match[str]) -> str:
 
 
 def store_exception(error: BaseException, directory: str) -> None:
-    """Pickle `error` into `error.pkl`, so that the driver can raise the very exception; best effort.
+    """Pickle `error` into `error.pkl`, with a digest, so that the driver can raise the very exception; best effort.
 
     One that cannot be pickled, or not loaded again, is left out: its text is in the journal anyway.
     """
-    path = os.path.join(directory, "error.pkl")
+    path = os.path.join(directory, ERROR_PICKLE)
     with contextlib.suppress(Exception):
         os.unlink(path)
     with contextlib.suppress(Exception):
@@ -59,7 +64,26 @@ def store_exception(error: BaseException, directory: str) -> None:
 
         data = cloudpickle.dumps(error, protocol=5)
         if isinstance(pickle.loads(data), BaseException):
-            Path(path).write_bytes(data)
+            write_atomic(path, sealed(data))
+
+
+def check_exception(path: str | os.PathLike[str]) -> bytes:
+    """Return the bytes of the exception that `store_exception` left, without loading them.
+
+    Raises:
+        StorageError: they are not what was written.
+        OSError: they cannot be read; most trials have none.
+    """
+    data = Path(path).read_bytes()
+    return data if _is_bare(data) else unsealed(data, path)
+
+
+def _is_bare(data: bytes) -> bool:
+    """Whether these bytes end where a pickle does: an older perdure left no digest behind it."""
+    try:
+        return data.endswith(pickle.STOP) and [at for _, _, at in pickletools.genops(data)][-1:] == [len(data) - 1]
+    except ValueError:
+        return False
 
 
 def _message(error: BaseException) -> str:

@@ -93,7 +93,7 @@ def dump_objects(objects: dict[str, object], path: str | os.PathLike[str], *, wh
             f"Cannot pickle a part of the {what} that is no plain data, and has to be kept in {os.fspath(path)} for "
             f"trials and restores: {reason}. Nothing was written. Use a function or class that builds it instead."
         ) from error
-    data += _SEAL + xxhash.xxh3_128_hexdigest(data).encode()
+    data = sealed(data)
     write_atomic(os.fspath(path), data, sync=True)
     return xxhash.xxh3_128_hexdigest(data)
 
@@ -134,9 +134,18 @@ def check_objects(path: str | os.PathLike[str]) -> bytes:
         StorageError: they are not what was written.
         OSError: they cannot be read.
     """
-    data = Path(path).read_bytes()
+    return unsealed(Path(path).read_bytes(), path)
+
+
+def sealed(data: bytes) -> bytes:
+    """Return a pickle with a digest of it behind its end."""
+    return data + _SEAL + xxhash.xxh3_128_hexdigest(data).encode()
+
+
+def unsealed(data: bytes, path: str | os.PathLike[str]) -> bytes:
+    """Return the pickle that was sealed, or raise StorageError, which names `path`, if it is not what was written."""
     content = data[:-_SEAL_LENGTH]
-    if data[-_SEAL_LENGTH:] != _SEAL + xxhash.xxh3_128_hexdigest(content).encode():
+    if data != sealed(content):
         raise StorageError(
             f"{os.fspath(path)} is damaged: its own digest does not match. Put it back from a copy of the experiment."
         )
