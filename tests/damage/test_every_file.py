@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.damage.assessment import Damage, assess, damages
+from tests.damage.assessment import Damage, assess, damages, files_of
 from tests.damage.experiment import NAME
 
 SEED = int(os.environ.get("PERDURE_DAMAGE_SEED", "1"))
@@ -50,6 +51,13 @@ def test_interrupted(interrupted: Path, tmp_path: Path, part: int) -> None:
         if damage.kind != "remove" or "checkpoint_" not in damage.file
     ]
     check(interrupted, cases[part::4], tmp_path)
+
+
+def test_a_lost_last_byte_of_each_kind_of_file(finished: Path, tmp_path: Path) -> None:
+    """Of many it is a line's end, without which all that was said is still there."""
+    kinds = {re.sub(r"[0-9a-f]{2,}|\d", "", Path(file).name): file for file in files_of(finished)}
+    cases = [Damage(file, "cut", (finished / file).stat().st_size - 1) for file in kinds.values()]
+    check(finished, cases, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["flip", "cut"])

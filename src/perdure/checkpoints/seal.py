@@ -10,7 +10,7 @@ from perdure.checkpoints.patience import patiently
 from perdure.errors import CheckpointCorruptError
 
 _SEAL = b',"check":"'
-_SEAL_LENGTH = len(_SEAL) + 32 + 2
+_SEAL_LENGTH = len(_SEAL) + 32 + 3
 
 
 def seal(content: bytes) -> bytes:
@@ -21,9 +21,8 @@ def seal(content: bytes) -> bytes:
 
 def unseal(data: bytes, path: str) -> bytes:
     """Return the JSON object that was sealed, or raise CheckpointCorruptError if it is not what was written."""
-    end = len(data.rstrip())
-    body = data[: max(0, end - _SEAL_LENGTH)]
-    if seal(body + b"}").rstrip() != data[:end]:
+    body = data[:-_SEAL_LENGTH]
+    if data != seal(body + b"}"):
         raise CheckpointCorruptError(f"{path} is torn or was altered: its own digest does not match.")
     return body + b"}"
 

@@ -253,7 +253,7 @@ def read_head(directory: Path) -> Head | None:
             line = path.read_bytes()
     except FileNotFoundError:
         return None
-    if not codec.is_sealed(line):
+    if line[-1:] != b"\n" or not codec.is_sealed(line):
         return None
     try:
         return msgspec.json.decode(line, type=Head)
