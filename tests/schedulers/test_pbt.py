@@ -116,6 +116,18 @@ def test_a_function_that_never_saved_a_checkpoint_is_told_how():
         trials.report(0, 2, 1.0, save=False)
 
 
+@pytest.mark.parametrize(("good_saves", "poor_saves"), [(True, False), (False, True)])
+def test_a_population_that_saves_goes_on_without_checkpoints_that_were_lost(good_saves, poor_saves):
+    """A power cut may take the only checkpoint of the only good trial, and the poor one may come with its first."""
+    trials = population(2)
+    trials.report(1, 2, 5.0, save=good_saves)
+    trials.checkpoints.clear()
+    trials.scheduler.set_state(trials.scheduler.get_state())
+    row = {"training_iteration": 2, "score": 1.0, "checkpoint_dir_name": "checkpoint_000000" if poor_saves else None}
+    poor = trials.scheduler.on_trial_result(trials, trials.trials[0], row)
+    assert (poor.decision, poor.actions) == ("CONTINUE", ())
+
+
 def test_a_good_class_is_told_to_save_and_a_poor_one_waits_for_that_checkpoint():
     trials = population(3, saves=True)
     trials.report(0, 2, 1.0, save=False)

@@ -95,6 +95,15 @@ def test_room_is_left_for_a_trial_that_is_still_to_come():
     assert report(trials, 0) == {"CPU": 4.0}
 
 
+@pytest.mark.parametrize("rule", [DistributeResources(), DistributeResourcesToTopJob(metric="score", mode="max")])
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_trial_that_a_person_has_pause_keeps_what_it_has(rule, others):
+    """It reports once more, and is none of those that resources are shared out among: it may have been the last."""
+    trials = trials_of(rule, others + 1)
+    trials.get_live_trials = lambda: set(trials.trials[1:])
+    assert report(trials, 0, score=1.0) == "CONTINUE"
+
+
 def test_bundles_may_be_added():
     trials = trials_of(DistributeResources(add_bundles=True), 1, resources=PlacementGroupFactory([{}, {"CPU": 2}]))
     assert report(trials, 0) == {"CPU": 8.0}

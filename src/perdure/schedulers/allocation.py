@@ -76,6 +76,8 @@ class DistributeResources:
                 "know to which of them to add. Use add_bundles=True."
             )
         share = Share(self, tune_controller, base)
+        if trial not in share.trials:
+            return None  # a person has it pause with this row: it keeps what it has, and is looked at when it goes on
         return share.factory(self._units(share, trial, result))
 
     def _units(self, share: Share, trial: TrialView, result: dict[str, Any]) -> int:

@@ -35,6 +35,8 @@ class Member:
     """Its `time_attr` when it was last considered."""
     clones: int = 0
     """How often it went on from another trial."""
+    saved: bool = False
+    """Whether a row of it ever came with a checkpoint, which may be lost by now."""
 
 
 @named_arguments(OLDER)
@@ -217,6 +219,7 @@ class PopulationBasedTraining(TrialScheduler):
         """Note the score of a trial, if it is time to look at it. Return whether it is."""
         time, score = self._value(result, self._time_attr, told), self._value(result, self._metric or "", told)
         member = self._members[trial.trial_id]
+        member.saved = member.saved or result.get("checkpoint_dir_name") is not None
         self._waiting.drop(trial.trial_id)
         if time is None or score is None or time < self._burn_in or time - member.perturbed < self._interval:
             return False
@@ -303,15 +306,16 @@ class PopulationBasedTraining(TrialScheduler):
     def _check_savers(self, controller: Controller, name: str) -> None:
         """Refuse to go on with a population that saves no checkpoints.
 
-        One that has a checkpoint of its own shows that they do, and that the others' were lost, as a power cut may.
+        One that has a checkpoint of its own, or comes with its first, shows that they do, and that the others' were
+        lost, as in a power cut; so does a good one that had one.
 
         Raises:
             PluginError: no good trial has ever saved one, and they are not told to.
         """
-        if self._saves or controller.checkpoint_of(name) is not None:
+        if self._saves or self._members[name].saved or controller.checkpoint_of(name) is not None:
             return
         good = (self._members[self._ranking.best(n)] for n in range(self._ranking.quantile(self._quantile)))
-        if all(member.scored_at is not None and not member.clones for member in good):
+        if all(member.scored_at is not None and not (member.clones or member.saved) for member in good):
             raise PluginError(
                 f"{type(self).__name__} has trial {name} go on from a better one, and none of those has saved a "
                 "checkpoint. Report one along with the metrics (report(metrics, checkpoint=...)), at least every "
