@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from perdure import tune
 from perdure.checkpoints.manager import Backlog
 from perdure.core.events import (
+    Action,
     AttemptPlanned,
     AttemptStarted,
     CheckpointInfo,
@@ -249,3 +250,33 @@ def test_trials_that_ask_for_nothing_run_where_there_is_nothing(tmp_path: Path) 
         run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0, executor=executor),
     ).fit()
     assert [result.status for result in results] == ["TERMINATED"] * 3
+
+
+@pytest.mark.parametrize(
+    ("answers", "woken", "asked"),
+    [
+        ((["held"], ["other"], ["third"]), ["other"], 2),
+        ((["held", "other"],), ["other"], 1),
+        ((["held"], ["held"], ["other"]), [], 2),  # it answers the same for ever
+        (([], ["other"]), [], 1),
+    ],
+)
+def test_who_names_a_trial_that_is_held_is_asked_for_another(
+    answers: tuple[list[str], ...], woken: list[str], asked: int
+) -> None:
+    calls: list[list[str]] = []
+
+    def wake(controller: object) -> list[Action]:
+        calls.append(answers[len(calls)])
+        return [Action(trial=name, decision=Decision.CONTINUE, resume=True) for name in calls[-1]]
+
+    class Held(Judge):
+        def __init__(self) -> None:
+            self.scheduler = cast("Any", SimpleNamespace(wake=wake))
+            self.controller = cast("Any", None)
+
+        def _counts(self, action: Action) -> bool:
+            return action.trial != "held"
+
+    assert [action.trial for action in Held().wake(early=False)] == woken
+    assert len(calls) == asked

@@ -173,9 +173,18 @@ class Judge:
         check_resources(resources, self.state.capacity, whom=f"Trial {trial_id}")
 
     def wake(self, *, early: bool) -> tuple[Action, ...]:
-        """Ask the scheduler which paused trials go on, now that there is room; `early`: before a new trial does."""
+        """Ask the scheduler which paused trials go on, now that there is room; `early`: before a new trial does.
+
+        Where it names none but trials that people hold back, it is asked again, until it repeats itself.
+        """
         ask = self.scheduler.promote if early else self.scheduler.wake
-        return tuple(action for action in self._carried(ask(self.controller)) if self._counts(action))
+        named: set[str] = set()
+        while True:
+            actions = self._carried(ask(self.controller))
+            counting = tuple(action for action in actions if self._counts(action))
+            if counting or named.issuperset(action.trial for action in actions):
+                return counting
+            named.update(action.trial for action in actions)
 
     def _counts(self, action: Action) -> bool:
         """Whether an answer to who goes on changes anything: what a person holds back does not go on by it yet.
