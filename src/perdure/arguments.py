@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import numbers
 from collections.abc import Callable, Mapping
 from typing import ParamSpec, TypeVar
 
@@ -88,6 +89,17 @@ def _advice(name: str, known: frozenset[str], older: Mapping[str, str]) -> str:
         return f"Did you mean {near[0]}?"
     public = sorted(name for name in known if not name.startswith("_"))
     return f"It has {', '.join(public)}." if public else "It takes none."
+
+
+def check_numbers(called: str, **given: object) -> None:
+    """Refuse arguments that are no numbers, a string from a command line for example, before they are compared.
+
+    Raises:
+        ConfigurationError: one is none; names it.
+    """
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise ConfigurationError(f"{called}({name}={value!r}): use a number, not a {type(value).__name__}.")
 
 
 def check_methods(plugin: object, port: type, *names: str) -> None:

@@ -113,6 +113,12 @@ def test_some_trials(perdure, finished):
     assert "There is no status LOST" in ran.err
 
 
+def test_no_trials_and_no_such_trials(perdure, finished, new_experiment):
+    assert perdure("ls", finished, "--status", "paused").lines == [f"No such trials in {finished}."]
+    empty = new_experiment("empty").path
+    assert perdure("ls", empty).lines == [f"No trials yet in {empty}."]
+
+
 def test_an_empty_storage_path(perdure, tmp_path):
     ran = perdure("ls", tmp_path)
     assert (ran.code, ran.out) == (0, f"No experiments in {tmp_path}.\n")

@@ -139,6 +139,22 @@ def test_a_damaged_journal_names_line_and_byte(perdure, finished):
     assert problem["serious"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: [*lines[:5], b"\xff between\n", *lines[5:]],
+        lambda lines: [*lines[:5], lines[4], *lines[5:]],
+        lambda lines: [*lines[:5], lines[6], lines[5], *lines[7:]],
+    ],
+    ids=["one got in between", "one is there twice", "two changed places"],
+)
+def test_one_damage_of_the_journal_is_told_once(perdure, finished, change):
+    journal = finished / "journal-000001.jsonl"
+    journal.write_bytes(b"".join(change(journal.read_bytes().splitlines(keepends=True))))
+    (problem,) = perdure("verify", finished, "--json").json["problems"]
+    assert (problem["file"], problem["line"], problem["serious"]) == ("journal-000001.jsonl", 6, True)
+
+
 def test_a_torn_last_line_is_what_a_crash_leaves(perdure, interrupted):
     journal = interrupted / "journal-000001.jsonl"
     with journal.open("ab") as file:

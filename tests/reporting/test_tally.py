@@ -215,3 +215,12 @@ def test_the_time_left_comes_from_the_trials_that_ended(story):
     assert tally.snapshot().left_s == (5 * 10 + 10) / 3
     story.tell(SearchEnded(at=0))
     assert tallied(story, total=10).snapshot().total == 5
+
+
+def test_the_time_left_is_not_known_where_all_run_longer_than_those_that_ended(story):
+    for n in range(2):
+        story.start(n)
+        story.report(n, 20, accuracy=0.1)
+    story.fail(0)
+    assert tallied(story, total=2).snapshot().left_s is None
+    assert tallied(story, total=3).snapshot().left_s == 10

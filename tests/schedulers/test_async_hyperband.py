@@ -60,10 +60,13 @@ def test_a_trial_that_jumps_counts_at_the_highest_rung_it_passed(bench):
     assert trials.report("b", 4, 0.0) == "STOP"
 
 
-def test_rows_without_time_or_metric_are_passed_over(bench):
+def test_rows_without_time_or_metric_are_passed_over(bench, caplog):
     trials = bench(asha(time_attr="epoch"), "a")
     assert trials.report("a", 1, 1.0) == "CONTINUE"
+    assert trials.report("a", 2, 1.0) == "CONTINUE"
     assert trials.scheduler.get_state()["scores"] == [[[], [], [], [], []]]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "AsyncHyperBandScheduler measures time by 'epoch', which was not reported (but: " in said
 
 
 def test_a_trial_that_has_diverged_is_worse_than_any(bench):
@@ -139,6 +142,10 @@ def test_the_work_for_a_row_hardly_grows_with_the_number_of_trials():
         ({"grace_period": 17}, "grace_period"),
         ({"reduction_factor": 1}, "reduction_factor"),
         ({"brackets": 0}, "brackets"),
+        ({"max_t": math.inf}, "max_t=inf"),
+        ({"max_t": "16"}, "max_t='16'.: use a number, not a str"),
+        ({"reduction_factor": None}, "reduction_factor=None"),
+        ({"brackets": "2"}, "brackets='2'"),
         ({"mode": "maximum"}, "mode"),
     ],
 )

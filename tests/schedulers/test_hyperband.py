@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from perdure.errors import ConfigurationError
@@ -151,7 +153,15 @@ def test_bohb_fills_the_bracket_with_most_trials_first_and_is_told_the_budget(be
     assert trials.report("j", 2, 0.0) == "CONTINUE"  # it is in the next bracket
 
 
-@pytest.mark.parametrize(("arguments", "text"), [({"max_t": 0}, "max_t"), ({"reduction_factor": 1}, "reduction")])
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"max_t": 0}, "max_t"),
+        ({"max_t": "81"}, "max_t='81'"),
+        ({"max_t": math.inf}, "max_t=inf"),
+        ({"reduction_factor": 1}, "reduction"),
+    ],
+)
 def test_wrong_arguments_are_named(arguments, text):
     with pytest.raises(ConfigurationError, match=text):
         hyperband(**arguments)

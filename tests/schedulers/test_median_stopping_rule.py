@@ -3,6 +3,7 @@ import random
 
 import pytest
 
+from perdure.errors import ConfigurationError
 from perdure.schedulers.median_stopping_rule import MedianStoppingRule
 
 
@@ -144,3 +145,9 @@ def by_the_book(rows, name, time, grace, sign):
     middle = len(averages) // 2
     median = averages[middle] if len(averages) % 2 else (averages[middle - 1] + averages[middle]) / 2
     return max(sign * score for score in rows[name]) < median
+
+
+@pytest.mark.parametrize("name", ["grace_period", "min_samples_required", "min_time_slice"])
+def test_what_is_no_number_is_named(name):
+    with pytest.raises(ConfigurationError, match=rf"{name}='3'\): use a number, not a str"):
+        rule(**{name: "3"})

@@ -515,9 +515,9 @@ def test_a_searcher_that_limits_itself_is_left_alone():
     assert searcher.completed == [("t1", 1, {"loss": 1}, False)]
 
 
-@pytest.mark.parametrize("limit", [0, -1])
+@pytest.mark.parametrize("limit", [0, -1, "2"])
 def test_a_limit_below_one_is_refused(limit):
-    with pytest.raises(ConfigurationError, match=f"max_concurrent={limit}"):
+    with pytest.raises(ConfigurationError, match=f"max_concurrent={limit!r}"):
         ConcurrencyLimiter(Counting(), max_concurrent=limit)
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 
 import pytest
 
@@ -164,6 +165,19 @@ def test_returning_another_place_is_an_error(trial, returned):
     assert InFiles.calls[-1] == "cleanup"
 
 
+def test_a_dict_that_cannot_be_pickled_is_an_error_that_names_the_part(trial):
+    class Locked(Counter):
+        def save_checkpoint(self, checkpoint_dir):
+            return {"n": self.n, "model": {"guard": threading.Lock()}}
+
+    said = trial.run(Locked, Decision.STOP, checkpoint_at_end=True)
+    assert said.outcome is Outcome.FAILED
+    assert (said.ended.error.kind, trial.checkpoints()) == ("TrainableError", [])
+    assert "Locked.save_checkpoint() returned, at 'model'['guard']: cannot pickle" in said.ended.error.message
+    assert "perdure/trainable" not in said.ended.error.traceback.replace(os.sep, "/")
+    assert not [path for path in trial.path.iterdir() if path.name.startswith(".staging")]
+
+
 def test_a_full_disk_met_while_saving_is_named_as_such(trial):
     class Full(Counter):
         def save_checkpoint(self, checkpoint_dir):
@@ -186,6 +200,7 @@ def test_a_step_that_returns_no_dict_is_an_error(trial):
     said = trial.run(Wrong)
     assert said.outcome is Outcome.FAILED
     assert "must return a dict" in said.ended.error.message
+    assert not said.ended.error.traceback, "none of the frames is the user's"
 
 
 # --- reuse

@@ -2,7 +2,11 @@
 
 import linecache
 
-from perdure.trainable.failure import with_cells
+import pytest
+
+from perdure.errors import StorageError
+from perdure.trainable.failure import describe, with_cells
+from perdure.trainable.pickling import load_objects
 
 TOLD = """\
 Traceback (most recent call last):
@@ -26,3 +30,18 @@ def test_the_lines_of_a_notebooks_cells_are_put_where_they_belong(monkeypatch):
 def test_a_traceback_that_is_whole_stays_as_it_is():
     assert with_cells(TOLD) == TOLD
     assert not with_cells("")
+
+
+def test_what_tells_all_in_its_message_is_told_without_perdures_frames(tmp_path):
+    with pytest.raises(StorageError) as caught:
+        load_objects(written(tmp_path / "params.pkl", b"damaged"))
+    ours = caught.value.with_traceback(caught.tb.tb_next)
+    assert not describe(ours).traceback
+    assert describe(ours).message == str(ours)
+    ours.__cause__ = ValueError("led to it")
+    assert describe(ours).traceback.startswith("ValueError: led to it\n\nThe above exception")
+
+
+def written(path, content):
+    path.write_bytes(content)
+    return path

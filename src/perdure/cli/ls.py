@@ -119,6 +119,6 @@ def _list_trials(experiment: Experiment, arguments: argparse.Namespace) -> None:
         return
     page = Page()
     if not trials:
-        page.line(f"No such trials in {experiment.path}.")
+        page.line(f"No {'such trials' if experiment.history.trials else 'trials yet'} in {experiment.path}.")
         return
     trial_table(page, experiment, [experiment.line(trial) for trial in trials])

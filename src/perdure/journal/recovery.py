@@ -298,15 +298,18 @@ def _scan(segment: Segment, start: int, sequence: int, end: int, tick: Callable[
 
 
 def _check(line: bytes, epoch: int, expected: int, *, is_after_bad: bool) -> tuple[str, int]:
-    """Return (what is wrong with a record, its sequence number); after a bad one numbers may start anew."""
+    """Return (what is wrong with a record, its sequence number); after a bad one numbers may start anew.
+
+    A bad record counts for none: it may stand in place of one, or have got in between, and what follows is whole then.
+    """
     try:
         found_epoch, sequence, _ = codec.decode(line)
     except JournalCorruptError as error:
-        return str(error), expected
+        return str(error), expected - 1
     if found_epoch != epoch:
-        return f"it is a record of epoch {found_epoch}", expected
+        return f"it is a record of epoch {found_epoch}", expected - 1
     if sequence != expected and not (is_after_bad and sequence > expected):
-        return f"its sequence number is {sequence} where {expected} was due", expected
+        return f"its sequence number is {sequence} where {expected} was due", expected - 1
     return "", sequence
 
 

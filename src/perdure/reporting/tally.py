@@ -197,7 +197,8 @@ class Tally:
         ended = counts.get("TERMINATED", 0) + counts.get("ERROR", 0)
         unstarted = max(total - ended - len(running), 0)
         begun = sum(max(mean - line.time_s, 0.0) for line in running)
-        return (unstarted * mean + begun) / len(running)
+        left = (unstarted * mean + begun) / len(running)
+        return left if left > 0 else None  # where all run longer than those before, those do not tell
 
     # --- one handler an event ---------------------------------------------------------------------------------------
 

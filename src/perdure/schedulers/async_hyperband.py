@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Iterable
 from typing import Any
 
-from perdure.arguments import named_arguments
+from perdure.arguments import check_numbers, named_arguments
 from perdure.errors import ConfigurationError
 from perdure.schedulers.base import OLDER, Controller
 from perdure.schedulers.scoring import ScoringScheduler
@@ -57,6 +57,7 @@ class AsyncHyperBandScheduler(ScoringScheduler):
     ) -> None:
         super().__init__(time_attr, metric, mode)
         check_rungs(type(self).__name__, max_t, grace_period, reduction_factor)
+        check_numbers(type(self).__name__, brackets=brackets)
         if brackets < 1:
             raise ConfigurationError(f"{type(self).__name__}(brackets={brackets!r}): use 1 or more.")
         self._max_t = max_t
@@ -153,9 +154,10 @@ def check_rungs(name: str, max_t: float, grace_period: float, reduction_factor: 
     Raises:
         ConfigurationError: there cannot.
     """
-    if not 0 < grace_period <= max_t:
+    check_numbers(name, grace_period=grace_period, max_t=max_t, reduction_factor=reduction_factor)
+    if not 0 < grace_period <= max_t < math.inf:
         raise ConfigurationError(
-            f"{name}(grace_period={grace_period!r}, max_t={max_t!r}): use 0 < grace_period <= max_t."
+            f"{name}(grace_period={grace_period!r}, max_t={max_t!r}): use 0 < grace_period <= max_t < inf."
         )
     if reduction_factor <= 1:
         raise ConfigurationError(f"{name}(reduction_factor={reduction_factor!r}): use more than 1.")

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from perdure.arguments import named_arguments
+from perdure.arguments import check_numbers, named_arguments
 from perdure.core.events import Action
 from perdure.errors import ConfigurationError
 from perdure.schedulers.base import OLDER, Answer, Controller, Judgement, resume, stop
@@ -58,8 +58,9 @@ class HyperBandScheduler(ScoringScheduler):
     ) -> None:
         super().__init__(time_attr, metric, mode)
         name = type(self).__name__
-        if max_t <= 0:
-            raise ConfigurationError(f"{name}(max_t={max_t!r}): use more than 0.")
+        check_numbers(name, max_t=max_t, reduction_factor=reduction_factor)
+        if not 0 < max_t < math.inf:
+            raise ConfigurationError(f"{name}(max_t={max_t!r}): use a number above 0, and not infinity.")
         if reduction_factor <= 1:
             raise ConfigurationError(f"{name}(reduction_factor={reduction_factor!r}): use more than 1.")
         self._max_t = max_t

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from perdure.arguments import named_arguments
+from perdure.arguments import check_numbers, named_arguments
 from perdure.core.events import Action
 from perdure.schedulers.base import OLDER, Controller
 from perdure.schedulers.scoring import WORST, ScoringScheduler
@@ -41,7 +41,7 @@ class MedianStoppingRule(ScoringScheduler):
         hard_stop: Whether trials are stopped, or paused until no others are left to be run.
 
     Raises:
-        ConfigurationError: `mode` is neither "min" nor "max".
+        ConfigurationError: `mode` is neither "min" nor "max", or what should be a number is none.
     """
 
     def __init__(
@@ -55,6 +55,12 @@ class MedianStoppingRule(ScoringScheduler):
         hard_stop: bool = True,
     ) -> None:
         super().__init__(time_attr, metric, mode)
+        check_numbers(
+            type(self).__name__,
+            grace_period=grace_period,
+            min_samples_required=min_samples_required,
+            min_time_slice=min_time_slice,
+        )
         self._grace_period = grace_period
         self._min_samples = min_samples_required
         self._min_time_slice = min_time_slice

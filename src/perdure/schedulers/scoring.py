@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,8 @@ from perdure.errors import ConfigurationError
 from perdure.rows import leaf
 from perdure.schedulers.base import DEFAULT_METRIC, Controller, TrialScheduler
 from perdure.trial_view import TrialView
+
+log = logging.getLogger(__name__)
 
 WORST = -1e300
 """The score of a row whose metric is NaN, and the limit of what is infinite: JSON has neither, and a trial that has
@@ -20,7 +23,8 @@ class ScoringScheduler(TrialScheduler):
     """Base of the schedulers that compare trials: knows metric, mode and the measure of time.
 
     Args:
-        time_attr: What time is measured by: a column that only grows. A row without it is passed over.
+        time_attr: What time is measured by: a column that only grows. A row without it is passed over, with one
+            warning.
         metric: What trials are compared by; of TuneConfig if None. A row without it is passed over.
         mode: "min" or "max"; of TuneConfig if None.
 
@@ -29,6 +33,7 @@ class ScoringScheduler(TrialScheduler):
     """
 
     _supports_buffered_results = False
+    _warned = False
 
     def __init__(self, time_attr: str, metric: str | None, mode: str | None) -> None:
         super().__init__()
@@ -70,7 +75,22 @@ class ScoringScheduler(TrialScheduler):
         """Return time and score of a row, the greater the better; None if it lacks one of them."""
         assert self._metric is not None
         time, value = leaf(result, self._time_attr), leaf(result, self._metric)
+        if time is None and result:
+            self._warn(result)
         if time is None or value is None:
             return None
         score = float(value) if self._mode == "max" else -float(value)
         return float(time), WORST if math.isnan(score) else min(max(score, WORST), -WORST)
+
+    def _warn(self, result: Mapping[str, Any]) -> None:
+        if not self._warned:
+            self._warned = True
+            name, known = type(self).__name__, ", ".join(map(str, result))
+            log.warning(
+                "%s measures time by %r, which was not reported (but: %s): it passes such rows over, and stops nobody "
+                "for them. Report it in each row, or name another: %s(time_attr=...).",
+                name,
+                self._time_attr,
+                known,
+                name,
+            )

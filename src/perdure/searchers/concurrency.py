@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perdure.arguments import named_arguments
+from perdure.arguments import check_numbers, named_arguments
 from perdure.errors import ConfigurationError
 from perdure.searchers.base import Result, Searcher
 from perdure.searchers.properties import set_properties
@@ -24,6 +24,7 @@ class ConcurrencyLimiter(Searcher):
     """
 
     def __init__(self, searcher: Searcher, max_concurrent: int, batch: bool = False) -> None:
+        check_numbers("ConcurrencyLimiter", max_concurrent=max_concurrent)
         if not max_concurrent >= 1:
             raise ConfigurationError(f"ConcurrencyLimiter(max_concurrent={max_concurrent!r}): use 1 or more.")
         if not isinstance(searcher, Searcher):

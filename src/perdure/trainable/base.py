@@ -303,12 +303,31 @@ class Trainable:
         if returned is None:
             return
         if isinstance(returned, Mapping):
-            _write_dict(dict(returned), directory)
+            self._write_dict(dict(returned), directory)
         elif not isinstance(returned, (str, os.PathLike)) or not _same_path(os.fspath(returned), directory):
             raise TrainableError(
                 f"{type(self).__name__}.save_checkpoint() may return None, the directory it was given or a dict; it "
                 f"returned {returned!r}. Files belong into the given directory, {directory!r}."
             )
+
+    def _write_dict(self, value: dict[str, Any], directory: str) -> None:
+        import cloudpickle
+
+        from perdure.trainable.pickling import PROTOCOL, explain_unpicklable
+
+        with open(os.path.join(directory, DICT_CHECKPOINT), "wb") as file:
+            try:
+                cloudpickle.dump(value, file, protocol=PROTOCOL)
+            except OSError:
+                raise
+            except Exception as error:
+                what = f"what {type(self).__name__}.save_checkpoint() returned"
+                named = (explain_unpicklable(part, f"{what}, at {key!r}") for key, part in value.items())
+                reason = next(filter(None, named), f"{what}: {error}")
+                raise TrainableError(
+                    f"The checkpoint cannot be pickled: {reason}. Nothing was saved. Leave that part out of the "
+                    "dict, or write files into the directory that save_checkpoint() is given."
+                ) from error
 
     def _load_from(self, directory: str) -> None:
         """Give a checkpoint to the user's code, in the form it was saved in."""
@@ -336,13 +355,6 @@ def _add(result: dict[str, Any], what: str, so_far: float | None, since: str = "
     if isinstance(step, (int, float)):
         so_far = (so_far or 0) + step
     return result.setdefault(f"{what}_{since}", so_far) if so_far is not None else None
-
-
-def _write_dict(value: dict[str, Any], directory: str) -> None:
-    import cloudpickle
-
-    with open(os.path.join(directory, DICT_CHECKPOINT), "wb") as file:
-        cloudpickle.dump(value, file, protocol=5)
 
 
 def _same_path(one: str, other: str) -> bool:

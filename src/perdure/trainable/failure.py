@@ -12,6 +12,7 @@ import traceback
 from pathlib import Path
 
 from perdure.core.events import ErrorInfo
+from perdure.errors import StorageError, UserError
 from perdure.journal.values import unicode_text
 from perdure.storage.local import write_atomic
 from perdure.trainable.pickling import sealed, unsealed
@@ -32,9 +33,17 @@ def describe(error: BaseException) -> ErrorInfo:
 
 
 def user_traceback(error: BaseException) -> str:
-    """Return the formatted traceback of `error` without perdure's frames; with them, where there are no others."""
+    """Return the formatted traceback of `error` without perdure's frames.
+
+    Where there are no others they stay, for they may lead to a bug. Of a UserError or StorageError they do
+    not: its message tells all, and the text is empty if nothing led to it.
+    """
     told = traceback.TracebackException.from_exception(error)
     _strip(told, set())
+    if isinstance(error, (UserError, StorageError)) and all(_is_ours(frame) for frame in told.stack):
+        if error.__cause__ is None and (error.__context__ is None or error.__suppress_context__):
+            return ""
+        told.stack = traceback.StackSummary()
     return unicode_text("".join(told.format()))
 
 
@@ -97,9 +106,13 @@ def _strip(told: traceback.TracebackException, seen: set[int]) -> None:
     if id(told) in seen:
         return
     seen.add(id(told))
-    users = [frame for frame in told.stack if not frame.filename.startswith(_PACKAGE)]
+    users = [frame for frame in told.stack if not _is_ours(frame)]
     if users:
         told.stack = traceback.StackSummary.from_list(users)
     for other in (told.__cause__, told.__context__, *(getattr(told, "exceptions", None) or ())):
         if other is not None:
             _strip(other, seen)
+
+
+def _is_ours(frame: traceback.FrameSummary) -> bool:
+    return frame.filename.startswith(_PACKAGE)
