@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from perdure.control.door import CONTROL, Door
+from perdure.control.door import CONTROL, Door, decoded
 from perdure.core.events import (
     AnyEvent,
     AttemptPlanned,
@@ -55,7 +55,6 @@ _ANSWERS = (TrialActed, CheckpointPinned, CheckpointsRetired, StopRequested, Req
 _OF_INTEREST = frozenset(
     (*_ANSWERS, RequestsCleared, TrialCreated, AttemptPlanned, Reported, CheckpointCommitted, DriverStarted)
 )
-_decode = msgspec.json.Decoder(AnyRequest).decode
 
 
 class Answers:
@@ -312,7 +311,7 @@ class People:
         if content is None:
             raise BrokenPromiseError(f"a request {name} is answered that is not there: {event}")
         try:
-            request: AnyRequest | None = _decode(content)
+            request: AnyRequest | None = decoded(content)
         except msgspec.MsgspecError:
             request = None
         refused = isinstance(event, RequestRefused)
