@@ -3,7 +3,8 @@
     python benchmarks/search/compare.py perdure.jsonl ray.jsonl killed.jsonl
 
 For each method and problem: the best value so far at half of the epochs and at the end, median and quartiles over the
-seeds, and whether the engines differ beyond noise (Mann-Whitney U test, two-sided).
+seeds, and whether the engines differ beyond noise (Mann-Whitney U test, two-sided). The same for half of the trials and
+all of them, where a trial is more than one epoch: the best value of those that reported first, whatever they spent.
 
 Whether each scheduler beats random search at equal epochs, those that it spent with each seed (Wilcoxon's signed-rank
 test, one-sided). Whether searches that were killed and restored report the very same values, one trial at a time, or,
@@ -26,16 +27,29 @@ LEVEL = 0.05
 Curves = dict[int, list[float]]
 """Reported values in the order of time, by seed."""
 
+By = dict[tuple[str, str, str], Curves]
+"""Curves of each (engine, method, problem)."""
 
-def read(paths: list[Path]) -> dict[tuple[str, str, str], Curves]:
-    """Return the curves of each (engine, method, problem)."""
-    curves: dict[tuple[str, str, str], Curves] = collections.defaultdict(dict)
+
+def read(paths: list[Path]) -> tuple[By, By]:
+    """Return what was reported epoch by epoch, and the best value of each trial, in the order of their first rows.
+
+    The latter only where a trial has several epochs; otherwise it is the same.
+    """
+    curves: By = collections.defaultdict(dict)
+    trials: By = collections.defaultdict(dict)
     for path in paths:
         for line in path.read_text().splitlines():
             if line.startswith("{"):  # Ray prints between them
                 run = json.loads(line)
-                curves[run["engine"], run["method"], run["problem"]][run["seed"]] = run["values"]
-    return curves
+                kind = run["engine"], run["method"], run["problem"]
+                curves[kind][run["seed"]] = run["values"]
+                bests: dict[int, float] = {}
+                for trial, value in zip(run.get("trials", ()), run["values"], strict=False):
+                    bests[trial] = min(bests.get(trial, value), value)
+                if len(bests) < len(run["values"]) and bests:
+                    trials[kind][run["seed"]] = list(bests.values())
+    return curves, trials
 
 
 def best(curves: Curves, epochs: int) -> list[float]:
@@ -64,8 +78,8 @@ def holm(tests: list[tuple[str, float]]) -> list[str]:
     return rejected
 
 
-def against_ray(curves: dict[tuple[str, str, str], Curves]) -> None:
-    print("| method | problem | seeds | epochs | perdure | Ray | p |\n|---|---|---|---|---|---|---|")
+def against_ray(curves: By, spent: str) -> None:
+    print(f"| method | problem | seeds | {spent} | perdure | Ray | p |\n|---|---|---|---|---|---|---|")
     tests: list[tuple[str, float]] = []
     for (engine, method, problem), ours in curves.items():
         theirs = curves.get(("ray", method, problem))
@@ -84,7 +98,7 @@ def against_ray(curves: dict[tuple[str, str, str], Curves]) -> None:
     print(f"After Holm's correction for {len(tests)} tests: {'; '.join(holm(tests)) or 'none'}.\n")
 
 
-def against_random(curves: dict[tuple[str, str, str], Curves]) -> None:
+def against_random(curves: By) -> None:
     print("| engine | method | problem | epochs | method's | random search's | seeds better | p |")
     print("|---|---|---|---|---|---|---|---|")
     for (engine, method, problem), searches in curves.items():
@@ -107,7 +121,7 @@ def against_random(curves: dict[tuple[str, str, str], Curves]) -> None:
     print()
 
 
-def after_kills(curves: dict[tuple[str, str, str], Curves]) -> bool:
+def after_kills(curves: By) -> bool:
     """Print what being killed has changed; return whether all is as it should be."""
     right = True
     for (engine, method, problem), killed in curves.items():
@@ -132,8 +146,9 @@ def after_kills(curves: dict[tuple[str, str, str], Curves]) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
-    curves = read(parser.parse_args().runs)
-    against_ray(curves)
+    curves, trials = read(parser.parse_args().runs)
+    against_ray(curves, "epochs")
+    against_ray(trials, "trials")
     against_random(curves)
     if not after_kills(curves):
         raise SystemExit("A search that was killed and restored is not what it would have been.")

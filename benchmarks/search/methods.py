@@ -79,6 +79,11 @@ def nevergrad(engine: str, problem: Problem, seed: int) -> dict[str, Any]:
     }
 
 
+def zoopt(engine: str, problem: Problem, seed: int) -> dict[str, Any]:
+    importlib.import_module("zoopt.utils.zoo_global").gl.set_seed(seed)
+    return {"search_alg": _part(engine, "search.zoopt.ZOOptSearch")(budget=METHODS["zoopt"].samples)}
+
+
 def random_search(engine: str, problem: Problem, seed: int) -> dict[str, Any]:
     return {}
 
@@ -109,6 +114,7 @@ METHODS = {
         ),
         Method("ax", ("branin",), 15, searcher("search.ax.AxSearch", random_seed=SEED), library="ax"),
         Method("nevergrad", FUNCTIONS, 30, nevergrad, library="nevergrad"),
+        Method("zoopt", ("branin", "hartmann6"), 30, zoopt, slots=4, library="zoopt"),
         Method("random at once", ("digits",), 24, random_search, slots=4, engines=DURABLE),
         Method(
             "asha",
