@@ -16,6 +16,7 @@ from perdure.core.events import (
     TrialActed,
     TrialRequeued,
 )
+from perdure.core.invariants import violations
 from perdure.core.planner import plan, source_of
 from perdure.core.state import Status
 from perdure.errors import InternalError
@@ -209,6 +210,29 @@ def test_a_paused_trial_waits_to_be_woken() -> None:
     assert plan(experiment.state, declined=[Wake()]) == [Finish(finished=False)]
     experiment.apply(TrialActed(at=0.0, action=Action(trial="a", decision=Decision.CONTINUE, resume=True)))
     assert experiment.plan()[-1] == Launch("a")
+
+
+@pytest.mark.parametrize("outcome", [Outcome.LOST, Outcome.FAILED])
+def test_a_trial_that_was_to_pause_is_paused_though_its_worker_dies_first(outcome: Outcome) -> None:
+    experiment = running(max_failures=1)
+    experiment.report("a", save=True, decision=Decision.PAUSE)
+    experiment.end("a", outcome)
+    assert (experiment.status("a"), experiment.trial("a").failures) == (Status.PAUSED, 1)
+    experiment.apply(TrialActed(at=0.0, action=Action(trial="a", decision=Decision.CONTINUE, resume=True)))
+    experiment.start("a")
+    experiment.report("a", save=True, decision=Decision.PAUSE)
+    experiment.end("a", outcome)
+    assert experiment.status("a") is Status.ERROR
+
+
+def test_a_journal_in_which_such_a_trial_was_started_at_once_can_be_read() -> None:
+    """Until November 2026 the pause was forgotten."""
+    experiment = running(max_failures=1)
+    experiment.report("a", save=True, decision=Decision.PAUSE)
+    experiment.end("a", Outcome.LOST)
+    experiment.start("a")
+    assert experiment.status("a") is Status.RUNNING
+    assert violations(experiment.state) == []
 
 
 def test_a_paused_trial_may_go_on_before_a_new_one_is_started() -> None:

@@ -188,10 +188,7 @@ def scheduled(name: str, seed: int) -> Case:
         stop=rng.choice((None, None, None, {ITERATION: rng.randint(1, steps)})),
         scheduler="fifo" if name in LASTING else "halving",
     )
-    faults = draw_faults(rng, workload)
-    if name == "promotion":  # a trial that was to pause runs on if its worker dies first, and comes to wait twice
-        faults = dataclasses.replace(faults, dies=0.0, fails=0.0, hangs=0.0, breaks=0.0)
-    return workload, faults
+    return workload, draw_faults(rng, workload)
 
 
 def run(name: str, seed: int, make: Callable[[int], TrialScheduler]) -> Scheduled:

@@ -262,6 +262,8 @@ def _attempt_planned(state: State, event: AttemptPlanned) -> None:
     if event.start is not None:
         _hold(state, event.start)
         trial.live.reading = True
+    if trial.status is PAUSED and not trial.held:  # earlier versions forgot a pause over the death of the worker
+        _move(state, trial, PENDING)
     _move(state, trial, RUNNING)
     for name, amount in (trial.resources or {}).items():
         state.used[name] = state.used.get(name, 0.0) + amount
@@ -489,10 +491,8 @@ def _come_to_rest(state: State, trial: Trial, outcome: Outcome) -> None:
         decided = PAUSE
     if decided is STOP:
         _rest(state, trial, TERMINATED)
-    elif outcome in _FAILED:
-        trial.failures += 1
-        again = state.spec.max_failures < 0 or trial.failures <= state.spec.max_failures
-        _rest(state, trial, PENDING if again else ERROR)
+    elif outcome in _FAILED and not _may_fail_again(state, trial):
+        _rest(state, trial, ERROR)
     elif decided is PAUSE:
         wakes = trial.resume or (state.resumable and trial.decision is None)
         _rest(state, trial, PENDING if wakes else PAUSED)
@@ -500,6 +500,12 @@ def _come_to_rest(state: State, trial: Trial, outcome: Outcome) -> None:
             state.ahead[trial.id] = state.ahead.pop(trial.id)
     else:
         _rest(state, trial, PENDING)
+
+
+def _may_fail_again(state: State, trial: Trial) -> bool:
+    """Count a failure, and say whether the trial goes on after it."""
+    trial.failures += 1
+    return state.spec.max_failures < 0 or trial.failures <= state.spec.max_failures
 
 
 def _rest(state: State, trial: Trial, status: Status) -> None:
