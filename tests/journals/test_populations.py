@@ -143,7 +143,7 @@ def test_it_is_read_and_verified_and_nothing_of_it_changes(copy: Path, capsys: p
     ]
     assert main(["verify", str(copy), "--json"]) == 0
     verified = json.loads(capsys.readouterr().out)
-    assert (verified["problems"], verified["pickles"]) == ([], 2)
+    assert (verified["problems"], verified["pickles"]) == ([], 3)
     assert verified["checkpoints"] == sum(len(trial.checkpoints) for trial in read_experiment(copy).trials.values())
     assert content_of(copy) == before
 

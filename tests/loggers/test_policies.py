@@ -17,7 +17,7 @@ from perdure.core.events import (
 from perdure.errors import ConfigurationError
 from perdure.journal.file import FileJournal
 from perdure.journal.values import encode_config
-from perdure.loggers.policies import PolicyLog, difference
+from perdure.loggers.policies import PolicyLog, differences
 from perdure.schedulers.pbt_replay import PopulationBasedTrainingReplay
 
 
@@ -115,14 +115,14 @@ def test_a_file_is_compared_with_the_journal_beside_it(tmp_path):
     for name in EXPECTED:
         path = tmp_path / name
         whole = path.read_bytes()
-        assert difference(path) == ""
+        assert differences([path]) == {}
         for at in range(0, len(whole), 7):
             path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-            assert difference(path) == f"line {whole[:at].count(10) + 1} is not what the journal says"
+            assert differences([path]) == {path: f"line {whole[:at].count(10) + 1} is not what the journal says"}
             path.write_bytes(whole[:at])
-            assert difference(path) == f"line {whole[:at].count(10) + 1} is not what the journal says"
+            assert differences([path]) == {path: f"line {whole[:at].count(10) + 1} is not what the journal says"}
         path.write_bytes(whole + whole)
-        assert difference(path).startswith(f"line {whole.count(10) + 1} ")
+        assert differences([path])[path].startswith(f"line {whole.count(10) + 1} ")
         path.write_bytes(whole)
 
 

@@ -143,13 +143,16 @@ def _check_requests(findings: Findings) -> None:
 
 
 def _check_policies(findings: Findings) -> None:
-    """Check the policies of a population, which a later experiment may replay."""
-    from perdure.loggers.policies import difference
+    """Check the policies of a population, which a later experiment may replay; not while a driver writes them."""
+    from perdure.journal.claim import read_claim
+    from perdure.loggers.policies import differences
 
-    for path in sorted(findings.path.glob("pbt_*.txt")):
-        if where := difference(path):
-            what = f"{where}; the next session writes it anew"
-            findings.problems.append(Problem(part="view", what=what, file=path.name, serious=False))
+    claim = read_claim(findings.path)
+    if claim is not None and claim.alive:
+        return
+    for path, where in differences(sorted(findings.path.glob("pbt_*.txt"))).items():
+        what = f"{where}; the next session writes it anew"
+        findings.problems.append(Problem(part="view", what=what, file=path.name, serious=False))
 
 
 def _check_pickles(findings: Findings, history: ExperimentHistory) -> None:

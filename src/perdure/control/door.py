@@ -63,7 +63,7 @@ class Door:
         """
         for name in self._names(known):
             try:
-                request = decoded((self._directory / f"{name}.json").read_bytes())
+                request = decode_request((self._directory / f"{name}.json").read_bytes())
             except msgspec.MsgspecError:
                 if name in self._torn:
                     yield name, None
@@ -98,7 +98,7 @@ class Door:
         return [name for _, name in sorted(found)]
 
 
-def decoded(data: bytes) -> AnyRequest:
+def decode_request(data: bytes) -> AnyRequest:
     """Return the request in `data`. One that was not sealed, of an older perdure or written by hand, will do.
 
     Raises:

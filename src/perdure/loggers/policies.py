@@ -125,22 +125,29 @@ def _name(trial: str) -> str:
     return f"{_PREFIX}{trial}.txt"
 
 
-def difference(path: Path) -> str:
-    """Return where a policy file is not what the journal beside it says; "" where it is, or there is no journal.
+def differences(paths: Iterable[Path]) -> dict[Path, str]:
+    """Return which of these files of one directory are not what the journal beside them says, and where.
+
+    The journal is read once. Files of other names, and those without a journal beside them, are compared with nothing.
 
     Raises:
         JournalCorruptError: the journal is damaged.
-        OSError: one of the two cannot be read.
+        OSError: a file, or the journal, cannot be read.
     """
-    if not (path.name == GLOBAL or path.name.startswith(_PREFIX)):
-        return ""
-    if not any(path.parent.glob("journal-*.jsonl")):
-        return ""
-    log = PolicyLog(path.parent)
-    for _, event in FileJournalReader(path.parent).read():
+    compared = [path for path in paths if path.name == GLOBAL or path.name.startswith(_PREFIX)]
+    if not compared or not any(compared[0].parent.glob("journal-*.jsonl")):
+        return {}
+    log = PolicyLog(compared[0].parent)
+    for _, event in FileJournalReader(compared[0].parent).read():
         log.fold(event)
-    found = path.read_bytes().splitlines(keepends=True)
-    for number, (line, journaled) in enumerate(zip_longest(found, log.files.get(path.name, ())), 1):
-        if journaled is None or line != journaled.encode():
+    files = log.files
+    found = ((path, _difference(path, files.get(path.name, ()))) for path in compared)
+    return {path: where for path, where in found if where}
+
+
+def _difference(path: Path, journaled: Sequence[str]) -> str:
+    lines = path.read_bytes().splitlines(keepends=True)
+    for number, (line, expected) in enumerate(zip_longest(lines, journaled), 1):
+        if expected is None or line != expected.encode():
             return f"line {number} is not what the journal says"
     return ""

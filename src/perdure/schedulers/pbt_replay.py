@@ -11,7 +11,7 @@ from typing import Any
 from perdure.arguments import named_arguments
 from perdure.core.events import Action, Decision
 from perdure.errors import ConfigurationError
-from perdure.loggers.policies import difference
+from perdure.loggers.policies import differences
 from perdure.schedulers.base import Answer, Controller, Judgement, TrialScheduler
 from perdure.trial_view import TrialView
 
@@ -110,7 +110,7 @@ def read_policy(path: Path) -> tuple[dict[str, Any] | None, list[tuple[int, dict
         raise ConfigurationError(f"The policy file {path} cannot be read: {error}.") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"The policy file {path} is no text: {error}.") from error
-    if where := difference(path):
+    if where := differences([path]).get(path):
         raise ConfigurationError(
             f"The policy file {path} is damaged, was changed, or lags behind: {where}. The experiment's next session "
             "(`perdure resume`) writes it anew. To replay a policy that you have changed, put it elsewhere."

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from perdure.control.door import CONTROL, Door, decoded
+from perdure.control.door import CONTROL, Door, decode_request
 from perdure.core.events import (
     AnyEvent,
     AttemptPlanned,
@@ -311,7 +311,7 @@ class People:
         if content is None:
             raise BrokenPromiseError(f"a request {name} is answered that is not there: {event}")
         try:
-            request: AnyRequest | None = decoded(content)
+            request: AnyRequest | None = decode_request(content)
         except msgspec.MsgspecError:
             request = None
         refused = isinstance(event, RequestRefused)
