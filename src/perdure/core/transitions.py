@@ -489,9 +489,12 @@ def _come_to_rest(state: State, trial: Trial, outcome: Outcome) -> None:
         decided = STOP
     elif outcome is Outcome.PAUSED and decided is None:
         decided = PAUSE
+    failed = outcome in _FAILED and decided is not STOP
+    if failed:
+        trial.failures += 1
     if decided is STOP:
         _rest(state, trial, TERMINATED)
-    elif outcome in _FAILED and not _may_fail_again(state, trial):
+    elif failed and 0 <= state.spec.max_failures < trial.failures:
         _rest(state, trial, ERROR)
     elif decided is PAUSE:
         wakes = trial.resume or (state.resumable and trial.decision is None)
@@ -500,12 +503,6 @@ def _come_to_rest(state: State, trial: Trial, outcome: Outcome) -> None:
             state.ahead[trial.id] = state.ahead.pop(trial.id)
     else:
         _rest(state, trial, PENDING)
-
-
-def _may_fail_again(state: State, trial: Trial) -> bool:
-    """Count a failure, and say whether the trial goes on after it."""
-    trial.failures += 1
-    return state.spec.max_failures < 0 or trial.failures <= state.spec.max_failures
 
 
 def _rest(state: State, trial: Trial, status: Status) -> None:
