@@ -105,13 +105,15 @@ def test_a_disk_that_refuses_ends_nothing(tmp_path):
     assert written(tmp_path / "gone") == EXPECTED
 
 
-def test_a_file_is_compared_with_the_journal_beside_it(tmp_path):
-    journal = FileJournal(tmp_path)
-    for event in STORY:
-        journal.stage(event)
-    journal.commit()
+def write_with_journal(directory):
+    journal = FileJournal(directory)
+    journal.append(STORY)
     journal.close()
-    PolicyLog(tmp_path, STORY)
+    PolicyLog(directory, STORY)
+
+
+def test_a_file_is_compared_with_the_journal_beside_it(tmp_path):
+    write_with_journal(tmp_path)
     for name in EXPECTED:
         path = tmp_path / name
         whole = path.read_bytes()
@@ -127,12 +129,7 @@ def test_a_file_is_compared_with_the_journal_beside_it(tmp_path):
 
 
 def test_a_damaged_schedule_is_not_replayed(tmp_path):
-    journal = FileJournal(tmp_path)
-    for event in STORY:
-        journal.stage(event)
-    journal.commit()
-    journal.close()
-    PolicyLog(tmp_path, STORY)
+    write_with_journal(tmp_path)
     path = tmp_path / "pbt_policy_a.txt"
     assert PopulationBasedTrainingReplay(path).prepare_config(0, {})["lr"] == 2.0
     path.write_text(path.read_text().replace("1.6", "1.7"))

@@ -271,9 +271,8 @@ class CheckpointManager:
         with self._lock:
             self._stop.set()
             self._hurry.set()
-            for waited_for in (
-                *(self._small_due, self._large_due, self._writing_due, self._deletion_due, self._hurried),
-            ):
+            due = (self._small_due, self._large_due, self._writing_due, self._deletion_due)
+            for waited_for in (*due, self._hurried):
                 waited_for.notify_all()
         give_up_at = time.monotonic() + 5.0  # a disk that hangs must not hang the end; the threads are daemons
         for thread in self._threads.values():

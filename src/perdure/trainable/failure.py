@@ -6,7 +6,6 @@ import contextlib
 import linecache
 import os
 import pickle
-import pickletools
 import re
 import traceback
 from pathlib import Path
@@ -89,6 +88,8 @@ def check_exception(path: str | os.PathLike[str]) -> bytes:
 
 def _is_bare(data: bytes) -> bool:
     """Whether these bytes end where a pickle does: an older perdure left no digest behind it."""
+    import pickletools  # costs milliseconds, and no trial needs it
+
     try:
         return data.endswith(pickle.STOP) and [at for _, _, at in pickletools.genops(data)][-1:] == [len(data) - 1]
     except ValueError:
