@@ -8,6 +8,7 @@ has begun before may always begin again.
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import time
 from pathlib import Path
@@ -42,7 +43,14 @@ def _begins(gate: Path, step: str) -> bool:
         begun = set(file.read().split())
         if step in begun:
             return True
-        if gate.exists() and len(begun) >= int(gate.read_text()):
+        if len(begun) >= _steps_let_in(gate):
             return False
         file.write(f"{step}\n")
         return True
+
+
+def _steps_let_in(gate: Path) -> float:
+    try:
+        return int(gate.read_text())
+    except FileNotFoundError:  # open; not asked for before, because it may be opened in between
+        return math.inf
