@@ -112,7 +112,7 @@ def test_a_fresh_clone_is_no_donor_by_the_score_of_what_it_was():
 def test_a_function_that_never_saved_a_checkpoint_is_told_how():
     trials = population(2)
     trials.report(1, 2, 5.0, save=False)
-    with pytest.raises(PluginError, match=r"none of those has saved a checkpoint.*report\(metrics, checkpoint="):
+    with pytest.raises(PluginError, match=r"no trial has saved a checkpoint.*report\(metrics, checkpoint="):
         trials.report(0, 2, 1.0, save=False)
 
 
@@ -126,6 +126,26 @@ def test_a_population_that_saves_goes_on_without_checkpoints_that_were_lost(good
     row = {"training_iteration": 2, "score": 1.0, "checkpoint_dir_name": "checkpoint_000000" if poor_saves else None}
     poor = trials.scheduler.on_trial_result(trials, trials.trials[0], row)
     assert (poor.decision, poor.actions) == ("CONTINUE", ())
+
+
+def test_the_search_for_a_checkpoint_does_not_grow_with_the_population_and_finds_one_in_the_end():
+    """Each look of a poor trial begins elsewhere, so none of the good trials is passed over for good."""
+    asked = []
+    for count in (300, 900):
+        trials = population(count, quantile_fraction=0.5)
+        for number in range(1, count):
+            trials.report(number, 2, float(number))
+        donor = f"t{count - 1}"
+        trials.checkpoints = {donor: trials.checkpoints[donor]}
+        lookups = []
+        trials.checkpoint_of = lambda name, known=trials.checkpoints, lookups=lookups: (
+            lookups.append(name) or known.get(name)
+        )
+        answers = [trials.report(0, iteration, -1.0, save=False) for iteration in range(2, 200)]
+        asked.append(len(lookups) / len(answers))
+        assert answers[0].actions == ()
+        assert {each.actions[0].donor.trial for each in answers if each.actions} == {donor}
+    assert max(asked) <= 65
 
 
 def test_a_good_class_is_told_to_save_and_a_poor_one_waits_for_that_checkpoint():

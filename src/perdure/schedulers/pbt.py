@@ -19,6 +19,9 @@ from perdure.schedulers.population import Ranking
 from perdure.search_space.randomness import keyed_random
 from perdure.trial_view import TrialView
 
+_LOOKS = 64
+"""So many good trials are asked for a checkpoint before a poor one trains on: more would grow with the population."""
+
 
 @dataclasses.dataclass(slots=True)
 class Member:
@@ -133,6 +136,8 @@ class PopulationBasedTraining(TrialScheduler):
         self._saves = False
         self._warned: set[str] = set()
         self._members: dict[str, Member] = {}
+        self._savers: set[str] = set()
+        """Of these, those that ever had a checkpoint."""
         self._ranking = Ranking()
         self._waiting = Ranking()
         """Trials that gave way, or wait for the others, by the time they have trained."""
@@ -219,6 +224,7 @@ class PopulationBasedTraining(TrialScheduler):
 
     def _drop(self, name: str) -> None:
         self._members.pop(name, None)
+        self._savers.discard(name)
         self._ranking.drop(name)
         self._waiting.drop(name)
 
@@ -228,7 +234,9 @@ class PopulationBasedTraining(TrialScheduler):
         """Note the score of a trial, if it is time to look at it. Return whether it is."""
         time, score = self._value(result, self._time_attr, told), self._value(result, self._metric or "", told)
         member = self._members[trial.trial_id]
-        member.saved = member.saved or result.get("checkpoint_dir_name") is not None
+        if result.get("checkpoint_dir_name") is not None:
+            member.saved = True
+            self._savers.add(trial.trial_id)
         self._waiting.drop(trial.trial_id)
         if time is None or score is None or time < self._burn_in or time - member.perturbed < self._interval:
             return False
@@ -284,7 +292,7 @@ class PopulationBasedTraining(TrialScheduler):
         """Return how a trial goes on from a good one; None if no good one has a checkpoint of what it is by now.
 
         Raises:
-            PluginError: none has ever saved one.
+            PluginError: nobody has ever saved one.
         """
         member = self._members[name]
         rng = keyed_random("pbt", self._seed, member.number, iteration, member.clones)
@@ -300,10 +308,10 @@ class PopulationBasedTraining(TrialScheduler):
         return Action(trial=name, decision=Decision.PAUSE, donor=source, config=config, resume=resume)
 
     def _donor(self, controller: Controller, rng: random.Random) -> tuple[str | None, CheckpointInfo | None]:
-        """Draw a trial of the upper quantile that has a checkpoint of what was ranked."""
+        """Draw a trial of the upper quantile that has a checkpoint of what was ranked, from a drawn place on."""
         count = self._ranking.quantile(self._quantile)
         drawn = rng.randrange(count)
-        for offset in range(count):
+        for offset in range(min(count, _LOOKS)):
             name = self._ranking.best((drawn + offset) % count)
             scored_at, info = self._members[name].scored_at, controller.checkpoint_of(name)
             if scored_at is None or info is None:
@@ -315,18 +323,15 @@ class PopulationBasedTraining(TrialScheduler):
     def _check_savers(self, controller: Controller, name: str) -> None:
         """Refuse to go on with a population that saves no checkpoints.
 
-        One that has a checkpoint of its own, or comes with its first, shows that they do, and that the others' were
-        lost, as in a power cut; so does a good one that had one.
+        One trial that ever had one shows that they do, and that the good ones' were lost, as in a power cut, or are
+        still to come.
 
         Raises:
-            PluginError: no good trial has ever saved one, and they are not told to.
+            PluginError: nobody has ever saved one, and they are not told to.
         """
-        if self._saves or self._members[name].saved or controller.checkpoint_of(name) is not None:
-            return
-        good = (self._members[self._ranking.best(n)] for n in range(self._ranking.quantile(self._quantile)))
-        if all(member.scored_at is not None and not (member.clones or member.saved) for member in good):
+        if not (self._saves or self._savers or controller.checkpoint_of(name) is not None):
             raise PluginError(
-                f"{type(self).__name__} has trial {name} go on from a better one, and none of those has saved a "
+                f"{type(self).__name__} has trial {name} go on from a better one, and no trial has saved a "
                 "checkpoint. Report one along with the metrics (report(metrics, checkpoint=...)), at least every "
                 f"perturbation_interval ({self._interval:g} {self._time_attr}), and load get_checkpoint() at the start."
             )
@@ -400,6 +405,7 @@ class PopulationBasedTraining(TrialScheduler):
         assert action.donor is not None
         member, donor = self._members[action.trial], self._members.get(action.donor.trial)
         member.clones += 1
+        self._savers.add(action.trial)
         member.scored_at = None
         self._perturbations += 1
         if donor is not None:
@@ -419,6 +425,7 @@ class PopulationBasedTraining(TrialScheduler):
     def set_state(self, state: dict[str, Any]) -> None:
         """Take up what `get_state` returned."""
         self._members = {name: Member(**member) for name, member in state["members"].items()}
+        self._savers = {name for name, member in self._members.items() if member.saved or member.clones}
         self._ranking, self._waiting = Ranking(), Ranking()
         for name, member in self._members.items():
             self._ranking.put(name, member.score, member.number)
