@@ -91,3 +91,9 @@ def test_what_it_knows_is_data(policy):
     replay.set_state(json.loads(json.dumps({"done": 1, "step": 5})))
     assert replay.get_state() == {"done": 1, "step": 5}
     assert replay.debug_string().endswith("pbt_policy_2.txt: 1 of 2 changes, at iteration 5.")
+
+
+def test_what_rays_guide_prints_of_it_is_there(policy):
+    replay = PopulationBasedTrainingReplay(policy)
+    assert replay.config == {"x": 0.1}
+    assert replay._policy == [(3, {"x": 0.2}), (6, {"x": 0.4})]

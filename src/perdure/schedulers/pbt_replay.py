@@ -30,15 +30,18 @@ class PopulationBasedTrainingReplay(TrialScheduler):
     Raises:
         ConfigurationError: the file is not there, is no policy, or is not the one that the journal beside it tells of.
             In another directory nothing but its form can be checked.
+
+    `config` is the configuration that the schedule begins with, None if the trial never changed it; `_policy`, which
+    Ray's guide prints, holds (iteration, next configuration) of each change.
     """
 
     def __init__(self, policy_file: str | os.PathLike[str]) -> None:
         super().__init__()
         path = Path(policy_file).expanduser()
         self.policy_file = path.as_posix()
-        self._first, self._changes = read_policy(path)
+        self.config, self._policy = read_policy(path)
         self._done = 0
-        """How many of the changes were made."""
+        """How many of the policy's changes were made."""
         self._step = 0
 
     def prepare_config(self, number: int, config: dict[str, Any]) -> dict[str, Any]:
@@ -52,19 +55,19 @@ class PopulationBasedTrainingReplay(TrialScheduler):
                 "PopulationBasedTrainingReplay runs one trial; another one would be trained in the very same way. "
                 "Leave num_samples at 1 and grid_search out."
             )
-        if self._first is None and not config:
+        if self.config is None and not config:
             raise ConfigurationError(
                 f"{self.policy_file} holds no change, and param_space is empty: there is no configuration to train "
                 "with. Give one as param_space."
             )
-        return config if self._first is None else dict(self._first)
+        return config if self.config is None else dict(self.config)
 
     def on_trial_result(self, controller: Controller, trial: TrialView, result: dict[str, Any]) -> Answer:
         """Give the trial its next configuration if it has come so far."""
         self._step = result["training_iteration"]
-        if self._done >= len(self._changes) or self._step < self._changes[self._done][0]:
+        if self._done >= len(self._policy) or self._step < self._policy[self._done][0]:
             return self.CONTINUE
-        config = self._changes[self._done][1]
+        config = self._policy[self._done][1]
         self._done += 1
         action = Action(trial=trial.trial_id, decision=Decision.PAUSE, config=config, resume=True)
         return Judgement(self.PAUSE, [action])
@@ -91,7 +94,7 @@ class PopulationBasedTrainingReplay(TrialScheduler):
 
     def debug_string(self) -> str:
         """Return a line for people."""
-        return f"Replay of {self.policy_file}: {self._done} of {len(self._changes)} changes, at iteration {self._step}."
+        return f"Replay of {self.policy_file}: {self._done} of {len(self._policy)} changes, at iteration {self._step}."
 
 
 def read_policy(path: Path) -> tuple[dict[str, Any] | None, list[tuple[int, dict[str, Any]]]]:
