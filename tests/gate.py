@@ -1,8 +1,8 @@
 """A gate before the steps of an experiment in other processes: it cannot be over before a test has interrupted it.
 
 The experiment's program is told of the gate by `PERDURE_TEST_GATE`, and its trials call `enter` before each step.
-While the gate is shut, so many different steps may begin in all, over all sessions; the others wait at it. A step that
-has begun before may always begin again.
+While the gate is shut, so many different steps may begin in all, over all sessions, or so many of each trial; the
+others wait at it. A step that has begun before may always begin again.
 """
 
 from __future__ import annotations
@@ -18,9 +18,18 @@ VARIABLE = "PERDURE_TEST_GATE"
 
 def shut(gate: Path, steps: int) -> None:
     """Let so many steps begin, and have the others wait."""
+    _write(gate, steps, math.inf)
+
+
+def shut_for_each(gate: Path, steps: int) -> None:
+    """Let so many steps of each trial begin, and have the others wait."""
+    _write(gate, math.inf, steps)
+
+
+def _write(gate: Path, in_all: float, of_each: float) -> None:
     gate.parent.mkdir(parents=True, exist_ok=True)
     written = gate.with_name(f"{gate.name}.new")
-    written.write_text(str(steps))
+    written.write_text(f"{in_all} {of_each}")
     written.replace(gate)
 
 
@@ -43,14 +52,22 @@ def _begins(gate: Path, step: str) -> bool:
         begun = set(file.read().split())
         if step in begun:
             return True
-        if len(begun) >= _steps_let_in(gate):
+        in_all, of_each = _let_in(gate)
+        of_trial = sum(_trial(other) == _trial(step) for other in begun)
+        if len(begun) >= in_all or of_trial >= of_each:
             return False
         file.write(f"{step}\n")
         return True
 
 
-def _steps_let_in(gate: Path) -> float:
+def _trial(step: str) -> str:
+    return step.rpartition("/")[0]
+
+
+def _let_in(gate: Path) -> tuple[float, float]:
+    """Return how many steps may begin, in all and of each trial."""
     try:
-        return int(gate.read_text())
+        in_all, of_each = gate.read_text().split()
     except FileNotFoundError:  # open; not asked for before, because it may be opened in between
-        return math.inf
+        return math.inf, math.inf
+    return float(in_all), float(of_each)

@@ -52,7 +52,8 @@ def test_a_killed_run_goes_on(tmp_path: Path, api: str, victims: str) -> None:
 @pytest.mark.parametrize("every", [1, 5])
 @pytest.mark.parametrize("api", APIS)
 def test_a_killed_worker_is_retried_from_its_latest_checkpoint(tmp_path: Path, api: str, every: int) -> None:
-    driver = run_until(tmp_path, 8, api, failures=1, every=every)
+    # No trial can have come to its end: so those whose workers are killed have not.
+    driver = run_until(tmp_path, 8, api, begin=11, failures=1, every=every)
     for pid in workers(tmp_path):
         kill(pid)
     history = wait_for_end(driver, tmp_path)

@@ -116,6 +116,7 @@ def test_a_first_signal_stops_in_good_order(tmp_path: Path, programs: list[Progr
     wait_until(lambda: running(tmp_path) == 2)
     workers = family(program)
     program.send_signal(number)
+    wait_until(lambda: program.poll() is not None or history_of(tmp_path).state.stopping is not None)
     gate.open_(gate_of(tmp_path))
     assert program.wait(timeout=120) == (143 if number == signal.SIGTERM else 0), output_of(tmp_path)
     assert_gone(workers)
@@ -152,12 +153,14 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, programs: list[Program]) 
 
 
 def running(storage: Path) -> int:
-    """Return how many trials have a process."""
+    """Return how many trials have a process, and steps to come: one that has taken its last is about to end."""
     try:
-        trials = history_of(storage).state.trials.values()
+        history = history_of(storage)
     except FileNotFoundError:
         return 0
-    return sum(trial.live is not None and trial.live.pid > 0 for trial in trials)
+    trials = history.state.trials.values()
+    live = [trial.id for trial in trials if trial.live is not None and trial.live.pid > 0]
+    return sum(history.trials[trial].row_count < STEPS for trial in live)
 
 
 # --- kills ------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import random
 import re
 import secrets
 import shutil
@@ -79,7 +80,7 @@ class Cluster:
 
     def wait_for_end(self, job: int) -> str:
         """Wait until the job will not run again, and return the state that it ended in."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while (state := self.state(job)) in {"PENDING", "RUNNING", "COMPLETING", "REQUEUED"}:
             assert time.monotonic() < deadline, f"job {job} is still {state}\n{self.story()}"
             time.sleep(0.2)
@@ -126,7 +127,7 @@ def cluster() -> Iterator[Cluster]:
             stack.callback(_end, daemons[-1])
 
         def wait(condition: Callable[[], bool]) -> None:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while not condition():
                 ended = [str(daemon.args[0]) for daemon in daemons if daemon.poll() is not None]
                 if ended or time.monotonic() > deadline:
@@ -152,10 +153,7 @@ def _write_files(directory: Path) -> None:
     key.write_bytes(secrets.token_bytes(128))
     for name in ("state", "spool"):
         (directory / name).mkdir()
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        ports = one.getsockname()[1], other.getsockname()[1]
+    ports = _free_port(10_000), _free_port(20_000)
     text = _CONFIGURATION.format(
         host=socket.gethostname().split(".")[0],
         user=getpass.getuser(),
@@ -165,6 +163,15 @@ def _write_files(directory: Path) -> None:
     )
     (directory / "slurm.conf").write_text(text)
     (directory / "cgroup.conf").write_text("CgroupAutomount=no\n")
+
+
+def _free_port(first: int) -> int:
+    """Return a port above the first that nobody listens at, and which the system gives to nobody who asks for any."""
+    while True:
+        port = first + random.SystemRandom().randrange(10_000)
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
 
 
 def _munge_options(directory: Path) -> list[str]:

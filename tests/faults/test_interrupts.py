@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -40,10 +41,10 @@ def assert_nothing_failed(history: ExperimentHistory) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)
 @pytest.mark.parametrize("api", APIS)
 def test_a_first_signal_ends_in_good_order(tmp_path: Path, api: str, number: signal.Signals) -> None:
-    driver = run_until(tmp_path, 6, api, pause=0.05, keep=1)
+    driver = run_until(tmp_path, 6, api, begin=40, pause=0.05, keep=1)
     others = family(driver)
     driver.send_signal(number)
-    gate.open_(gate_of(tmp_path))
+    open_once_it_stops(driver, tmp_path)
     expected = ENDED_BY_SIGTERM if number is signal.SIGTERM else 0
     assert driver.wait(timeout=120) == expected, output_of(tmp_path).read_text()
     assert_gone(others)
@@ -65,7 +66,7 @@ def test_a_class_saves_before_it_goes_although_it_rarely_does(tmp_path: Path, ap
     """A function that saves every tenth time goes back to that; a class is asked to save when it is stopped."""
     driver = run_until(tmp_path, 4, api, begin=8, pause=0.05, every=10)
     driver.send_signal(signal.SIGTERM)
-    gate.open_(gate_of(tmp_path))
+    open_once_it_stops(driver, tmp_path)
     assert driver.wait(timeout=120) == ENDED_BY_SIGTERM
     stopped = {trial.id: trial.row_count for trial in read_experiment(tmp_path / NAME).trials.values()}
     history = finish(tmp_path, api, pause=0.05, every=10)
@@ -81,12 +82,12 @@ def test_a_cluster_that_signals_every_process_costs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: str, number: signal.Signals
 ) -> None:
     monkeypatch.setenv("PERDURE_LOGGERS_BUSY", "0")  # the loggers have a process of their own
-    driver = run_until(tmp_path, 6, api, pause=0.05)
+    driver = run_until(tmp_path, 6, api, begin=40, pause=0.05)
     others = family(driver)
     for process in [*others, driver]:
         with contextlib.suppress(psutil.NoSuchProcess):  # a worker whose trial has just ended
             process.send_signal(number)
-    gate.open_(gate_of(tmp_path))
+    open_once_it_stops(driver, tmp_path)
     expected = ENDED_BY_SIGTERM if number is signal.SIGTERM else 0
     assert driver.wait(timeout=120) == expected, output_of(tmp_path).read_text()
     assert_gone(others)
@@ -125,6 +126,12 @@ def workers_of(storage: Path, epoch: int = 1) -> list[int]:
         return []
     attempts = [trial.attempts[-1] for trial in history.trials.values() if len(trial.attempts) == epoch]
     return [attempt.pid for attempt in attempts if attempt.pid]
+
+
+def open_once_it_stops(driver: subprocess.Popen[bytes], storage: Path) -> None:
+    """Let the steps that wait come to their end, once the driver has taken up what it was told."""
+    wait_until(lambda: driver.poll() is not None or has_stopping(storage))
+    gate.open_(gate_of(storage))
 
 
 def has_stopping(storage: Path) -> bool:

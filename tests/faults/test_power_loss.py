@@ -19,6 +19,7 @@ from perdure.core.events import Noticed
 from perdure.journal.epochs import read_head
 from perdure.journal.file import FileJournalReader
 from perdure.storage.processes import hostname
+from tests import gate
 from tests.crash.harness import (
     NAME,
     assert_nothing_kept_was_done_again,
@@ -31,7 +32,7 @@ from tests.crash.harness import (
 from tests.faults.disks import Disk, disk
 from tests.faults.machines import driver, needs_another_host
 
-STEPS, SAMPLES = 30, 2
+STEPS, SAMPLES = 30, 2  # of which no last one begins before the power is cut
 LOST_AT_MOST_S = 2.0
 """A second between two syncs of the journal, and another one for a sync itself; on a busy machine that takes longer."""
 
@@ -61,6 +62,12 @@ def wait_for_the_disk(storage: Path, until: tuple[int, int]) -> None:
         )
 
     wait_until(reached)
+
+
+def hold(directory: Path, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Have no trial begin more than so many steps, until the gate is opened; it is not on the disk that is lost."""
+    monkeypatch.setenv(gate.VARIABLE, str(directory / "gate"))
+    gate.shut_for_each(directory / "gate", steps)
 
 
 def crash(machine: Disk, process: psutil.Popen) -> None:
@@ -116,6 +123,7 @@ def test_a_power_cut_costs_at_most_the_last_second(
         log = tmp_path / "results.steps"
         monkeypatch.setenv("WORKLOAD_LOG", str(log))
         log.touch()
+        hold(tmp_path, monkeypatch, STEPS - 1)
         for boot, rows in enumerate((8, 36)):
             if not strict:  # what the cut before this one took back is promised anew when it is reported anew
                 log.write_text("")
@@ -131,6 +139,7 @@ def test_a_power_cut_costs_at_most_the_last_second(
             history = read_experiment(storage / NAME)
             found = {(trial.id, row.iteration) for trial in history.trials.values() for row in trial.rows()}
             assert promised <= found, f"boot {boot} lost {sorted(promised - found)}"
+        gate.open_(tmp_path / "gate")
         with driver(storage, *options, api=api, host=hostname()) as process:
             history = wait_for_end(process, storage)
         assert_whole(history, samples=SAMPLES, steps=STEPS)
@@ -149,10 +158,13 @@ def test_a_power_cut_costs_at_most_the_last_second(
             assert trial.attempts[-1].start is not None, f"{trial.id} began again from scratch"
 
 
-def test_a_driver_whose_disk_is_gone_ends_and_a_copy_of_the_disk_goes_on_elsewhere(tmp_path: Path) -> None:
+def test_a_driver_whose_disk_is_gone_ends_and_a_copy_of_the_disk_goes_on_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The copy holds the blocks that the file system had written by then, and nothing of the caches."""
     needs_another_host()
     options = ("steps=20", "samples=2", "pause=0.1", "keep=1")
+    hold(tmp_path, monkeypatch, 19)
     with disk(tmp_path) as machine:
         storage = machine.path / "results"
         storage.mkdir()
@@ -161,6 +173,7 @@ def test_a_driver_whose_disk_is_gone_ends_and_a_copy_of_the_disk_goes_on_elsewhe
             wait_for_the_disk(storage, written(storage))
             machine.cut_power()
             shutil.copyfile(tmp_path / "image", tmp_path / "copy-of-image")
+            gate.open_(tmp_path / "gate")
             assert process.wait(timeout=120) != 0, "a driver whose disk is gone does not go on"
         copy = Disk(tmp_path / "copy-of-image", tmp_path / "copy")
         copy.path.mkdir()

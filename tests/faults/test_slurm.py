@@ -66,6 +66,12 @@ def wait_for_rows(slurm: Cluster, storage: Path, job: int) -> None:
     assert slurm.state(job) == "RUNNING", output_of(storage).read_text()
 
 
+def open_once_it_stops(storage: Path) -> None:
+    """Let the steps that wait come to their end, once the signal has reached the driver: Slurm takes its time."""
+    wait_until(lambda: read_experiment(storage / NAME).state.stopping is not None)
+    gate.open_(gate_of(storage))
+
+
 def assert_ended_by_sigterm(slurm: Cluster, storage: Path, job: int) -> None:
     """The job ends by itself, its exit status says how, and it leaves no process behind."""
     assert slurm.wait_for_end(job) == "FAILED", (output_of(storage).read_text(), slurm.story())
@@ -84,11 +90,11 @@ def assert_completed(slurm: Cluster, storage: Path, job: int) -> None:
 def test_a_requeued_job_goes_on(tmp_path: Path, api: str) -> None:
     storage = tmp_path / "storage"
     with cluster() as slurm:
-        gate.shut(gate_of(storage), 4 * 12 - 1)
+        gate.shut(gate_of(storage), 40)
         job = submit(slurm, storage, api)
         wait_for_rows(slurm, storage, job)
         slurm.requeue(job)
-        gate.open_(gate_of(storage))
+        open_once_it_stops(storage)
         wait_until(lambda: slurm.field(job, "Restarts") == "1")
         assert_completed(slurm, storage, job)
     assert_nothing_was_lost(storage)
@@ -98,11 +104,11 @@ def test_a_requeued_job_goes_on(tmp_path: Path, api: str) -> None:
 def test_a_job_that_comes_to_its_time_limit_is_gone_on_with_by_the_next(tmp_path: Path) -> None:
     storage = tmp_path / "storage"
     with cluster() as slurm:
-        gate.shut(gate_of(storage), 4 * 12 - 1)
+        gate.shut(gate_of(storage), 40)
         job = submit(slurm, storage, "function")
         wait_for_rows(slurm, storage, job)
         slurm.signal_batch(job)
-        gate.open_(gate_of(storage))
+        open_once_it_stops(storage)
         assert_ended_by_sigterm(slurm, storage, job)
         assert not read_experiment(storage / NAME).state.finished
         assert_completed(slurm, storage, submit(slurm, storage, "function"))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from perdure.errors import ExperimentLockedError
 from perdure.history import ExperimentHistory
-from perdure.journal.claim import read_claim
+from perdure.journal import codec
+from perdure.journal.claim import CLAIM_NAME, read_claim
 from perdure.journal.file import FileJournal
 from tests import gate
 from tests.crash.harness import (
@@ -43,9 +46,19 @@ def refusal(storage: Path) -> str:
 
 
 def assert_refused_for_a_while(storage: Path, host: str) -> None:
-    """A driver of this host is refused, as long as the lease of the one on `host` lasts."""
-    with pytest.raises(ExperimentLockedError, match=rf"host {host}, pid \d+.*its claim holds for another \d s"):
+    """A driver of this host is refused, as long as the lease of the one on `host` lasts, which writes no more now.
+
+    The lease is made longer for that: a busy machine may take all of it to look.
+    """
+    path = storage / NAME / CLAIM_NAME
+    as_written = path.read_bytes()
+    claim = read_claim(storage / NAME)
+    assert claim is not None
+    lasting = msgspec.structs.replace(claim, lease_until=time.time() + 3600)
+    path.write_bytes(codec.seal(msgspec.json.encode(lasting)[:-1]))  # in place: it is the same file still
+    with pytest.raises(ExperimentLockedError, match=rf"host {host}, pid \d+.*its claim holds for another \d+ s"):
         FileJournal(storage / NAME)
+    path.write_bytes(as_written)
 
 
 def test_a_driver_that_lives_keeps_a_second_one_out(tmp_path: Path) -> None:
@@ -93,7 +106,7 @@ def test_a_driver_halted_on_another_host_is_taken_over_when_its_lease_is_over(
     needs_another_host()
     options = ("steps=3", "pause=0.01", "samples=2")
     of_first, of_second = gate_of(tmp_path), tmp_path.parent / "second.gate"
-    gate.shut(of_first, 2)
+    gate.shut_for_each(of_first, 1)
     gate.shut(of_second, 0)
     with driver(tmp_path, *options, lease_s=5.0, host="first") as first:
         wait_until(lambda: rows_reported(tmp_path) >= 2)
