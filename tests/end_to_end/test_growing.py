@@ -22,6 +22,7 @@ from perdure.cli.main import main as cli
 from perdure.core.events import AnyEvent, DefinitionChanged, Noticed, TrialRequeued
 from perdure.errors import ConfigurationError, TrainableError
 from perdure.journal.file import FileJournalReader
+from perdure.searchers.bohb import TuneBOHB
 from tests.end_to_end.conftest import Hurried, Start
 from tests.end_to_end.growing import FIRST, THEN, count_up, grow, start
 
@@ -471,6 +472,36 @@ def test_a_searcher_that_can_take_other_bounds_does(tuner: Start, storage: Path)
     space = {"lr": tune.uniform(0, 7)}
     grid = tune.Tuner.restore(storage / "exp", count_up, param_space=space, num_samples=2).fit()
     assert [config["lr"] for config in configs(grid)] == [1.0, 14.0]
+
+
+def report_lr(config: dict[str, Any]) -> None:
+    tune.report({"lr": config["lr"]})
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_a_model_searches_in_other_bounds_and_leaves_out_what_lies_outside(
+    tuner: Start, storage: Path, caplog: pytest.LogCaptureFixture, limited: bool
+) -> None:
+    model = TuneBOHB(metric="lr", mode="max")
+    searcher = tune.search.ConcurrencyLimiter(model, max_concurrent=1) if limited else model
+    first = tuner(report_lr, {"lr": tune.uniform(0, 1)}, num_samples=6, seed=1, search_alg=searcher).fit()
+    outside = [config["lr"] for config in configs(first) if config["lr"] > 0.5]
+    assert 1 < len(outside) < 6
+    for number, upper in ((8, 0.5), (10, 2.0)):
+        space = {"lr": tune.uniform(upper / 2, upper)}
+        grid = tune.Tuner.restore(storage / "exp", report_lr, param_space=space, num_samples=number).fit()
+        assert configs(grid)[:6] == configs(first)
+        assert all(upper / 2 <= config["lr"] <= upper for config in configs(grid)[-2:])
+    assert caplog.text.count("TuneBOHB leaves out") == 2
+    assert "not in its domain" in caplog.text
+
+
+def test_a_model_with_a_space_of_its_own_does_not_take_the_tuners(tuner: Start, storage: Path) -> None:
+    own = TuneBOHB(space={"lr": tune.uniform(0, 1)}, metric="lr", mode="max")
+    tuner(report_lr, {}, search_alg=own).fit()
+    with pytest.raises(ConfigurationError, match="did not take the search space"):
+        tune.Tuner.restore(storage / "exp", report_lr, param_space={"lr": tune.uniform(0, 7)}, num_samples=2).fit()
+    assert changes(storage / "exp") == {}
 
 
 # --- resources, and another trainable ---------------------------------------------------------------------------------

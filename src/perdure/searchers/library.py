@@ -165,6 +165,8 @@ class LibrarySearcher(Searcher):
         self._seed = seed
         self._num_samples: int | None = None
         self._evaluated: list[Evaluated] = []
+        self._left_out: list[str] = []
+        """Why, of each that is outside the space, until it is said."""
         self._space: SearchedSpace | None = None if space is None else self._own_space(space)
         self._memory: Any = None
         self._begun = False
@@ -264,16 +266,20 @@ class LibrarySearcher(Searcher):
         """Search `config` from now on, unless the searcher was made with a space of its own.
 
         The library is told all results again, for what it has saved belongs to the space before; those outside the new
-        one are left out.
+        one are left out. So a searcher that has begun in another space than `config` cannot go on in it.
         """
-        if self._given_space is not None or self._begun:
+        if self._given_space is not None:
             return False
-        self._space = self._tree_space(config)
+        space = self._tree_space(config)
+        if self._begun:
+            return self._space is not None and self._space.signature() == space.signature()
+        self._space = space
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Ask the library, after the points to evaluate."""
         self._begin_once()
+        self._say_what_is_left_out()
         assert self._space is not None
         answer = self._answer(trial_id)
         if not isinstance(answer, Asked):
@@ -323,7 +329,9 @@ class LibrarySearcher(Searcher):
         pruned: bool = False,
         intermediate_values: list[float] | None = None,
     ) -> None:
-        """Learn from a configuration that was evaluated elsewhere; one outside the space is left out, and logged.
+        """Learn from a configuration that was evaluated elsewhere; one outside the space is left out.
+
+        What is left out is logged with the next suggestion.
 
         Args:
             parameters: The configuration; what is not searched does not matter.
@@ -430,13 +438,26 @@ class LibrarySearcher(Searcher):
         try:
             raws = self._space.read(evaluated.config)
         except ConfigurationError as error:
-            log.warning("%s leaves out an evaluated configuration: %s", type(self).__name__, error)
+            self._left_out.append(str(error))
             return
         values = evaluated.value if isinstance(evaluated.value, (list, tuple)) else [evaluated.value]
         objectives = None if evaluated.error else _finite(values)
         key = f"evaluated {sorted(raws.items())} {values}"
         with self._drawing("learn", key):
             self._observe(self._impose(key, raws), evaluated, objectives)
+
+    def _say_what_is_left_out(self) -> None:
+        """Say it once: after a restore with narrower bounds that may be most of what there was."""
+        if not self._left_out:
+            return
+        count, first = len(self._left_out), self._left_out[0]
+        self._left_out.clear()
+        log.warning(
+            "%s leaves out %s outside its space. %s",
+            type(self).__name__,
+            "an evaluated configuration" if count == 1 else f"{count} evaluated configurations",
+            first if count == 1 else f"The first: {first}",
+        )
 
     def _values(self, result: Result) -> Objectives | None:
         return _finite([leaf(result, metric) for metric, _ in self._objectives])
