@@ -38,6 +38,35 @@ class Hurried(LocalExecutor):
         return events
 
 
+class Overslept(LocalExecutor):
+    """Runs two trials at a time; once a trial has made `file`, a lot of time goes by: a limit on it need not be short.
+
+    Args:
+        file: Where nothing is yet.
+        with_next: The kind of message that it goes by with; None if the trial is alone, and is silent from then on.
+    """
+
+    def __init__(self, file: Path, *, with_next: type | None = None) -> None:
+        super().__init__(cpus=2)
+        self._file, self._with_next = file, with_next
+        self._is_late = self._heard = False
+
+    def clock(self) -> float:
+        """Tell the experiment the time."""
+        return time.monotonic() + 100_000 * self._is_late
+
+    def poll(self, timeout: float) -> list[ExecutorEvent]:
+        """Return what has happened. All that an earlier call returned was taken in before the time goes by."""
+        if self._with_next is None and self._heard and self._file.exists():
+            self._is_late = True
+        events = super().poll(timeout)
+        self._heard = self._heard or bool(events)
+        kinds = {type(message) for _, message in events}
+        if self._with_next in kinds and self._file.exists():
+            self._is_late = True
+        return events
+
+
 TUNE_FIELDS = tune.TuneConfig.__dataclass_fields__
 
 

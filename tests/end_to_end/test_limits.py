@@ -18,7 +18,7 @@ from perdure import tune
 from perdure.errors import TrialFailedError, WorkerDiedError
 from perdure.executors.local import LocalExecutor
 from perdure.history import read_experiment
-from tests.end_to_end.conftest import Hurried, Start
+from tests.end_to_end.conftest import Hurried, Overslept, Start
 
 
 def fails_often(config: dict[str, Any]) -> None:
@@ -94,26 +94,31 @@ def test_fail_fast_raises_what_is_known_of_a_trial_that_raised_nothing(tuner: St
         tuner(exits, failure_config=raising, name="exits").fit()
 
 
-def test_a_silent_trial_is_killed_and_retried(tuner: Start) -> None:
+def test_a_silent_trial_is_killed_and_retried(tuner: Start, tmp_path: Path) -> None:
+    marker = tmp_path / "hung"
+
     def hangs_once(config: dict[str, Any]) -> None:
-        marker = Path(tune.get_context().get_trial_dir(), "hung")
         tune.report({"step": 1})
         if not marker.exists():
             marker.touch()
             time.sleep(300)
         tune.report({"step": 2})
 
-    config = tune.FailureConfig(max_failures=1, report_timeout_s=3)
-    grid = tuner(hangs_once, failure_config=config).fit()
+    config = tune.FailureConfig(max_failures=1, report_timeout_s=1000)
+    grid = tuner(hangs_once, failure_config=config, executor=Overslept(marker)).fit()
     assert grid.num_errors == 0
     assert grid[0].metrics["step"] == 2
 
 
-def test_a_trial_that_stays_silent_is_an_error_that_says_so(tuner: Start) -> None:
+def test_a_trial_that_stays_silent_is_an_error_that_says_so(tuner: Start, tmp_path: Path) -> None:
+    marker = tmp_path / "hung"
+
     def hangs(config: dict[str, Any]) -> None:
+        marker.touch()
         time.sleep(300)
 
-    grid = tuner(hangs, failure_config=tune.FailureConfig(report_timeout_s=1)).fit()
+    config = tune.FailureConfig(report_timeout_s=1000)
+    grid = tuner(hangs, failure_config=config, executor=Overslept(marker)).fit()
     assert grid.num_errors == 1
     assert "report_timeout_s" in str(grid.errors[0])
 
