@@ -12,7 +12,7 @@ import pytest
 
 from perdure import tune
 from perdure.compatibility import SURFACE
-from perdure.errors import ArgumentError
+from perdure.errors import ArgumentError, ConfigurationError
 
 
 def objective(config: dict) -> None:
@@ -100,6 +100,85 @@ def test_of_schedulers_searchers_stoppers_and_reporters(plugin: str) -> None:
 def test_of_plugins_says_what_to_write(plugin: type, argument: str, advice: str) -> None:
     with pytest.raises(ArgumentError, match=re.escape(advice)):
         plugin(**{argument: 1})
+
+
+class Other:
+    """What nobody takes."""
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_of_another_kind(plugin: str) -> None:
+    """Each argument whose annotation says plainly what it takes refuses what it does not take, all of them alike."""
+    called = PLUGINS[plugin]
+    if not inspect.isclass(called) or called.__module__.startswith("perdure.search_space"):
+        return
+    for parameter in inspect.signature(called).parameters.values():
+        kinds = {one.partition("[")[0] for one in str(parameter.annotation).split(" | ")} - {"None"}
+        if kinds and kinds <= {"int", "float", "bool", "str", "dict", "Mapping", "Sequence", "Callable"}:
+            told = rf"^{called.__name__}\({parameter.name}=<.*>\): use .*, not an Other"
+            with pytest.raises(ConfigurationError, match=told):
+                called(**{**REQUIRED.get(called.__name__, {}), parameter.name: Other()})
+
+
+REQUIRED = {
+    "ConcurrencyLimiter": {"searcher": None, "max_concurrent": 1},
+    "Repeater": {"searcher": None},
+    "ExperimentPlateauStopper": {"metric": "loss"},
+    "TrialPlateauStopper": {"metric": "loss"},
+}
+MUTATIONS = {"hyperparam_mutations": {"lr": [1, 2]}}
+
+
+@pytest.mark.parametrize(
+    ("called", "arguments", "message"),
+    [
+        (tune.search.BasicVariantGenerator, {"max_concurrent": "a"}, "use a whole number, not a str."),
+        (tune.search.BasicVariantGenerator, {"max_concurrent": 1.5}, "use a whole number, not a float."),
+        (tune.search.BasicVariantGenerator, {"max_concurrent": True}, "use a whole number, not a bool."),
+        (tune.search.BasicVariantGenerator, {"points_to_evaluate": "lr=1"}, "use a list or None, not a str."),
+        (tune.schedulers.ASHAScheduler, {"time_attr": None}, "use a string, not None."),
+        (tune.schedulers.ASHAScheduler, {"metric": ["a", "b"]}, "use a string or None, not a list."),
+        (tune.schedulers.PopulationBasedTraining, {**MUTATIONS, "synch": "9"}, "use True or False, not a str."),
+        (
+            tune.schedulers.PopulationBasedTraining,
+            {**MUTATIONS, "custom_explore_fn": 3},
+            "use a function or None, not an",
+        ),
+        (tune.schedulers.HyperBandScheduler, {"stop_last_trials": "no"}, "use True or False, not a str."),
+        (tune.search.bohb.TuneBOHB, {"seed": "a"}, "use a whole number or None, not a str."),
+        (tune.search.bohb.TuneBOHB, {"seed": 1.5}, "use a whole number or None, not a float."),
+        (tune.search.bohb.TuneBOHB, {"metric": ["a", "b"]}, "not a list. OptunaSearch optimises several metrics."),
+        (tune.search.bohb.TuneBOHB, {"mode": "best"}, 'must be "min" or "max"'),
+        (tune.stopper.MaximumIterationStopper, {"max_iter": "3"}, "use a whole number, not a str."),
+        (tune.CLIReporter, {"max_report_frequency": "5"}, "use a number, not a str."),
+    ],
+)
+def test_of_another_kind_says_what_to_use(called: type, arguments: dict, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(message)) as refused:
+        called(**arguments)
+    assert list(arguments)[-1] in str(refused.value)
+
+
+def test_an_argument_by_its_place_is_looked_at_too() -> None:
+    with pytest.raises(ConfigurationError, match=r"Scheduler\(max_t='16'\): use a number"):
+        tune.schedulers.ASHAScheduler("training_iteration", "loss", "min", "16")
+
+
+def test_what_serves_as_well_is_taken() -> None:
+    numpy = pytest.importorskip("numpy")
+    tune.schedulers.ASHAScheduler(max_t=numpy.int64(8), grace_period=0.5, brackets=2.0, stop_last_trials=0)
+    tune.schedulers.PopulationBasedTraining(
+        **MUTATIONS, synch=numpy.bool_(True), perturbation_interval=numpy.float32(2)
+    )
+    tune.schedulers.HyperBandScheduler(max_t=27.0)
+    tune.stopper.MaximumIterationStopper(1e3)
+    tune.search.bohb.TuneBOHB(points_to_evaluate=numpy.array([{"x": 1}]), seed=numpy.uint8(3), max_concurrent=2.0)
+
+
+def test_an_object_is_shown_in_brief() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        tune.schedulers.ASHAScheduler(max_t=list(range(10_000)))
+    assert len(str(refused.value)) < 200
 
 
 def test_a_plugin_of_ones_own_takes_what_it_likes() -> None:

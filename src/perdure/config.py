@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from perdure.arguments import named_fields
+from perdure.arguments import a_kind, named_fields
 from perdure.errors import ConfigurationError
 
 if TYPE_CHECKING:  # names for annotations only: this module imports nothing above it
@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # names for annotations only: this module imports nothing abo
     from perdure.searchers.base import Searcher
 
 Mode = Literal["min", "max"]
+EXECUTORS = ("local", "inline")
+"""The names that `RunConfig(executor=...)` takes."""
 StopRule = "Mapping[str, float] | Callable[[str, dict[str, Any]], bool] | Stopper | None"
 
 
@@ -39,12 +41,18 @@ def _require(holds: bool, config: object, field: str, use: str) -> None:
         value = getattr(config, field)
         raise ConfigurationError(
             f"{type(config).__name__}({field}={value!r}): {use}"
-            + ("." if isinstance(value, (bool, int, float, str, type(None))) else f", not a {type(value).__name__}.")
+            + ("." if isinstance(value, (bool, int, float, str, type(None))) else f", not {a_kind(value)}.")
         )
 
 
 def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def is_executor(choice: object) -> bool:
+    """Whether `choice` has what is asked of an Executor; a class of them is none."""
+    needed = ("setup", "start", "poll", "close")
+    return not isinstance(choice, type) and all(callable(getattr(choice, name, None)) for name in needed)
 
 
 def _is_duration(value: object) -> bool:
@@ -118,6 +126,9 @@ class FailureConfig:
                 f"FailureConfig(fail_fast={self.fail_fast!r}, max_failures={self.max_failures}): an experiment that "
                 "ends at the first failure has nothing to retry; leave max_failures at 0."
             )
+        retried = self.resources_after_oom
+        usable = retried is None or isinstance(retried, Mapping) or callable(retried)
+        _require(usable, self, "resources_after_oom", "use a dict of resources, or a function of them")
         for name in ("report_timeout_s", "max_trial_time_s"):
             value = getattr(self, name)
             _require(value is None or _is_duration(value), self, name, "use a number of seconds above 0")
@@ -220,6 +231,7 @@ class TuneConfig:
                 "environment variable RAY_CHDIR_TO_TRIAL_DIR=0 to keep the working directory."
             )
         limit = self.max_concurrent_trials
+        _require(self.reuse_actors in (True, False, None), self, "reuse_actors", "use True or False")
         fits = limit is None or _is_count(limit, 0 if self.search_alg else -1)
         _require(fits, self, "max_concurrent_trials", "use 1 or more, or None for no limit")
 
@@ -280,6 +292,15 @@ class RunConfig:
         _require(named, self, "name", "use a name of one directory, without '/', of at most 255 bytes")
         path = self.storage_path
         _require(path is None or isinstance(path, (str, os.PathLike)), self, "storage_path", "use a path")
+        stop = self.stop
+        reporter = self.progress_reporter
+        reports = reporter is None or (callable(getattr(reporter, "report", None)) and not isinstance(reporter, type))
+        _require(reports, self, "progress_reporter", "use a ProgressReporter object, such as CLIReporter()")
+        shaped = stop is None or isinstance(stop, (Mapping, list)) or callable(stop)  # the rest where it is looked into
+        use = "use a dict of thresholds, a function(trial_id, result) -> bool, a Stopper, or a list of Stoppers"
+        _require(shaped, self, "stop", use)
+        known = is_executor(self.executor) or self.executor in EXECUTORS
+        _require(known, self, "executor", 'use "local", "inline", or an Executor object')
         known = self.verbose is None or (isinstance(self.verbose, int) and 0 <= self.verbose <= 3)
         _require(known, self, "verbose", "use 0, 1, 2 or 3")
         _check_callbacks(self.callbacks)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from perdure.arguments import a_kind
 from perdure.changes import describe
 from perdure.checkpoints.digests import digest_file
 from perdure.config import RunConfig, TuneConfig
@@ -425,7 +426,7 @@ def replaced(
 def _checked_space(param_space: Any) -> Mapping[str, Any]:
     if not isinstance(param_space, Mapping):
         raise ConfigurationError(
-            f"param_space must be a dict of parameters, not {param_space!r} (a {type(param_space).__name__})."
+            f"param_space must be a dict of parameters, not {param_space!r} ({a_kind(param_space)})."
         )
     try:
         collections.deque(unresolved(param_space), maxlen=0)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from perdure.analysis import ExperimentAnalysis
-from perdure.arguments import named
+from perdure.arguments import a_kind, named
 from perdure.config import CheckpointConfig, FailureConfig, ResumeConfig, ResumeType, RunConfig, SyncConfig, TuneConfig
 from perdure.errors import ConfigurationError, TrialFailedError
 from perdure.stoppers.base import Stopper
@@ -401,7 +401,7 @@ def _all_of(experiments: Any) -> list[Experiment]:
         return [one for entry in experiments for one in _all_of(entry)]
     raise ConfigurationError(
         f"run_experiments({experiments!r}): use an Experiment, a dict of the arguments of some by their names, or a "
-        f"list of these, not a {type(experiments).__name__}."
+        f"list of these, not {a_kind(experiments)}."
     )
 
 

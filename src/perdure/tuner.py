@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from perdure.arguments import named
+from perdure.arguments import a_kind, named
 from perdure.assembly import exists, run_session
 from perdure.config import ResumeConfig, ResumeType, RunConfig, TuneConfig
 from perdure.definition import UNCHANGED, Definition, check_filesystem, define, restored, with_own_directory
@@ -206,7 +206,5 @@ def _expect(value: Any, kind: type[_Config], name: str) -> _Config:
     if value is None:
         return kind()
     if not isinstance(value, kind):
-        raise ConfigurationError(
-            f"Tuner({name}={value!r}): expected a tune.{kind.__name__}, not a {type(value).__name__}."
-        )
+        raise ConfigurationError(f"Tuner({name}={value!r}): expected a tune.{kind.__name__}, not {a_kind(value)}.")
     return value

@@ -428,7 +428,7 @@ def test_a_restore_with_another_trainable(tuner: Start, storage: Path) -> None:
         tune.Tuner.restore(storage / "exp", Steps)
     with pytest.raises(TrainableError, match=r"(?s)'one_row'.*'Steps'"):
         tuner(Steps, resume="auto").fit()
-    with pytest.raises(TrainableError, match="5 .a int. is neither"):
+    with pytest.raises(TrainableError, match="5 .an int. is neither"):
         tune.Tuner.restore(storage / "exp", 5)
     assert tune.Tuner.restore(storage / "exp", one_row).get_results().num_terminated == 1
 
@@ -521,6 +521,14 @@ def test_a_stop_rule_that_is_none(tuner: Start, storage: Path, stop: Any) -> Non
         (lambda: tune.FailureConfig(report_timeout_s=0), "report_timeout_s"),
         (lambda: tune.FailureConfig(max_trial_time_s="long"), "max_trial_time_s"),
         (lambda: tune.ResumeConfig(errored="again"), "errored"),
+        (lambda: tune.FailureConfig(resources_after_oom=2), "resources_after_oom"),
+        (lambda: tune.TuneConfig(reuse_actors="yes"), "reuse_actors"),
+        (lambda: tune.RunConfig(executor="x"), r"executor='x'\): use \"local\", \"inline\", or an Executor object"),
+        (lambda: tune.RunConfig(executor=LocalExecutor), "executor"),
+        (lambda: tune.RunConfig(stop="abc"), r"stop='abc'\): use a dict of thresholds"),
+        (lambda: tune.RunConfig(stop=3), "stop=3"),
+        (lambda: tune.RunConfig(progress_reporter="x"), "progress_reporter"),
+        (lambda: tune.RunConfig(progress_reporter=tune.CLIReporter), "progress_reporter"),
         (lambda: tune.RunConfig(name="n" * 300), "name"),
         (lambda: tune.RunConfig(name="a\0b"), "name"),
         (lambda: tune.RunConfig(callbacks=tune.Callback()), "use a list of Callback objects"),

@@ -149,5 +149,5 @@ def by_the_book(rows, name, time, grace, sign):
 
 @pytest.mark.parametrize("name", ["grace_period", "min_samples_required", "min_time_slice"])
 def test_what_is_no_number_is_named(name):
-    with pytest.raises(ConfigurationError, match=rf"{name}='3'\): use a number, not a str"):
+    with pytest.raises(ConfigurationError, match=rf"{name}='3'\): use a (whole )?number, not a str"):
         rule(**{name: "3"})

@@ -273,7 +273,7 @@ def test_a_nested_metric_is_found():
         ({"perturbation_interval": 0}, "above 0"),
         ({"resample_probability": 1.5}, "0 to 1"),
         ({"perturbation_factors": ()}, "no factors"),
-        ({"perturbation_factors": ("1.2", "0.8")}, "perturbation_factors='1.2'"),
+        ({"perturbation_factors": ("1.2", "0.8")}, "use numbers; '1.2' is a str"),
         ({"perturbation_interval": "5"}, "perturbation_interval='5'.: use a number"),
         ({"burn_in_period": None}, "burn_in_period=None"),
         ({"mode": "best"}, '"min" or "max"'),

@@ -78,7 +78,7 @@ def test_a_point_outside_its_domain_is_used_with_a_warning(caplog):
 def test_a_point_with_an_unknown_key_is_refused():
     with pytest.raises(ConfigurationError, match="'n/lrr', which is not in param_space"):
         driver({"n": {"lr": uniform(0, 1)}}, 1, BasicVariantGenerator([{"n": {"lrr": 1}}]))
-    with pytest.raises(ConfigurationError, match="must be a list of dicts"):
+    with pytest.raises(ConfigurationError, match=r"points_to_evaluate=.*use a list or None, not a dict"):
         BasicVariantGenerator(points_to_evaluate={"lr": 1})
     with pytest.raises(ConfigurationError, match="must be a dict, not 3"):
         driver(SPACE, 1, BasicVariantGenerator([3]))

@@ -54,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _make(name: str) -> LoggerCallback:
+    from perdure.arguments import a_kind
     from perdure.errors import UserError
     from perdure.loggers.base import LoggerCallback
 
@@ -68,5 +69,5 @@ def _make(name: str) -> LoggerCallback:
     finally:
         sys.path.remove("")
     if not isinstance(logger, LoggerCallback):
-        raise UserError(f"--logger {name} made a {type(logger).__name__}, which is no LoggerCallback.")
+        raise UserError(f"--logger {name} made {a_kind(logger)}, which is no LoggerCallback.")
     return logger

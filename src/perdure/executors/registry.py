@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from perdure.config import is_executor
 from perdure.errors import ConfigurationError
 from perdure.executors.base import Executor
 
@@ -12,8 +13,7 @@ def resolve_executor(choice: Executor | str) -> Executor:
     Raises:
         ConfigurationError: it names none.
     """
-    needed = ("setup", "start", "poll", "close")
-    if not isinstance(choice, type) and all(callable(getattr(choice, name, None)) for name in needed):
+    if is_executor(choice):
         assert not isinstance(choice, str)
         return choice
     if choice == "local":

@@ -61,9 +61,9 @@ class MLflowLoggerCallback(TrackerCallback[_Run]):
 
     def __init__(
         self,
-        tracking_uri: str | None = None,
+        tracking_uri: str | os.PathLike[str] | None = None,
         *,
-        registry_uri: str | None = None,
+        registry_uri: str | os.PathLike[str] | None = None,
         experiment_name: str | None = None,
         tags: dict[str, Any] | None = None,
         tracking_token: str | None = None,

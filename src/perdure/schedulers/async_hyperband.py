@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Iterable
 from typing import Any
 
-from perdure.arguments import check_numbers, named_arguments
+from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.schedulers.base import OLDER, Controller
 from perdure.schedulers.scoring import ScoringScheduler
@@ -49,22 +49,22 @@ class AsyncHyperBandScheduler(ScoringScheduler):
         time_attr: str = "training_iteration",
         metric: str | None = None,
         mode: str | None = None,
-        max_t: int = 100,
-        grace_period: int = 1,
+        max_t: float = 100,
+        grace_period: float = 1,
         reduction_factor: float = 4,
         brackets: int = 1,
         stop_last_trials: bool = True,
     ) -> None:
         super().__init__(time_attr, metric, mode)
         check_rungs(type(self).__name__, max_t, grace_period, reduction_factor)
-        check_numbers(type(self).__name__, brackets=brackets)
-        if brackets < 1:
-            raise ConfigurationError(f"{type(self).__name__}(brackets={brackets!r}): use 1 or more.")
+        if not 1 <= brackets < math.inf:
+            raise ConfigurationError(f"{type(self).__name__}(brackets={brackets!r}): use 1 or more, and not infinity.")
         self._max_t = max_t
         self._stop_last_trials = stop_last_trials
         self._quantile = 1 - 1 / reduction_factor
-        self._milestones = [milestones(grace_period, max_t, reduction_factor)[skipped:] for skipped in range(brackets)]
-        self._scores = [[_scores() for _ in rungs] for rungs in self._milestones]
+        rungs = milestones(grace_period, max_t, reduction_factor)
+        self._milestones = [rungs[skipped:] for skipped in range(int(brackets))]
+        self._scores = [[_scores() for _ in left] for left in self._milestones]
         self._reached: dict[str, list[int]] = {}
         """The bracket of each unfinished trial, and the rungs at which it was counted."""
         self._stopped = 0
@@ -122,7 +122,7 @@ class AsyncHyperBandScheduler(ScoringScheduler):
         return 1.0 if self._mode == "max" else -1.0
 
     def _draw_bracket(self, number: int) -> int:
-        weights = [math.exp(len(rungs)) for rungs in self._milestones]
+        weights = [math.exp(len(left)) for left in self._milestones]
         return keyed_random("bracket", self._seed, number).choices(range(len(weights)), weights)[0]
 
     def _passes(self, trial_id: str, time: float, score: float) -> bool:
@@ -154,7 +154,6 @@ def check_rungs(name: str, max_t: float, grace_period: float, reduction_factor: 
     Raises:
         ConfigurationError: there cannot.
     """
-    check_numbers(name, grace_period=grace_period, max_t=max_t, reduction_factor=reduction_factor)
     if not 0 < grace_period <= max_t < math.inf:
         raise ConfigurationError(
             f"{name}(grace_period={grace_period!r}, max_t={max_t!r}): use 0 < grace_period <= max_t < inf."

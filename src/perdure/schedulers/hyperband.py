@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from perdure.arguments import check_numbers, named_arguments
+from perdure.arguments import named_arguments
 from perdure.core.events import Action
 from perdure.errors import ConfigurationError
 from perdure.schedulers.base import OLDER, Answer, Controller, Judgement, resume, stop
@@ -52,13 +52,12 @@ class HyperBandScheduler(ScoringScheduler):
         time_attr: str = "training_iteration",
         metric: str | None = None,
         mode: str | None = None,
-        max_t: int = 81,
+        max_t: float = 81,
         reduction_factor: float = 3,
         stop_last_trials: bool = True,
     ) -> None:
         super().__init__(time_attr, metric, mode)
         name = type(self).__name__
-        check_numbers(name, max_t=max_t, reduction_factor=reduction_factor)
         if not 0 < max_t < math.inf:
             raise ConfigurationError(f"{name}(max_t={max_t!r}): use a number above 0, and not infinity.")
         if reduction_factor <= 1:

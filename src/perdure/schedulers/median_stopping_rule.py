@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from perdure.arguments import check_numbers, named_arguments
+from perdure.arguments import named_arguments
 from perdure.core.events import Action
 from perdure.schedulers.base import OLDER, Controller
 from perdure.schedulers.scoring import WORST, ScoringScheduler
@@ -51,16 +51,10 @@ class MedianStoppingRule(ScoringScheduler):
         mode: str | None = None,
         grace_period: float = 60.0,
         min_samples_required: int = 3,
-        min_time_slice: int = 0,
+        min_time_slice: float = 0,
         hard_stop: bool = True,
     ) -> None:
         super().__init__(time_attr, metric, mode)
-        check_numbers(
-            type(self).__name__,
-            grace_period=grace_period,
-            min_samples_required=min_samples_required,
-            min_time_slice=min_time_slice,
-        )
         self._grace_period = grace_period
         self._min_samples = min_samples_required
         self._min_time_slice = min_time_slice

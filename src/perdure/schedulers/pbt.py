@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from perdure.arguments import check_numbers, named_arguments
+from perdure.arguments import a_kind, is_number, named_arguments
 from perdure.core.events import Action, CheckpointInfo, Decision, Source
 from perdure.errors import ConfigurationError, MetricError, PluginError
 from perdure.rows import leaf
@@ -100,13 +100,6 @@ class PopulationBasedTraining(TrialScheduler):
             raise ConfigurationError(
                 f"{type(self).__name__} has nothing to vary: give hyperparam_mutations or custom_explore_fn."
             )
-        check_numbers(
-            type(self).__name__,
-            perturbation_interval=perturbation_interval,
-            burn_in_period=burn_in_period,
-            quantile_fraction=quantile_fraction,
-            resample_probability=resample_probability,
-        )
         if not 0 <= quantile_fraction <= 0.5:
             raise ConfigurationError(f"quantile_fraction={quantile_fraction!r}: use a number from 0 to 0.5.")
         if perturbation_interval <= 0:
@@ -118,7 +111,10 @@ class PopulationBasedTraining(TrialScheduler):
         if mode not in (None, "min", "max"):
             raise ConfigurationError(f'mode={mode!r}: use "min" or "max".')
         for factor in perturbation_factors:
-            check_numbers(type(self).__name__, perturbation_factors=factor)
+            if not is_number(factor):
+                raise ConfigurationError(
+                    f"perturbation_factors={perturbation_factors!r}: use numbers; {factor!r} is {a_kind(factor)}."
+                )
         self._time_attr = time_attr
         self._metric = metric
         self._mode = mode

@@ -54,8 +54,8 @@ class PromotionASHAScheduler(ScoringScheduler):
         time_attr: str = "training_iteration",
         metric: str | None = None,
         mode: str | None = None,
-        max_t: int = 100,
-        grace_period: int = 1,
+        max_t: float = 100,
+        grace_period: float = 1,
         reduction_factor: float = 4,
     ) -> None:
         super().__init__(time_attr, metric, mode)

@@ -34,7 +34,7 @@ class ResourceChangingScheduler(TrialScheduler):
             `trial.resources` what a trial has. None changes nothing at all.
 
     Raises:
-        ConfigurationError: `base_scheduler` is none.
+        ConfigurationError: `base_scheduler` is none, or the function cannot be called.
     """
 
     def __init__(
@@ -46,6 +46,11 @@ class ResourceChangingScheduler(TrialScheduler):
         base = FIFOScheduler() if base_scheduler is None else base_scheduler
         if not isinstance(base, TrialScheduler):
             raise ConfigurationError(f"base_scheduler={base!r}: use a scheduler of perdure.tune.schedulers.")
+        if not (resources_allocation_function is None or callable(resources_allocation_function)):
+            raise ConfigurationError(
+                f"resources_allocation_function={resources_allocation_function!r}: use a function of (controller, "
+                "trial, result, scheduler), or None."
+            )
         self._base_scheduler = base
         self._allocate = resources_allocation_function
         self._base_trial_resources: PlacementGroupFactory | None = None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import Any, NamedTuple
 
+from perdure.arguments import a_kind
 from perdure.errors import ConfigurationError
 from perdure.search_space.domains import Domain, Function, as_domain, is_grid
 from perdure.search_space.grids import combination, count, find_grids
@@ -42,7 +43,7 @@ class Space:
 
     def __init__(self, tree: Mapping[str, Any]) -> None:
         if not isinstance(tree, Mapping):
-            raise ConfigurationError(f"param_space must be a dict, not a {type(tree).__name__}: {tree!r}.")
+            raise ConfigurationError(f"param_space must be a dict, not {a_kind(tree)}: {tree!r}.")
         self.tree = dict(tree)
         self._grids = find_grids(self.tree)
         self.grid_size = count(self._grids)

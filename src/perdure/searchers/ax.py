@@ -11,14 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from perdure.arguments import named_arguments
 from perdure.search_space.parameters import Choice, Parameter, ParameterSpace, Real
-from perdure.searchers.base import Searcher
+from perdure.searchers.base import HINTS, OLDER, Searcher
 from perdure.searchers.library import Asked, LibrarySearcher, NativeSpace, Objectives, Raws, SearchedSpace
 
 if TYPE_CHECKING:
     from ax.service.ax_client import AxClient
 
 
+@named_arguments(OLDER, HINTS)
 class AxSearch(LibrarySearcher):
     """Searches with Ax. A trial that fails, or one of whose metrics is not finite, is a failed one to Ax.
 

@@ -21,6 +21,8 @@ OLDER = {
     "use_early_stopped_trials": "Leave it out: a trial that was stopped counts with its last result.",
 }
 """What to write in place of arguments that searchers had in older releases of Ray."""
+HINTS = {"metric": "OptunaSearch optimises several metrics."}
+"""What to say to somebody whose argument is of another kind than a searcher takes."""
 
 
 class Searcher:

@@ -15,7 +15,6 @@ from random import Random
 from typing import Any
 
 from perdure.arguments import named_arguments
-from perdure.errors import ConfigurationError
 from perdure.search_space.presets import with_point
 from perdure.search_space.randomness import derive_seed, keyed_random
 from perdure.search_space.space import Space, Variant
@@ -43,10 +42,6 @@ class BasicVariantGenerator:
         constant_grid_search: bool = False,
         random_state: object = None,
     ) -> None:
-        if isinstance(points_to_evaluate, (Mapping, str)):
-            raise ConfigurationError(
-                f"points_to_evaluate must be a list of dicts, not a {type(points_to_evaluate).__name__}."
-            )
         self.points_to_evaluate = list(points_to_evaluate or [])
         self.max_concurrent = max_concurrent
         self.constant_grid_search = constant_grid_search

@@ -14,13 +14,13 @@ from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.search_space.functions import uniform
 from perdure.search_space.parameters import Choice, Parameter, Real, Whole
-from perdure.searchers.base import OLDER, Searcher
+from perdure.searchers.base import HINTS, OLDER, Searcher
 from perdure.searchers.library import Asked, LibrarySearcher, Objectives, Raws, SearchedSpace
 
 _KINDS = ("ucb", "ei", "poi")
 
 
-@named_arguments(OLDER)
+@named_arguments(OLDER, HINTS)
 class BayesOptSearch(LibrarySearcher):
     """Searches numbers with a Gaussian process over [0, 1] in each of them; logarithmic ones by their logarithm.
 
@@ -33,7 +33,7 @@ class BayesOptSearch(LibrarySearcher):
         mode: "min" or "max".
         points_to_evaluate: Configurations to try first.
         utility_kwargs: The acquisition function: `kind`, "ucb" (with `kappa`), "ei" or "poi" (with `xi`).
-        random_state: The seed.
+        random_state: Makes the search reproducible; None follows `TuneConfig(seed=...)`.
         random_search_steps: So many suggestions are drawn at random before the model is asked.
         verbose: Of the library; nothing is printed while it is only asked.
         patience: The search ends when so many suggestions in a row repeat an earlier one.
@@ -56,7 +56,7 @@ class BayesOptSearch(LibrarySearcher):
         mode: str | None = None,
         points_to_evaluate: Sequence[Mapping[str, Any]] | None = None,
         utility_kwargs: Mapping[str, Any] | None = None,
-        random_state: int = 42,
+        random_state: int | None = 42,
         random_search_steps: int = 10,
         verbose: int = 0,
         patience: int = 5,

@@ -19,7 +19,7 @@ from perdure.search_space.domains import Domain
 from perdure.search_space.functions import choice, lograndint, loguniform, randint, uniform
 from perdure.search_space.parameters import Choice, Parameter
 from perdure.search_space.randomness import keyed_random
-from perdure.searchers.base import OLDER, Result
+from perdure.searchers.base import HINTS, OLDER, Result
 from perdure.searchers.library import Asked, LibrarySearcher, Objectives, Raws, SearchedSpace
 
 _LEAST = 1e-32  # a density below it counts as this
@@ -46,7 +46,7 @@ class _Settings:
     min_bandwidth: float = 1e-3
 
 
-@named_arguments(OLDER)
+@named_arguments(OLDER, HINTS)
 class TuneBOHB(LibrarySearcher):
     """Suggests as BOHB does; together with `HyperBandForBOHB`.
 

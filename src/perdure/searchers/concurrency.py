@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perdure.arguments import check_numbers, named_arguments
+from perdure.arguments import a_kind, named_arguments
 from perdure.errors import ConfigurationError
 from perdure.searchers.base import Result, Searcher
 from perdure.searchers.properties import set_properties
@@ -24,12 +24,11 @@ class ConcurrencyLimiter(Searcher):
     """
 
     def __init__(self, searcher: Searcher, max_concurrent: int, batch: bool = False) -> None:
-        check_numbers("ConcurrencyLimiter", max_concurrent=max_concurrent)
         if not max_concurrent >= 1:
             raise ConfigurationError(f"ConcurrencyLimiter(max_concurrent={max_concurrent!r}): use 1 or more.")
         if not isinstance(searcher, Searcher):
             raise ConfigurationError(
-                f"ConcurrencyLimiter limits a Searcher, not a {type(searcher).__name__}. For random and grid search, "
+                f"ConcurrencyLimiter limits a Searcher, not {a_kind(searcher)}. For random and grid search, "
                 "use BasicVariantGenerator(max_concurrent=...)."
             )
         super().__init__(metric=searcher.metric, mode=searcher.mode)

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.search_space.parameters import Choice, Parameter, ParameterSpace
+from perdure.searchers.base import HINTS, OLDER
 from perdure.searchers.library import Asked, LibrarySearcher, NativeSpace, Objectives, Raws, SearchedSpace
 
 if TYPE_CHECKING:
     from hebo.design_space.design_space import DesignSpace
 
 
+@named_arguments(OLDER, HINTS)
 class HEBOSearch(LibrarySearcher):
     """Searches with HEBO. A trial that fails is passed over.
 

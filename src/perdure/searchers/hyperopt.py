@@ -8,16 +8,19 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.search_space.parameters import Choice, Parameter, ParameterSpace, Real, Whole
-from perdure.searchers.base import OLDER
+from perdure.searchers.base import HINTS, OLDER
 from perdure.searchers.library import Asked, LibrarySearcher, NativeSpace, Objectives, Raws, SearchedSpace
 
+if TYPE_CHECKING:
+    from hyperopt.pyll.base import Apply
 
-@named_arguments(OLDER)
+
+@named_arguments(OLDER, HINTS)
 class HyperOptSearch(LibrarySearcher):
     """Searches with Hyperopt's TPE; parts of the space that come with one category of a `choice` are its conditions.
 
@@ -28,9 +31,9 @@ class HyperOptSearch(LibrarySearcher):
         metric: What is optimised.
         mode: "min" or "max".
         points_to_evaluate: Configurations to try first; for a space of `hp` expressions, by label.
-        n_initial_points: So many draws at random come first.
+        n_initial_points: So many draws at random come first; None is 20.
         random_state_seed: Makes the search reproducible; None follows `TuneConfig(seed=...)`.
-        gamma: The share of the best configurations that TPE models apart, from 0 to 1.
+        gamma: The share of the best configurations that TPE models apart, from 0 to 1; None is 0.25.
 
     Raises:
         ModuleNotFoundError: Hyperopt is not installed.
@@ -41,17 +44,17 @@ class HyperOptSearch(LibrarySearcher):
 
     def __init__(
         self,
-        space: Mapping[str, Any] | None = None,
+        space: Mapping[str, Any] | Apply | None = None,
         metric: str | None = None,
         mode: str | None = None,
         points_to_evaluate: Sequence[Mapping[str, Any]] | None = None,
-        n_initial_points: int = 20,
+        n_initial_points: int | None = 20,
         random_state_seed: int | None = None,
-        gamma: float = 0.25,
+        gamma: float | None = 0.25,
     ) -> None:
         super().__init__(space, metric, mode, points_to_evaluate, random_state_seed)
-        self._n_initial_points = n_initial_points
-        self._gamma = gamma
+        self._n_initial_points = 20 if n_initial_points is None else n_initial_points
+        self._gamma = 0.25 if gamma is None else gamma
         self._domain: Any = None
         self._algorithm: Any = None
 

@@ -17,6 +17,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
+from perdure.config import check_mode
 from perdure.errors import ConfigurationError
 from perdure.rows import leaf
 from perdure.search_space.parameters import Parameter, ParameterSpace
@@ -133,7 +134,6 @@ class LibrarySearcher(Searcher):
     """perdure's extra that installs it."""
     restriction: ClassVar[str] = ""
     """On which Pythons it can be installed, and what to use elsewhere, if not on all."""
-    several_metrics: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -152,14 +152,8 @@ class LibrarySearcher(Searcher):
                 name=missing[0],
             )
         super().__init__(metric=metric, mode=mode)
-        if not self.several_metrics and isinstance(metric, (list, tuple)):
-            raise ConfigurationError(
-                f"{type(self).__name__} optimises one metric, not {metric!r}. Use OptunaSearch for several."
-            )
-        if isinstance(points_to_evaluate, (Mapping, str)):
-            raise ConfigurationError(
-                f"points_to_evaluate must be a list of dicts, not a {type(points_to_evaluate).__name__}."
-            )
+        if isinstance(mode, str):
+            check_mode(mode)  # which may come without a metric
         self._given_space = space
         self._points = [dict(point) for point in points_to_evaluate or ()]
         self._seed = seed

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.search_space.parameters import Choice, Parameter, Real
-from perdure.searchers.base import OLDER
+from perdure.searchers.base import HINTS, OLDER
 from perdure.searchers.library import Asked, LibrarySearcher, NativeSpace, Objectives, Raws, SearchedSpace
 
 if TYPE_CHECKING:
     import nevergrad
 
 
-@named_arguments(OLDER)
+@named_arguments(OLDER, HINTS)
 class NevergradSearch(LibrarySearcher):
     """Searches with an optimiser of Nevergrad's. A trial that fails counts as worse than all others.
 

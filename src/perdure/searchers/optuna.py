@@ -55,7 +55,6 @@ class OptunaSearch(LibrarySearcher):
 
     modules = ("optuna",)
     extra = "optuna"
-    several_metrics = True
 
     def __init__(
         self,

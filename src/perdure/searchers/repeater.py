@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from perdure.arguments import check_numbers, named_arguments
+from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.search_space.space import plain_copy
 from perdure.searchers.base import Result, Searcher
@@ -32,7 +32,6 @@ class Repeater(Searcher):
     """
 
     def __init__(self, searcher: Searcher, repeat: int = 1, set_index: bool = True) -> None:
-        check_numbers("Repeater", repeat=repeat)
         if not repeat >= 1:
             raise ConfigurationError(f"Repeater(repeat={repeat!r}): use 1 or more.")
         super().__init__(metric=searcher.metric, mode=searcher.mode)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from perdure.arguments import a_kind
 from perdure.errors import ConfigurationError, PerdureError, PluginError
 from perdure.search_space.paths import flatten, path_text
 from perdure.search_space.space import plain_copy, unresolved
@@ -47,7 +48,7 @@ class SearcherSource(Source):
         seed: int | None = None,
     ) -> None:
         if not isinstance(space, Mapping):
-            raise ConfigurationError(f"param_space must be a dict, not a {type(space).__name__}: {space!r}.")
+            raise ConfigurationError(f"param_space must be a dict, not {a_kind(space)}: {space!r}.")
         self._searcher = searcher
         self._name = type(searcher).__name__
         self._space = dict(space)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.search_space.parameters import Choice, Parameter, ParameterSpace
-from perdure.searchers.base import Searcher
+from perdure.searchers.base import HINTS, OLDER, Searcher
 from perdure.searchers.library import Asked, LibrarySearcher, NativeSpace, Objectives, Raws, SearchedSpace
 
 _WORST = 1e300
@@ -20,6 +21,7 @@ _ATTEMPTS = 100
 """A draw that repeats an earlier one is drawn again so often before the search is over, as ZOOpt itself has it."""
 
 
+@named_arguments(OLDER, HINTS)
 class ZOOptSearch(LibrarySearcher):
     """Searches with ZOOpt's asynchronous sequential RACOS. A trial that fails counts as worse than all others.
 

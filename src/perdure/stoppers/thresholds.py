@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from perdure.arguments import a_kind
 from perdure.errors import ConfigurationError, MetricError
 from perdure.rows import leaf
 from perdure.search_space.paths import flatten
@@ -48,7 +49,7 @@ class DictStopper(RowStopper):
         if not isinstance(value, (int, float)):
             raise MetricError(
                 f"Trial {trial_id} reported {metric!r}, for which the stop rule has a threshold ({threshold:g}), as "
-                f"{value!r:.80} (a {type(value).__name__}). Report one number, or use a function(trial_id, result) -> "
+                f"{value!r:.80} ({a_kind(value)}). Report one number, or use a function(trial_id, result) -> "
                 "bool as the stop rule."
             )
         return value >= threshold

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
+from perdure.arguments import a_kind
 from perdure.checkpoint import Checkpoint
 from perdure.errors import CheckpointError, CheckpointMissingError, TrainableError
 from perdure.storage import processes
@@ -271,7 +272,7 @@ class Trainable:
         if not isinstance(cast("object", result), dict):
             raise TrainableError(
                 f"{type(self).__name__}.step() must return a dict of metrics; it returned {result!r} "
-                f"(a {type(result).__name__})."
+                f"({a_kind(result)})."
             )
         took = result.get("time_this_iter_s")
         if not isinstance(took, (int, float)):
@@ -423,7 +424,7 @@ def check_trainable(trainable: object) -> None:
     if not callable(trainable):
         raise TrainableError(
             f"A trainable is a function of one argument, the config, or a class derived from perdure.tune.Trainable; "
-            f"{trainable!r} (a {type(trainable).__name__}) is neither."
+            f"{trainable!r} ({a_kind(trainable)}) is neither."
         )
     _check_callable(trainable)
 

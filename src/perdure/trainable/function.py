@@ -7,6 +7,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from perdure.arguments import a_kind
 from perdure.errors import TrainableError
 from perdure.trainable.base import trainable_name
 from perdure.trainable.channel import DriverGone
@@ -73,6 +74,6 @@ def _metrics(value: object, function: Callable[..., object]) -> Mapping[str, obj
     if isinstance(value, numbers.Number):  # NumPy's scalars are registered as numbers, too
         return {ANONYMOUS_METRIC: value}
     raise TrainableError(
-        f"{trainable_name(function)} returned or yielded {value!r} (a {type(value).__name__}); it may return a dict of "
+        f"{trainable_name(function)} returned or yielded {value!r} ({a_kind(value)}); it may return a dict of "
         "metrics, a number or nothing."
     )

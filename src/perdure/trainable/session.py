@@ -18,7 +18,7 @@ from typing import Protocol, cast
 
 import msgspec
 
-from perdure.arguments import named
+from perdure.arguments import a_kind, named
 from perdure.checkpoint import Checkpoint
 from perdure.control import route
 from perdure.core.events import CheckpointInfo, Data, Decision, Outcome
@@ -296,7 +296,7 @@ def _plain(metrics: Mapping[str, object]) -> Data:
     """Return a reported mapping as data, in a dict that nobody else holds."""
     if type(metrics) is not dict and not isinstance(cast("object", metrics), Mapping):
         raise MetricError(
-            f"report() takes a dict of metrics, not {metrics!r} (a {type(metrics).__name__}). Nothing was reported; "
+            f"report() takes a dict of metrics, not {metrics!r} ({a_kind(metrics)}). Nothing was reported; "
             'write report({"name": value}).'
         )
     data = to_data(metrics if isinstance(metrics, dict) else dict(metrics))
@@ -317,7 +317,7 @@ def _plain(metrics: Mapping[str, object]) -> Data:
 def _directory_of(checkpoint: Checkpoint) -> str:
     if not isinstance(checkpoint, Checkpoint):
         raise TrainableError(
-            f"report(checkpoint={checkpoint!r}) takes a Checkpoint, not a {type(checkpoint).__name__}. Nothing was "
+            f"report(checkpoint={checkpoint!r}) takes a Checkpoint, not {a_kind(checkpoint)}. Nothing was "
             "reported; write Checkpoint.from_directory(path)."
         )
     return os.fspath(checkpoint.path)

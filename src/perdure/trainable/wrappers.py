@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Union
 
+from perdure.arguments import a_kind
 from perdure.errors import ResourceError, TrainableError
 from perdure.trainable.base import Trainable, trainable_name
 from perdure.trainable.parameters import Parameter
@@ -109,7 +110,7 @@ def with_resources(trainable: Any, resources: ResourceRequest) -> Any:
     elif not callable(resources):
         raise ResourceError(
             f"with_resources(resources={resources!r}): expected a dict, a PlacementGroupFactory or a function of the "
-            f"config, not a {type(resources).__name__}."
+            f"config, not {a_kind(resources)}."
         )
     if isinstance(trainable, type):
         return _subclass(trainable, {RESOURCES: _Constant(resources)})
@@ -193,7 +194,7 @@ def with_parameters(trainable: Any, **parameters: object) -> Any:
     if isinstance(trainable, type) or not callable(trainable):
         raise TrainableError(
             f"with_parameters() takes a function or a class derived from Trainable, not {trainable!r} "
-            f"(a {type(trainable).__name__})."
+            f"({a_kind(trainable)})."
         )
     _check_names(trainable, parameters, trainable_name(trainable), skip=1)
     return BoundFunction(trainable, tuple(Parameter(*item) for item in parameters.items()))
@@ -273,7 +274,7 @@ def _amounts(request: object, trainable: object) -> dict[str, float]:
         return request.required_resources
     if not isinstance(request, Mapping):
         raise ResourceError(
-            f"The resources of {trainable_name(trainable)} are {request!r} (a {type(request).__name__}); expected a "
+            f"The resources of {trainable_name(trainable)} are {request!r} ({a_kind(request)}); expected a "
             "dict such as {'cpu': 2, 'gpu': 1} or a PlacementGroupFactory."
         )
     return _normalised(request, cpus=1.0)
