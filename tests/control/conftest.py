@@ -17,7 +17,7 @@ from perdure.cli.main import main
 from perdure.core.state import Status
 from perdure.history import ExperimentHistory, read_experiment
 from tests.control.workload import NAME, TRIALS
-from tests.crash.harness import ROOT, wait_until
+from tests.crash.harness import ROOT, assert_gone, family, wait_until
 
 
 class Ran(NamedTuple):
@@ -75,6 +75,13 @@ class Elsewhere:
         (self.storage / "end").touch()
         assert driver.wait(timeout=120) == 0, (self.storage / "output.txt").read_text()
 
+    def kill(self, driver: subprocess.Popen[bytes]) -> None:
+        """Kill the driver, and wait until all that it started is gone, too: that may be in the middle of a file."""
+        others = family(driver)
+        driver.kill()
+        driver.wait()
+        assert_gone(others)
+
     def history(self) -> ExperimentHistory:
         return read_experiment(self.path)
 
@@ -109,9 +116,7 @@ def elsewhere(tmp_path: Path) -> Iterator[Elsewhere]:
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A storage with two trials that were running when their driver was killed."""
     made = Elsewhere(tmp_path_factory.mktemp("killed") / "results")
-    driver = made.start("keep=0")
-    driver.kill()
-    driver.wait()
+    made.kill(made.start("keep=0"))
     return made.storage
 
 

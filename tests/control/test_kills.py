@@ -32,8 +32,7 @@ def settled(elsewhere: Elsewhere) -> bool:
 @pytest.mark.parametrize("point", ["request.read", "turn.committed", "request.removed"])
 def test_a_driver_that_dies_while_it_answers(elsewhere: Elsewhere, point: str) -> None:
     driver = elsewhere.start()
-    driver.kill()
-    driver.wait()
+    elsewhere.kill(driver)
     first = next(iter(elsewhere.history().trials))
     name = Door(elsewhere.path).post(PauseTrials(trials=(first,)))
     dying = elsewhere.spawn(**fault_environment(point))

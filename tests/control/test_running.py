@@ -44,8 +44,7 @@ def test_stop_a_trial_and_then_the_session(elsewhere: Elsewhere, perdure: Comman
 
 def test_a_resume_that_sigterm_ends_still_prints_its_document(elsewhere: Elsewhere) -> None:
     driver = elsewhere.start()
-    driver.kill()
-    driver.wait()
+    elsewhere.kill(driver)
     command = [sys.executable, "-m", "perdure", "resume", str(elsewhere.path), "--json"]
     rows = elsewhere.rows()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as resumed:
@@ -77,8 +76,7 @@ def test_a_paused_trial_waits_for_a_person_and_so_does_the_run(elsewhere: Elsewh
 def test_it_stays_paused_when_the_driver_dies(elsewhere: Elsewhere, perdure: Command) -> None:
     driver = elsewhere.start()
     assert perdure("pause", elsewhere.path, 0).code == 0
-    driver.kill()
-    driver.wait()
+    elsewhere.kill(driver)
     driver = elsewhere.start()
     assert elsewhere.status(0) is Status.PAUSED
     assert perdure("stop", elsewhere.path).code == 0

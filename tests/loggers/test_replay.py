@@ -12,6 +12,7 @@ from perdure.core.events import Source, Spec
 from perdure.journal.file import FileJournalReader
 from perdure.loggers.base import LoggerCallback
 from perdure.loggers.replay import DEFAULT_LOGGERS, replay
+from perdure.loggers.thread import LoggerFollower
 from perdure.testing.written import WrittenExperiment
 
 
@@ -109,6 +110,12 @@ def test_files_of_a_running_experiment_are_left_to_its_driver(tmp_path, capsys):
 
 def test_a_logger_that_blocks_ends_neither_trials_nor_fit(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PERDURE_LOGGERS_CLOSE_S", "0.2")
+    real = LoggerFollower.close
+
+    def close(follower, timeout_s):  # to write the files may take a busy machine longer
+        return real(follower, timeout_s if follower._kinds == [Blocks] else 60)
+
+    monkeypatch.setattr(LoggerFollower, "close", close)
     stuck, let_go = tmp_path / "stuck", threading.Event()
 
     class Blocks(Remembers):

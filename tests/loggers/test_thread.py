@@ -66,9 +66,9 @@ class Following:
 @pytest.fixture
 def away(written):
     """A follower in its process, with a trial that has reported once here and once there."""
-    following = Following(written, busy=1)
     trial = written.trial()
     written.attempt(trial)
+    following = Following(written, busy=1)
     following.drain()
     assert following.process is None, "what was there before is no reason to move"
     written.report(trial, 1, {"loss": 1.0})
@@ -81,9 +81,14 @@ def away(written):
     return following
 
 
+ONLY_WHEN_ASKED = 3600.0
+"""Seconds between looks at the journal, where a look in the middle of what a test writes would be another case."""
+
+
 def lines_of(experiment, trial):
-    """How many lines each of them has, while the thread may be writing."""
-    return [(experiment.directory(trial) / name).read_bytes().count(b"\n") for name in ("result.json", "progress.csv")]
+    """How many lines each of them has, while the thread may be making or writing them."""
+    files = [experiment.directory(trial) / name for name in ("result.json", "progress.csv")]
+    return [file.read_bytes().count(b"\n") if file.exists() else 0 for file in files]
 
 
 def losses(experiment, trial):
@@ -231,7 +236,7 @@ def test_in_a_new_experiment_what_the_first_look_finds_counts_and_files_are_writ
 
     for kind in DEFAULT_LOGGERS:
         monkeypatch.setattr(kind, "rebuild", refuse)
-    following = Following(written, busy=3, fresh=True)
+    following = Following(written, busy=3, fresh=True, interval_s=ONLY_WHEN_ASKED)
     trial = written.trial()
     written.attempt(trial)
     written.report(trial, 1, {"loss": 1.0})
@@ -244,13 +249,13 @@ def test_in_a_new_experiment_what_the_first_look_finds_counts_and_files_are_writ
 
 
 def test_hastened_loggers_write_what_there_is_without_being_waited_for(written):
-    following = Following(written, interval_s=3600.0)
+    following = Following(written, interval_s=ONLY_WHEN_ASKED)
     trial = written.trial()
     written.attempt(trial)
     written.report(trial, 1, {"loss": 1.0})
     following.thread.hasten()
     deadline = time.monotonic() + 30
-    while not (written.directory(trial) / "progress.csv").exists() and time.monotonic() < deadline:
+    while lines_of(written, trial) != [1, 2] and time.monotonic() < deadline:
         time.sleep(0.01)
     assert losses(written, trial) == [1.0]
     written.end(trial)
@@ -383,9 +388,9 @@ def test_what_could_not_be_written_here_is_not_written_twice(written, monkeypatc
     def refuse(_self, path, _data):
         raise OSError(errno.ENOSPC, "No space left on device", path)
 
-    following = Following(written, busy=1)
     trial = written.trial()
     written.attempt(trial)
+    following = Following(written, busy=1, interval_s=ONLY_WHEN_ASKED)
     following.drain()
     written.report(trial, 1, {"loss": 1.0})
     with monkeypatch.context() as patch:
@@ -478,7 +483,7 @@ def test_a_driver_that_learns_that_it_has_lost_stops_where_it_is(written):
             if result["training_iteration"] == 2:
                 lost.append(True)
 
-    following = Following(written, [Losing()], is_lost=lambda: bool(lost))
+    following = Following(written, [Losing()], is_lost=lambda: bool(lost), interval_s=ONLY_WHEN_ASKED)
     trial = written.trial()
     written.attempt(trial)
     following.drain()
