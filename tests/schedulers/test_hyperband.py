@@ -136,6 +136,40 @@ def test_a_second_band_follows_the_first(bench):
     assert trials.scheduler.state() == {"num_brackets": 4, "num_stopped": 0}
 
 
+@pytest.mark.parametrize(
+    ("max_t", "factor", "expected"),
+    [
+        (9, 3, [[9], [3, 9], [1, 3, 9]]),
+        (100, 3, [[100], [33, 100], [11, 33, 100], [3, 11, 33, 100], [1, 3, 11, 33, 100]]),
+        (10, 2.5, [[10], [4, 10], [1, 4, 10]]),
+        (6, 1.5, [[6], [4, 6], [2, 4, 6], [1, 2, 4, 6]]),  # and of its fourth power there is none
+        (343, 7, [[343], [49, 343], [7, 49, 343], [1, 7, 49, 343]]),
+        (729, 9, [[729], [81, 729], [9, 81, 729], [1, 9, 81, 729]]),
+        (0.5, 3, [[0.5]]),
+    ],
+)
+def test_the_best_of_each_bracket_come_to_the_end_by_the_factor(bench, max_t, factor, expected):
+    trials = bench(hyperband(max_t=max_t, reduction_factor=factor))
+    found = []
+    while len(found) < len(expected):
+        names = []
+        while not names or not trials.scheduler._brackets[len(found)].closed:
+            names.append(f"t{len(trials.trials)}")
+            trials.add(names[-1])
+        found.append(way_of_the_best(trials, names))
+    assert found == expected
+
+
+def way_of_the_best(trials, names):
+    """The trials of a bracket go from milestone to milestone; return those of the one that comes to the end."""
+    bracket, way = trials.scheduler._brackets[trials.scheduler._bracket_of[names[0]]], []
+    while names := [name for name in names if trials.status(name) == "RUNNING"]:
+        way.append(bracket.milestone)
+        for score, name in enumerate(names):
+            trials.report(name, way[-1], score)
+    return way
+
+
 def test_rows_without_the_metric_are_passed_over(bench):
     assert filled(bench, metric="other").report("i", 9, 0.0) == "CONTINUE"
 

@@ -26,8 +26,8 @@ class HyperBandScheduler(ScoringScheduler):
 
     A band has a bracket for each s from 0 to round(log(max_t) / log(reduction_factor)): its trials are compared s
     times, first at time max_t * reduction_factor ** -s, each time one in `reduction_factor` goes on and the milestone
-    is `reduction_factor` times as far. Trials fill the brackets in order, those with few and long trials first, then
-    another band.
+    is `reduction_factor` times as far, in whole numbers; the last is `max_t`. Trials fill the brackets in order, those
+    with few and long trials first, then another band.
 
     Trials are suggested when there is room for them, so a bracket may stay unfilled: when no more trials can be had,
     it is compared with those it has. What happens to the trials of a bracket at a comparison is one record of the
@@ -184,8 +184,8 @@ class HyperBandScheduler(ScoringScheduler):
         while True:
             halvings = self._halvings_at(self._created % places)
             self._created += 1
-            milestone = int(self._max_t * self._eta**-halvings)
-            if milestone > 0:  # else there is no time so short
+            milestone = _milestone(self._max_t, self._eta, halvings)
+            if milestone >= 1 or not halvings:  # else there is no time so short
                 break
         size = math.ceil(places / (halvings + 1) * self._eta**halvings)
         bracket = Bracket(
@@ -216,6 +216,15 @@ class HyperBandScheduler(ScoringScheduler):
         bracket.arrived.pop(trial_id, None)
         if bracket.closed and not bracket.scores:
             del self._brackets[index]
+
+
+def _milestone(max_t: float, eta: float, halvings: int) -> float:
+    """Return the time that trials have come to when so many comparisons are still before them.
+
+    Each is made from `max_t`, so that what is cut off of one is not lost to those after it.
+    """
+    time = max_t / eta**halvings
+    return math.floor(time) or time
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -272,7 +281,7 @@ class Bracket:
         while self.arrived and self.halvings and not go_on:
             self.halvings -= 1
             self.survivors = math.ceil(self.survivors / self.eta)
-            self.milestone = int(min(self.milestone * self.eta, self.max_t))
+            self.milestone = _milestone(self.max_t, self.eta, self.halvings)
             ranked = sorted((trial for trial in self.scores if trial in self.arrived), key=self._score)
             worse, better = ranked[: -self.survivors], ranked[-self.survivors :]
             go_on = [trial for trial in reversed(better) if self.goes_on(self._time(trial))]
