@@ -1,6 +1,7 @@
 """Population-based bandits: what is chosen, and that no kill changes it."""
 
 import json
+import math
 import random
 import sys
 
@@ -86,6 +87,26 @@ def test_a_clone_stays_within_the_bounds_and_keeps_the_kind_of_number():
     assert 16 <= action.config["opt"]["units"] <= 64
     assert action.config["opt"]["name"] == "sgd"
     assert trials.trials[2].config["opt"] == {"units": 18, "name": "sgd"}  # the donor's is left alone
+
+
+@pytest.mark.parametrize("diverged", [math.nan, math.inf, -math.inf])
+def test_nothing_is_learnt_from_who_diverges(diverged):
+    trials = Population(pb2(), *({"lr": float(n)} for n in range(8)))
+    for step in (2, 4, 6):
+        for n in (4, 7, 6, 5, 3, 2, 1):
+            trials.report(n, step, diverged if (n, step) == (4, 4) else float(n * step))
+    observations = trials.scheduler.get_state()["observations"]
+    assert len(observations) >= 6
+    assert all(math.isfinite(number) for when, before, _, gain in observations for number in (when, before, gain))
+    assert 0 <= trials.report(0, 6, -1.0).actions[0].config["lr"] <= 10
+
+
+def test_a_clone_of_who_is_infinitely_good_goes_on_with_its_hyperparameters():
+    trials = Population(pb2(), *({"lr": float(n)} for n in range(3)))
+    for step, best in ((2, 6.0), (4, math.inf)):
+        for n, score in ((2, best), (1, float(step))):
+            trials.report(n, step, score)
+    assert trials.report(0, 4, -1.0).actions[0].config == {"lr": 2.0}
 
 
 def test_a_function_of_the_users_has_the_last_word():

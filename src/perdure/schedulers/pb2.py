@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import itertools
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -102,7 +103,8 @@ class PB2(PopulationBasedTraining):
         past = self._intervals.get(trial.trial_id)
         if past is not None and past.values == values and member.time > past.time:
             gain = (member.score - past.score) / (member.time - past.time)
-            self._observations.append(Observation(member.time / self._interval, past.score, values, gain))
+            if math.isfinite(past.score) and math.isfinite(gain):  # of a trial that diverges, nothing is to be learnt
+                self._observations.append(Observation(member.time / self._interval, past.score, values, gain))
         self._pending.pop(trial.trial_id, None)
         self._intervals[trial.trial_id] = Interval(member.time, member.score, values)
 
@@ -128,7 +130,7 @@ class PB2(PopulationBasedTraining):
         """Return the donor's configuration with the hyperparameters that promise most."""
         config = dict(donor.config)
         member = self._members[donor.trial_id]
-        if self._observations and member.score is not None:
+        if self._observations and member.score is not None and math.isfinite(member.score):
             newest = itertools.islice(reversed(self._pending), PENDING)
             pending = [self._intervals[name].values for name in newest][::-1]
             now = member.time / self._interval + 1
