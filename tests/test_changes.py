@@ -6,14 +6,18 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.schedulers.population import Population
 
 from perdure import tune
 from perdure.changes import changed_parts, differences, listed
 from perdure.definition import define
+from perdure.schedulers.base import TrialScheduler
+from perdure.schedulers.promotion_asha import PromotionASHAScheduler
 from perdure.trainable.registry import register_trainable
 
 
@@ -122,6 +126,64 @@ def test_a_plugin_that_was_used_is_described_as_before() -> None:
     stopper.stop_all()
     scheduler.set_search_properties("x", "max")
     assert describe(stop=stopper, scheduler=scheduler) == first
+
+
+USED: dict[str, tuple[Callable[[], TrialScheduler], str]] = {
+    "asha": (lambda: tune.schedulers.ASHAScheduler(metric="m", mode="max", max_t=9, reduction_factor=3), "abc"),
+    "asha that warned": (lambda: tune.schedulers.ASHAScheduler("epoch", metric="m", mode="max", max_t=9), "abc"),
+    "median": (lambda: tune.schedulers.MedianStoppingRule(metric="m", mode="max", grace_period=0), "abc"),
+    "hyperband": (lambda: tune.schedulers.HyperBandScheduler(metric="m", mode="max", max_t=9), "abcdef"),
+    "bohb": (lambda: tune.schedulers.HyperBandForBOHB(metric="m", mode="max", max_t=9), "abcdef"),
+    "promotion": (lambda: PromotionASHAScheduler(metric="m", mode="max", max_t=9), "abc"),
+    "pbt": (
+        lambda: tune.schedulers.PopulationBasedTraining(
+            "training_iteration", "m", "max", 1, hyperparam_mutations={"lr": [1.0, 2.0]}
+        ),
+        "abcd",
+    ),
+    "pb2": (
+        lambda: tune.schedulers.pb2.PB2("training_iteration", "m", "max", 1, hyperparam_bounds={"lr": [0, 9]}),
+        "abcd",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", USED)
+def test_a_scheduler_that_has_judged_rows_is_described_as_before(name: str) -> None:
+    make, trials = USED[name]
+    scheduler = make()
+    first = describe(scheduler=scheduler)
+    experiment = Population(scheduler, *({"lr": float(number)} for number in range(len(trials))))
+    remembered = scheduler.get_state()
+    for iteration in (1, 2, 3):
+        for number in range(len(trials)):
+            experiment.report(number, iteration, None, m=float(number), time_total_s=float(iteration))
+    assert scheduler.get_state() != remembered or "warned" in name
+    assert differences(first, describe(scheduler=scheduler)) == ()
+    assert differences(first, describe(scheduler=make())) == ()
+
+
+STOPPERS: dict[str, Callable[[int], tune.Stopper]] = {
+    "iterations": tune.stopper.MaximumIterationStopper,
+    "trial plateau": lambda rows: tune.stopper.TrialPlateauStopper("m", num_results=rows),
+    "experiment plateau": lambda rows: tune.stopper.ExperimentPlateauStopper("m", top=rows),
+    "timeout": tune.stopper.TimeoutStopper,
+    "combined": lambda rows: tune.stopper.CombinedStopper(
+        tune.stopper.NoopStopper(), tune.stopper.MaximumIterationStopper(rows)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STOPPERS)
+def test_a_stop_rule_is_described_by_what_it_was_made_with_alone(name: str) -> None:
+    make = STOPPERS[name]
+    stopper = make(5)
+    first = describe(stop=stopper)
+    for value in (1.0, 2.0):
+        stopper("t", {"m": value})
+        stopper.stop_all()
+    assert differences(first, describe(stop=stopper)) == ()
+    assert differences(first, describe(stop=make(9))) != ()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e-300, True, None, b"bytes", {"a": ()}, {"a", "b"}])

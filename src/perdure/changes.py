@@ -47,6 +47,8 @@ _LARGEST = 10_000
 _PLUGINS = (Searcher, BasicVariantGenerator, TrialScheduler, Stopper)
 _SET_LATER = ("metric", "mode", "saves", "seed", "asked_at")
 """What plugins take over from TuneConfig, which is a part of its own; and a reading of the clock."""
+_DERIVED = ("bracket_of", "pending", "warned")
+"""What our schedulers remember beside what `get_state` returns: it follows from that, or does not matter."""
 _OURS = "perdure."
 _AS_MADE: dict[int, Data] = {}
 """What users' plugins that are alive looked like when they were first described, by `id`."""
@@ -274,15 +276,19 @@ def _is_clock_reading(value: object) -> bool:
 def _made_with(plugin: Any) -> Iterable[str]:
     """Return the attributes in which an object keeps what it was made with.
 
-    Of our schedulers and stop rules, that is what it has but for what it remembers; of our searchers, what goes by the
-    name of an argument. So it makes no difference whether the object has been used since.
+    Of our schedulers and stop rules, that is what it has but for what it remembers, and the plugins it is made of; of our
+    searchers, what goes by the name of an argument. So it makes no difference whether the object has been used since.
     """
     kept = vars(plugin)
     if isinstance(plugin, (TrialScheduler, Stopper)):
-        remembered = {*(plugin.get_state() or ()), *_SET_LATER}
-        return [name for name in kept if name.lstrip("_") not in remembered]
+        remembered = {*(plugin.get_state() or ()), *_SET_LATER, *_DERIVED}
+        return [name for name, value in kept.items() if name.lstrip("_") not in remembered or _has_plugins(value)]
     arguments = inspect.signature(type(plugin)).parameters
     return [name for name in kept if name.lstrip("_") in arguments and name.lstrip("_") not in _SET_LATER]
+
+
+def _has_plugins(value: Any) -> bool:
+    return isinstance(value, tuple) and any(isinstance(one, _PLUGINS) for one in value)
 
 
 def _is_telling(value: Any) -> bool:
