@@ -45,6 +45,12 @@ class Bench:
         trial.status = "ERROR"
         return self._carry_out(self.scheduler.on_trial_error(self, trial) or ())
 
+    def again(self, name, last=None):
+        """A restore has a trial that ended go on after its last row, or begin anew."""
+        trial = self.trials[name]
+        trial.status, trial.last_result = "RUNNING", last or {}
+        self.scheduler.on_trial_add(self, trial)
+
     def wake(self):
         return self._carry_out(self.scheduler.wake(self))
 

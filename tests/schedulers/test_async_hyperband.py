@@ -47,6 +47,25 @@ def test_trials_end_at_max_t_unless_they_are_to_go_on(bench):
     assert endless.report("a", 99, 0.0) == "CONTINUE"
 
 
+def test_one_that_failed_is_forgotten_and_compared_anew_where_it_begins_anew(bench):
+    trials = bench(asha(), "a", "b")
+    trials.report("a", 1, 1.0)
+    assert trials.report("b", 1, 2.0) == "CONTINUE"
+    trials.fail("b")
+    assert list(trials.scheduler.get_state()["reached"]) == ["a"]
+    trials.again("b")
+    assert trials.report("b", 1, -9.0) == "STOP"
+
+
+def test_one_that_failed_and_goes_on_is_not_counted_twice_at_a_rung(bench):
+    trials = bench(asha(), "a")
+    assert [trials.report("a", time, 1.0) for time in (1, 2)] == ["CONTINUE"] * 2
+    trials.fail("a")
+    trials.again("a", trials.trials["a"].last_result)
+    assert [trials.report("a", time, 0.0) for time in (3, 4)] == ["CONTINUE"] * 2
+    assert trials.scheduler.get_state()["scores"] == [[[1.0], [1.0], [0.0], [], []]]
+
+
 def test_nobody_is_stopped_in_the_grace_period(bench):
     trials = bench(asha(grace_period=3), "a", "b")
     for time in (1, 2):

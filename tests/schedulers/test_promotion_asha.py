@@ -96,6 +96,20 @@ def test_a_trial_that_jumps_waits_at_the_highest_rung_it_passed(bench):
     assert trials.report("a", 9, 1.0) == "STOP"
 
 
+@pytest.mark.parametrize(("first", "then"), [(9.0, 0.0), (0.0, 9.0)])
+def test_one_that_begins_anew_waits_with_its_new_score(bench, first, then):
+    trials = bench(asha(), *"abc")
+    trials.report("a", 1, first)
+    trials.fail("a")
+    trials.again("a")
+    for name, score in zip("abc", (then, 4.0, 5.0), strict=True):
+        trials.report(name, 1, score)
+    (rung, _), restored = trials.scheduler._rungs, asha()
+    restored.set_state(trials.scheduler.get_state())
+    assert (rung.best(), rung.worst()) == (("c", "a") if then < first else ("a", "b"))
+    assert (restored._rungs[0].best(), restored._rungs[0].worst()) == (rung.best(), rung.worst())
+
+
 def test_the_work_at_a_rung_hardly_grows_with_the_number_of_trials():
     """Counts comparisons, over 100,000 trials that come to one rung."""
 

@@ -36,8 +36,8 @@ class AsyncHyperBandScheduler(ScoringScheduler):
         max_t: Trials are stopped at this time.
         grace_period: The first rung: no trial is stopped before.
         reduction_factor: One in so many passes a rung.
-        brackets: So many series of rungs, the n-th without the first n - 1 rungs. A trial's series is drawn by its id,
-            one with one rung more being e times as likely.
+        brackets: So many series of rungs, the n-th without the first n - 1 rungs. A trial's series is drawn by the seed
+            and its number, one with one rung more being e times as likely.
         stop_last_trials: Whether trials are stopped at `max_t`.
 
     Raises:
@@ -94,6 +94,10 @@ class AsyncHyperBandScheduler(ScoringScheduler):
         point = self._point(result)
         if trial.trial_id in self._reached and point is not None:
             self._passes(trial.trial_id, *point)
+        self._reached.pop(trial.trial_id, None)
+
+    def on_trial_error(self, controller: Controller, trial: TrialView) -> None:
+        """Forget the trial; its scores still count."""
         self._reached.pop(trial.trial_id, None)
 
     def debug_string(self) -> str:

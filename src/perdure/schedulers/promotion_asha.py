@@ -189,7 +189,7 @@ class Rung:
         self.promoted = 0
         self._best: list[tuple[float, int, str]] = []
         self._worst: list[tuple[float, int, str]] = []
-        """Heaps of those that wait; at their heads may be some that were promoted, or are gone."""
+        """Heaps of those that wait; at their heads may be some that were promoted, or are gone, or came here again."""
 
     def add(self, trial: str, score: float) -> None:
         """A trial has come here, and waits."""
@@ -206,14 +206,15 @@ class Rung:
 
     def best(self) -> str:
         """Return the best that waits."""
-        return self._first_waiting(self._best)
+        heap = self._best
+        while self.waiting.get(heap[0][2]) != (-heap[0][0], -heap[0][1]):
+            heapq.heappop(heap)
+        return heap[0][2]
 
     def worst(self) -> str:
         """Return the worst that waits."""
-        return self._first_waiting(self._worst)
-
-    def _first_waiting(self, heap: list[tuple[float, int, str]]) -> str:
-        while heap[0][2] not in self.waiting:
+        heap = self._worst
+        while self.waiting.get(heap[0][2]) != heap[0][:2]:
             heapq.heappop(heap)
         return heap[0][2]
 
