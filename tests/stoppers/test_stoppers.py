@@ -205,6 +205,12 @@ def test_a_value_that_is_no_number_is_not_among_the_best():
     assert answers(stopper, [float("nan"), 1, float("nan"), 1]) == [False, False, False, True]
 
 
+def test_values_whose_squares_no_number_can_hold_are_not_alike():
+    values = [1e200, -1e200, 1.7e308, 1.7e308]
+    assert answers(TrialPlateauStopper("m", num_results=2, grace_period=1), values) == [False] * 4
+    assert answers(ExperimentPlateauStopper("m", top=2, mode="max"), values) == [False] * 4
+
+
 def test_an_experiment_metric_that_is_not_reported_is_an_error():
     with pytest.raises(MetricError, match=r"Trial t did not report 'm'.*it reported: loss"):
         ExperimentPlateauStopper("m")("t", {"loss": 1})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,6 +65,7 @@ class RowStopper(Stopper):
 
 
 def spread(values: list[float]) -> float:
-    """Return the standard deviation of `values` about their mean; NaN if one of them is not finite."""
+    """Return the standard deviation of `values` about their mean; infinity or NaN if it is not finite."""
     mean = sum(values) / len(values)
-    return float((sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5)
+    away = [value - mean for value in values]
+    return math.sqrt(sum(each * each for each in away) / len(values))  # a power would raise where this overflows
