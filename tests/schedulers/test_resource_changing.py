@@ -130,6 +130,13 @@ def test_the_best_trial_gets_all_that_is_free():
     assert report(trials, 1, 2, score=5.0) == {"CPU": 7.0}
 
 
+def test_the_best_by_a_nested_metric_is_found():
+    trials = trials_of(DistributeResourcesToTopJob(metric="eval/acc", mode="max"), 2)
+    trials.trials[0].last_result = {"eval": {"acc": 0.9}}
+    assert report(trials, 1, eval={"acc": 0.5}) == "CONTINUE"
+    assert report(trials, 1, 2, eval={"acc": 1.0}) == {"CPU": 7.0}
+
+
 def test_the_next_best_is_served_once_the_best_has_enough():
     rule = DistributeResourcesToTopJob(metric="score", mode="min", increase_by={"CPU": 1}, increase_by_times=2)
     trials = trials_of(rule, 2)

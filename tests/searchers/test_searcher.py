@@ -357,6 +357,14 @@ def test_a_searcher_that_knows_points_is_told_finished_trials():
     assert restored.searcher.points == (({"x": 0, "c": 1}, 2), ({"x": 1, "c": 1}, 5))
 
 
+def test_of_a_trial_that_was_forgotten_a_nested_metric_is_told_too():
+    restored = driver(Pointed())
+    restored.searcher._metric = "eval/loss"
+    trial = ("s", "t0", {"config": {"x": 0, "c": 1}}), ("c", "t0", {"result": {"eval": {"loss": 2}}})
+    assert restored.replay(past(*trial)) is None
+    assert restored.searcher.points == (({"x": 0, "c": 1}, 2),)
+
+
 def test_a_limiter_holds_no_place_for_trials_that_its_searcher_does_not_know():
     restored = driver(ConcurrencyLimiter(Drawing(), max_concurrent=1))
     assert "does not know of 3 trials" in restored.replay(HISTORY)
@@ -539,6 +547,36 @@ def test_repeated_trials_are_told_as_their_mean():
     assert list(search.searcher._groups) == ["t3"]  # a group that was told is forgotten
 
 
+@pytest.mark.parametrize("last", ["t0", "t1"])
+def test_a_group_of_which_some_have_failed_is_told_as_the_mean_of_the_others_whoever_is_the_last(last):
+    searcher = Counting()
+    search = driver(Repeater(searcher, repeat=2))
+    search.next("t0")
+    search.next("t1")
+    for trial in sorted(("t0", "t1"), key=lambda trial: trial == last):
+        search.on_complete(trial, {"loss": 2} if trial == "t0" else None, error=trial == "t1")
+    assert searcher.completed == [("t0", 0, {"loss": 2}, False)]
+
+
+def test_a_group_that_has_failed_as_a_whole_is_told_so():
+    searcher = Counting()
+    search = driver(Repeater(searcher, repeat=2))
+    for trial in ("t0", "t1"):
+        search.next(trial)
+    for trial in ("t0", "t1"):
+        search.on_complete(trial, None, error=True)
+    ((_, _, _, error),) = searcher.completed
+    assert error
+
+
+def test_the_mean_of_a_nested_metric_is_told():
+    searcher = Counting(metric="eval/loss")
+    search = driver(Repeater(searcher, repeat=1))
+    search.next("t0")
+    search.on_complete("t0", {"eval": {"loss": 2}}, error=False)
+    assert searcher.completed == [("t0", 0, {"eval/loss": 2}, False)]
+
+
 def test_repeating_less_than_once_is_refused():
     with pytest.raises(ConfigurationError, match="repeat=0"):
         Repeater(Counting(), repeat=0)
@@ -558,6 +596,9 @@ def test_finished_trials_can_be_handed_to_a_searcher():
     assert searcher.points == (({"x": 0}, 0), ({"x": 1}, 1))
     searcher.add_evaluated_trials(trials[1], "loss")
     assert len(searcher.points) == 3
+    trials[2].last_result = {"eval": {"loss": 7}}
+    searcher.add_evaluated_trials(trials, "eval/loss")
+    assert searcher.points[3:] == (({"x": 2}, 7),)
     with pytest.raises(NotImplementedError):
         Counting().add_evaluated_trials(trials, "loss")
 

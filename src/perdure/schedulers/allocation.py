@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
+from perdure.rows import leaf
 from perdure.schedulers.base import Controller
 from perdure.trainable.wrappers import PlacementGroupFactory
 from perdure.trial_view import TrialView
@@ -118,7 +119,7 @@ class DistributeResourcesToTopJob(DistributeResources):
         sign = 1.0 if self.mode == "max" else -1.0
 
         def score(other: TrialView) -> float:
-            value = (result if other.trial_id == trial.trial_id else other.last_result).get(metric)
+            value = leaf(result if other.trial_id == trial.trial_id else other.last_result, metric)
             return -math.inf if value is None or math.isnan(value) else sign * float(value)
 
         ranked = sorted(share.trials, key=lambda other: (-score(other), other.number))

@@ -11,6 +11,7 @@ from typing import Any
 from perdure.config import check_mode
 from perdure.errors import ConfigurationError
 from perdure.journal.values import ADDRESS, encode_config, from_data
+from perdure.rows import leaf
 
 Result = dict[str, Any]
 """One reported row."""
@@ -143,8 +144,9 @@ class Searcher:
                 pruned = trial.status == "TERMINATED" and not row.get("done", False)
             else:
                 row, failed, pruned = trial.metrics or {}, trial.error is not None, False
-            if row.get(metric) is not None:
-                self.add_evaluated_point(parameters=trial.config, value=row[metric], error=failed, pruned=pruned)
+            value = leaf(row, metric)
+            if value is not None:
+                self.add_evaluated_point(parameters=trial.config, value=value, error=failed, pruned=pruned)
 
     def save(self, checkpoint_path: str) -> None:
         """Write all that the searcher knows to the file `checkpoint_path`."""

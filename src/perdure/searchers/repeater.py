@@ -7,6 +7,7 @@ from typing import Any
 
 from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
+from perdure.rows import leaf
 from perdure.search_space.space import plain_copy
 from perdure.searchers.base import Result, Searcher
 from perdure.searchers.properties import set_properties
@@ -91,12 +92,15 @@ class Repeater(Searcher):
         return True
 
     def on_trial_complete(self, trial_id: str, result: Result | None = None, error: bool = False) -> None:
-        """Take note of the score; with the last of its group, tell the searcher their mean."""
+        """Take note of the score; with the last of its group, tell the searcher their mean.
+
+        Trials that failed, or have no score, are left out of it; the searcher hears of an error if that is all of them.
+        """
         first = self._group_of.get(trial_id)
         if first is None:
             return
         group = self._groups[first]
-        score = (result or {}).get(self.searcher.metric)
+        score = leaf(result or {}, self.searcher.metric)
         group[trial_id] = math.nan if score is None else float(score)
         scores = [value for value in group.values() if value is not None]
         if len(scores) < self.repeat:
@@ -105,7 +109,7 @@ class Repeater(Searcher):
             del self._group_of[trial]
         known = [value for value in scores if not math.isnan(value)]
         mean = sum(known) / len(known) if known else math.nan
-        self.searcher.on_trial_complete(first, result={self.searcher.metric: mean}, error=error)
+        self.searcher.on_trial_complete(first, result={self.searcher.metric: mean}, error=error and not known)
 
     def get_state(self) -> dict[str, Any]:
         """Return the groups that are not told yet; not the searcher's own state."""

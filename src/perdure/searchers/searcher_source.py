@@ -10,6 +10,7 @@ from typing import Any
 
 from perdure.arguments import a_kind
 from perdure.errors import ConfigurationError, PerdureError, PluginError
+from perdure.rows import leaf
 from perdure.search_space.paths import flatten, path_text
 from perdure.search_space.space import plain_copy, unresolved
 from perdure.searchers.base import Searcher
@@ -262,7 +263,7 @@ class SearcherSource(Source):
         """Tell of a finished trial as of a point that somebody else evaluated, if the searcher can hear of these."""
         *_, base = _layers(self._searcher)
         metric = base.metric
-        value = (past.result or {}).get(metric) if isinstance(metric, str) else None
+        value = leaf(past.result or {}, metric) if isinstance(metric, str) else None
         if value is None or type(base).add_evaluated_point is Searcher.add_evaluated_point:
             return False
         self._call("add_evaluated_point", lambda: base.add_evaluated_point(plain_copy(config), value))
