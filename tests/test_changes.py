@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.schedulers.population import Population
 
 from perdure import tune
 from perdure.changes import changed_parts, differences, listed
@@ -19,6 +18,7 @@ from perdure.definition import define
 from perdure.schedulers.base import TrialScheduler
 from perdure.schedulers.promotion_asha import PromotionASHAScheduler
 from perdure.trainable.registry import register_trainable
+from tests.schedulers.population import Population
 
 
 def train(config: dict[str, Any]) -> None:

@@ -276,8 +276,8 @@ def _is_clock_reading(value: object) -> bool:
 def _made_with(plugin: Any) -> Iterable[str]:
     """Return the attributes in which an object keeps what it was made with.
 
-    Of our schedulers and stop rules, that is what it has but for what it remembers, and the plugins it is made of; of our
-    searchers, what goes by the name of an argument. So it makes no difference whether the object has been used since.
+    Of our schedulers and stop rules, that is what it has but for what it remembers, and the plugins it is made of; of
+    our searchers, what goes by the name of an argument. So it makes no difference whether the object has been used.
     """
     kept = vars(plugin)
     if isinstance(plugin, (TrialScheduler, Stopper)):

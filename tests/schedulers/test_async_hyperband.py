@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from perdure.errors import ConfigurationError
+from perdure.errors import ConfigurationError, MetricError
 from perdure.schedulers.async_hyperband import ASHAScheduler, AsyncHyperBandScheduler, cut_off
 from perdure.schedulers.base import configure
 
@@ -86,6 +86,18 @@ def test_rows_without_time_or_metric_are_passed_over(bench, caplog):
     assert trials.scheduler.get_state()["scores"] == [[[], [], [], [], []]]
     (said,) = [record.getMessage() for record in caplog.records]
     assert "AsyncHyperBandScheduler measures time by 'epoch', which was not reported (but: " in said
+
+
+def test_a_time_that_is_nan_is_none(bench):
+    trials = bench(asha(time_attr="epoch"), "a")
+    assert trials.report("a", 1, 1.0, epoch=math.nan) == "CONTINUE"
+    assert trials.scheduler.get_state()["scores"] == [[[], [], [], [], []]]
+
+
+@pytest.mark.parametrize("row", [{"epoch": "first"}, {"epoch": [1]}, {"epoch": 1, "m": "good"}])
+def test_what_is_no_number_is_refused_by_name(bench, row):
+    with pytest.raises(MetricError, match="A row has '(epoch|m)' as .*AsyncHyperBandScheduler cannot compare"):
+        bench(asha(time_attr="epoch"), "a").report("a", 1, row.pop("m", 1.0), **row)
 
 
 def test_a_trial_that_has_diverged_is_worse_than_any(bench):

@@ -94,6 +94,18 @@ def test_times_that_differ_are_compared_at_the_last_that_is_not_later(bench):
     assert trials.report("c", 0, 4.4, seconds=2.9) == "STOP"  # at 2: a 6, b 5
 
 
+def test_times_that_go_back_leave_the_kept_ones_in_order(bench):
+    """As `time_total_s` does where a trial goes back to an older checkpoint; a time may also come twice."""
+    trials = bench(rule(time_attr="seconds"), *"abc")
+    for time in (1.0, 2.0, 3.0, 2.5, 3.0, 1.0):
+        assert trials.report("a", 0, 9.0, seconds=time) == "CONTINUE"
+    assert trials.scheduler.get_state()["times"] == [1.0, 2.0, 3.0]
+    assert trials.scheduler.get_state()["averages"] == [[9.0]] * 3
+    for time in (1.0, 2.0, 4.0):
+        assert trials.report("b", 0, 9.0, seconds=time) == "CONTINUE"
+    assert trials.report("c", 0, 0.0, seconds=3.5) == "STOP"  # of both
+
+
 def test_rows_that_are_not_finite_leave_the_average_alone(bench):
     trials = bench(rule(), *"abc")
     report(trials, "a", 2.0, math.nan, 2.0)

@@ -258,6 +258,14 @@ def test_a_row_without_the_metric_is_refused_or_passed_over():
     assert relaxed.report(0, 3, None) == "CONTINUE"  # warned of once
 
 
+def test_a_row_whose_time_is_nan_is_passed_over():
+    trials = population(2, time_attr="epoch")
+    for number, score in ((1, 5.0), (0, 1.0)):
+        assert trials.report(number, 2, score, epoch=float("nan")) == "CONTINUE"
+    trials.report(1, 3, 5.0, epoch=2)
+    assert clone_of(trials.report(0, 3, 1.0, epoch=2))
+
+
 def test_a_nested_metric_is_found():
     trials = population(2, metric="eval/score")
     trials.report(1, 2, None, eval={"score": 5})

@@ -153,10 +153,10 @@ class MedianStoppingRule(ScoringScheduler):
         if abs(score) < -WORST:
             run.total += score
             run.rows += 1
-        if run.passed == len(self._times):
+        if not self._times or time > self._times[-1]:
             self._times.append(time)
             self._averages.append(SortedValues(array("d")))
-        if self._times[run.passed] == time:
+        if run.passed < len(self._times) and self._times[run.passed] == time:
             self._stand(run)
 
     def _stand(self, run: Run) -> None:

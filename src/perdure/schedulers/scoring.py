@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from perdure.errors import ConfigurationError
+from perdure.errors import ConfigurationError, MetricError
 from perdure.rows import leaf
 from perdure.schedulers.base import DEFAULT_METRIC, Controller, TrialScheduler
 from perdure.trial_view import TrialView
@@ -72,15 +72,31 @@ class ScoringScheduler(TrialScheduler):
             )
 
     def _point(self, result: Mapping[str, Any]) -> tuple[float, float] | None:
-        """Return time and score of a row, the greater the better; None if it lacks one of them."""
+        """Return time and score of a row, the greater the better; None if it lacks one of them, or its time is NaN.
+
+        Raises:
+            MetricError: one of them is no number.
+        """
         assert self._metric is not None
         time, value = leaf(result, self._time_attr), leaf(result, self._metric)
         if time is None and result:
             self._warn(result)
         if time is None or value is None:
             return None
-        score = float(value) if self._mode == "max" else -float(value)
-        return float(time), WORST if math.isnan(score) else min(max(score, WORST), -WORST)
+        time, value = self._number(self._time_attr, time), self._number(self._metric, value)
+        if math.isnan(time):
+            return None
+        score = value if self._mode == "max" else -value
+        return time, WORST if math.isnan(score) else min(max(score, WORST), -WORST)
+
+    def _number(self, name: str, value: Any) -> float:
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise MetricError(
+                f"A row has {name!r} as {value!r:.80} (a {type(value).__name__}), by which "
+                f"{type(self).__name__} cannot compare trials. Report one number."
+            ) from None
 
     def _warn(self, result: Mapping[str, Any]) -> None:
         if not self._warned:
