@@ -6,7 +6,7 @@ import pytest
 
 from perdure.errors import ConfigurationError, PluginError
 from perdure.schedulers.exploration import check_mutations, complete, explore
-from perdure.search_space.functions import choice, randint, sample_from, uniform
+from perdure.search_space.functions import choice, grid_search, randint, sample_from, uniform
 
 
 def varied(config, mutations, *, resample=0.0, factors=(1.2, 0.8), seeds=200, custom=None):
@@ -117,6 +117,7 @@ def test_what_a_configuration_lacks_is_drawn():
         ({"opt": {"lr": "fast"}}, r"hyperparam_mutations\['opt'\]\['lr'\]='fast'"),
         ({"lr": []}, "has no values"),
         ({"lr": sample_from(lambda spec: 1)}, "sample_from"),
+        ({"opt": {"lr": grid_search([1, 2])}}, r"hyperparam_mutations\['opt'\]\['lr'\]: grid_search"),
     ],
 )
 def test_what_is_no_mutation_is_refused_by_name(mutations, message):

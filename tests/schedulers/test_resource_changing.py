@@ -5,7 +5,7 @@ import json
 import pytest
 from tests.schedulers.population import Population
 
-from perdure.errors import ConfigurationError
+from perdure.errors import ConfigurationError, PluginError
 from perdure.schedulers.allocation import DistributeResources, DistributeResourcesToTopJob
 from perdure.schedulers.async_hyperband import ASHAScheduler
 from perdure.schedulers.base import TrialScheduler
@@ -172,6 +172,13 @@ def test_a_function_of_the_users_says_what_a_trial_is_to_have():
     assert report(trials, 0, 2) == {"CPU": 5.0}
     assert report(trials, 0, 3) == "CONTINUE"
     assert seen[1] == (PlacementGroupFactory([{"CPU": 3}]), PlacementGroupFactory([{"CPU": 1}]), 8.0)
+
+
+@pytest.mark.parametrize("said", ["2", 2, [{"CPU": 2}]])
+def test_what_a_function_may_not_say_is_named(said):
+    trials = trials_of(lambda *_: said)
+    with pytest.raises(PluginError, match=r"resources_allocation_function returned .* for trial"):
+        report(trials, 0)
 
 
 def test_no_function_changes_nothing():

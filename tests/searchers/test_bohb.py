@@ -130,3 +130,11 @@ def test_kills_at_any_moment_change_no_trial_and_no_decision(slots):
     for _ in range(4):
         kills = [rng.randint(1, 250) for _ in range(rng.randint(1, 5))]
         assert transcript(bohb_run(slots, kills)) == undisturbed, kills
+
+
+@pytest.mark.parametrize("own", [{"metric": "other", "mode": "min"}, {"metric": "loss", "mode": "max"}])
+def test_a_searcher_that_is_to_optimise_two_things_is_refused(own):
+    with pytest.raises(ConfigurationError, match="which one is to be optimised"):
+        driver(TuneBOHB(**own))
+    assert driver(TuneBOHB({"x": uniform(0, 1)}, **own), {}).metrics == (own["metric"],)
+    assert driver(TuneBOHB(metric="loss", mode="min")).metrics == ("loss",)

@@ -171,7 +171,13 @@ def test_placement_groups_are_values():
     assert hash(one) == hash(same)
     assert (one.bundles, one.strategy, one.head_cpus) == ([{"CPU": 1.0}], "SPREAD", 1.0)
     assert one != PlacementGroupFactory([{"CPU": 1}])
-    for wrong in ({"bundles": []}, {"bundles": [{"CPU": 1}], "strategy": "NEAR"}, {"bundles": [{"CPU": -1}]}):
+    for wrong in (
+        {"bundles": []},
+        {"bundles": {"CPU": 1}},
+        {"bundles": ["CPU"]},
+        {"bundles": [{"CPU": 1}], "strategy": "NEAR"},
+        {"bundles": [{"CPU": -1}]},
+    ):
         with pytest.raises(ResourceError):
             PlacementGroupFactory(**wrong)
 

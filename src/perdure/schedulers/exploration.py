@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Union
 
 from perdure.errors import ConfigurationError, PluginError
-from perdure.search_space.domains import Domain, Function
+from perdure.search_space.domains import Domain, Function, is_grid
 from perdure.search_space.randomness import seeded_globals
 
 Mutation = Union[Mapping[str, Any], "list[Any]", "tuple[Any, ...]", Domain, Callable[[], Any]]
@@ -33,6 +33,10 @@ def check_mutations(mutations: Mapping[str, Any], place: str = "hyperparam_mutat
             raise ConfigurationError(
                 f"{where}: a sample_from function depends on a configuration, and cannot vary one. Use uniform, "
                 "loguniform, randint, a list of values or a function without arguments."
+            )
+        if is_grid(mutation):
+            raise ConfigurationError(
+                f"{where}: grid_search names what is to be tried, and nothing varies by it. Give the list of values."
             )
         if isinstance(mutation, Mapping):
             check_mutations(mutation, where)

@@ -7,7 +7,7 @@ from typing import Any, Union
 
 from perdure.arguments import named_arguments
 from perdure.core.events import Action, Decision
-from perdure.errors import ConfigurationError
+from perdure.errors import ConfigurationError, PluginError
 from perdure.schedulers.allocation import DistributeResources
 from perdure.schedulers.base import Answer, Controller, Judgement, TrialScheduler, judgement
 from perdure.schedulers.fifo import FIFOScheduler
@@ -192,6 +192,11 @@ class ResourceChangingScheduler(TrialScheduler):
         said = self._allocate(controller, trial, result, self)
         if said is None:
             return None
+        if not isinstance(said, (PlacementGroupFactory, Mapping)):
+            raise PluginError(
+                f"resources_allocation_function returned {said!r} for trial {trial.trial_id}; it must return what the "
+                "trial is to have (a dict such as {'cpu': 2}, or a PlacementGroupFactory), or None for no change."
+            )
         return (said if isinstance(said, PlacementGroupFactory) else PlacementGroupFactory([said])).required_resources
 
     # --- state ------------------------------------------------------------------------------------------------------

@@ -238,7 +238,12 @@ class LibrarySearcher(Searcher):
     # --- the port ---------------------------------------------------------------------------------------------------
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
-        """Take over what the searcher was not made with."""
+        """Take over what the searcher was not made with.
+
+        Raises:
+            ConfigurationError: the searcher is to optimise nothing, or one thing by itself and another by TuneConfig.
+        """
+        self._check_agreement(metric, mode)
         if self._metric is None:
             self._metric = metric
         if self._mode is None:
@@ -255,6 +260,17 @@ class LibrarySearcher(Searcher):
             return not any(True for _ in unresolved(config))
         self._space = self._tree_space(config)
         return True
+
+    def _check_agreement(self, metric: str | None, mode: str | None) -> None:
+        """One with a space of its own may optimise something else than what TuneConfig judges trials by, as in Ray."""
+        if self._given_space is not None or isinstance(self._metric, (list, tuple)):
+            return
+        pairs = ((self._metric, metric), (self._mode, mode))
+        if any(own is not None and asked is not None and own != asked for own, asked in pairs):
+            raise ConfigurationError(
+                f"TuneConfig(metric={metric!r}, mode={mode!r}) next to {type(self).__name__}(metric={self._metric!r}, "
+                f"mode={self._mode!r}): which one is to be optimised? Leave them out in one of the two places."
+            )
 
     def change_search_space(self, config: dict[str, Any]) -> bool:
         """Search `config` from now on, unless the searcher was made with a space of its own.
@@ -370,7 +386,7 @@ class LibrarySearcher(Searcher):
             return
         signature, memory, live, count = state
         if signature != self._signature():
-            raise NotImplementedError("the space has changed")
+            raise NotImplementedError("its space, metric or mode has changed")
         self._memory, self._live, self._count = memory, live, count
 
     # --- inside -----------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ class PlacementGroupFactory:
         strategy: How bundles are placed on several machines; on one machine it makes no difference.
 
     Raises:
-        ResourceError: there is no bundle, or an amount is no number of 0 or more.
+        ResourceError: there is no bundle, one is no dict, or an amount is no number of 0 or more.
     """
 
     def __init__(
@@ -41,6 +41,8 @@ class PlacementGroupFactory:
     ) -> None:
         if not bundles:
             raise ResourceError("PlacementGroupFactory needs at least one bundle, for example [{'CPU': 1}].")
+        if isinstance(bundles, Mapping) or not all(isinstance(bundle, Mapping) for bundle in bundles):
+            raise ResourceError(f"PlacementGroupFactory({bundles!r}): use a list of dicts, for example [{{'CPU': 1}}].")
         if strategy not in _STRATEGIES:
             raise ResourceError(f"PlacementGroupFactory(strategy={strategy!r}): use one of {', '.join(_STRATEGIES)}.")
         self._bundles = tuple(_normalised(bundle) for bundle in bundles)
