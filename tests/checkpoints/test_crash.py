@@ -52,7 +52,7 @@ if what == "delete":
     manager.delete(source, folder)
 else:
     manager.make_durable(source, folder, 2 << 20, inherited=bool(inherited))
-assert manager.drain(30)
+assert manager.drain(100)
 print("done")
 """
 
@@ -108,7 +108,7 @@ def test_a_kill_on_the_way_to_the_disk_is_made_up_for(trial: Path, tmp_path: Pat
     verify_checkpoint(folder, trusted=True)
     manager = CheckpointManager(trial.parent, wake=lambda: None)
     manager.make_durable(Source(trial="t1", number=0), folder, info.nbytes)
-    assert manager.drain(30)
+    assert manager.drain(100)
     manager.close()
     assert [done.kind for done in manager.poll()] == ["durable"]
     verify_checkpoint(folder, trusted=False)
@@ -126,7 +126,7 @@ def test_a_kill_while_it_is_written_anew_is_made_up_for(trial: Path, tmp_path: P
     verify_checkpoint(folder, trusted=False)
     manager = CheckpointManager(trial.parent, wake=lambda: None)
     manager.make_durable(Source(trial="t1", number=0), folder, info.nbytes, inherited=True)
-    assert manager.drain(30)
+    assert manager.drain(100)
     manager.close()
     assert [done.kind for done in manager.poll()] == ["durable"]
     verify_checkpoint(folder, trusted=False)
@@ -148,7 +148,7 @@ def test_a_kill_during_a_deletion_leaves_no_half_checkpoint(trial: Path, tmp_pat
             verify_checkpoint(folder, trusted=True)
     manager = CheckpointManager(trial.parent, wake=lambda: None)
     manager.delete(Source(trial="t1", number=0), folder)
-    assert manager.drain(30)
+    assert manager.drain(100)
     manager.close()
     assert [done.kind for done in manager.poll()] == ["deleted"]
     assert names(trial) == []

@@ -90,15 +90,19 @@ def unmount_and_mount(machine: Disk) -> None:
 
     def is_back() -> bool:
         """While a dying process keeps its mount namespace, and so the old mount, a new one is as dead as that."""
-        wait_until(gone)
-        machine.mount()
+        try:
+            machine.mount()
+        except OSError:  # the loop device is on its way out
+            return False
         try:
             for path in machine.path.rglob("journal*"):
                 path.read_bytes()
         except OSError:
+            wait_until(gone)
             return False
         return True
 
+    wait_until(gone)
     wait_until(is_back)
 
 
