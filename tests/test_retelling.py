@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perdure import tune
-from perdure.core.events import Action, Decider, Decision, Reported, Source, TrialActed, TrialRequeued
+from perdure.core.events import Action, Decider, Decision, Outcome, Reported, Source, Spec, TrialActed, TrialRequeued
 from perdure.journal.file import FileJournalReader
 from perdure.retelling import Retelling
 from perdure.schedulers.async_hyperband import AsyncHyperBandScheduler
@@ -115,6 +115,89 @@ def paused_row(trial: str, iteration: int, *, agreed: bool) -> Reported:
         decision=Decision.PAUSE,
         agreed=agreed,
     )
+
+
+def rolled_back(path: Path) -> tuple[WrittenExperiment, str]:
+    """A trial that reported three rows, went back to the checkpoint of the first, and reported the second again."""
+    written = WrittenExperiment(path, spec=Spec(max_failures=-1))
+    trial = written.trial({"lr": 0.5})
+    written.attempt(trial)
+    written.report(trial, 1, {"loss": 3.0}, checkpoint=0)
+    written.report(trial, 2, {"loss": 2.0})
+    written.report(trial, 3, {"loss": 1.0})
+    written.end(trial, Outcome.LOST)
+    written.attempt(trial, start=Source(trial=trial, number=0), iteration=1)
+    return written, trial
+
+
+def repeat_second_row(written: WrittenExperiment, trial: str) -> None:
+    row = Reported(at=0.0, trial=trial, attempt=2, iteration=2, metrics={"loss": 9.0}, judged=False)
+    written.write(row)
+
+
+@pytest.mark.parametrize(("repeats", "loss"), [(True, 9.0), (False, 1.0)])
+def test_a_trial_ends_with_the_last_row_that_it_reported_as_when_it_ran(
+    tmp_path: Path, repeats: bool, loss: float
+) -> None:
+    """Also where that row repeats one that was judged: the row after that was rolled back, and counts no longer."""
+    written, trial = rolled_back(tmp_path / "exp")
+    if repeats:
+        repeat_second_row(written, trial)
+    written.end(trial)
+    written.close()
+    *_, completed = retelling(written).run()
+    assert isinstance(completed, PastCompletion)
+    assert completed.result is not None
+    assert completed.result["loss"] == loss
+
+
+def test_a_trial_that_goes_on_has_been_as_far_as_it_had_been_when_it_ended(tmp_path: Path) -> None:
+    """It had gone back and ended before it came there again; rows up to there are not judged a second time."""
+    written, trial = rolled_back(tmp_path / "exp")
+    written.end(trial)
+    written.write(TrialRequeued(at=9.0, trial=trial, round=1))
+    written.close()
+    scheduler = AsyncHyperBandScheduler(metric="loss", mode="min", max_t=9, reduction_factor=3)
+    list(retelling(written, scheduler=scheduler).run())
+    assert scheduler.get_state()["reached"] == {trial: [0, 0, 1]}
+
+
+def test_what_a_scheduler_asks_is_answered_as_when_it_ran(tmp_path: Path) -> None:
+    """A person holds one trial, one has become a clone and saved nothing since, and one has ended."""
+    asked: dict[str, Any] = {}
+
+    class Asking(FIFOScheduler):
+        def on_trial_retold(self, tuner: Any, trial: Any, result: Any, decision: str, actions: Any) -> None:
+            asked.clear()
+            asked["live"] = sorted(trial.number for trial in tuner.get_live_trials())
+            asked["active"] = sorted(trial.number for trial in tuner.get_active_trials())
+            asked["paused"] = [trial.number for trial in tuner.get_paused_trials()]
+            asked["all"] = [trial.status for trial in tuner.get_trials()]
+            asked["checkpoints"] = [tuner.checkpoint_of(trial.trial_id) is not None for trial in tuner.get_trials()]
+
+    written = WrittenExperiment(tmp_path / "exp")
+    held, clone, donor, ended = trials = [written.trial() for _ in range(4)]
+    for trial in trials:
+        written.attempt(trial)
+        written.report(trial, 1, {"loss": 1.0}, checkpoint=0)
+    pause = Action(trial=held, decision=Decision.PAUSE, hold=True)
+    written.write(TrialActed(at=0.0, action=pause, request="r"))
+    source = Source(trial=donor, number=0)
+    action = Action(trial=clone, decision=Decision.PAUSE, donor=source, config={"lr": 2.0}, resume=True)
+    written.report(clone, 2, {"loss": 1.0}, decision=Decision.PAUSE, actions=(action,))
+    written.end(clone, Outcome.PAUSED)
+    written.attempt(clone, start=source, iteration=1, segment=1)
+    written.end(ended)
+    written.report(donor, 2, {"loss": 1.0})
+    written.close()
+    list(retelling(written, scheduler=Asking()).run())
+    assert asked == {
+        "live": [1, 2],
+        "active": [1, 2],
+        "paused": [],
+        "all": ["RUNNING", "RUNNING", "RUNNING", "TERMINATED"],
+        "checkpoints": [True, False, True, True],
+    }
 
 
 class Told(FIFOScheduler):

@@ -221,6 +221,19 @@ def test_a_pause_with_a_row_that_was_judged_before_saves_where_the_trainable_can
     assert (event["decision"], event["save"], event["judged"]) == (Decision.PAUSE, saves, False)
 
 
+@pytest.mark.parametrize("decision", Decision)
+def test_a_trial_that_stops_at_a_row_that_was_judged_before_is_done(decision: Decision) -> None:
+    """As is said of it wherever it is read, and as its searcher was told when the row was judged."""
+    trial = Trial(id="a", number=0, name="a", directory="a", judged=3, decision=decision, decided_at=3)
+    view = SimpleNamespace(config={}, last_result={})
+    judge: Any = SimpleNamespace(state=State(), saves=False, view=lambda trial: view)
+    for name in ("_row", "_origin", "_event"):
+        setattr(judge, name, getattr(Judge, name).__get__(judge))
+    for iteration, done in ((2, False), (3, decision is Decision.STOP)):
+        Judge._repeated(judge, trial, KEY, Report(iteration=iteration, metrics={}, at=0.0), False)
+        assert view.last_result["done"] == done
+
+
 def test_a_trial_that_can_never_start_is_refused_where_nothing_runs() -> None:
     """However it came to ask for so much: here it was woken, and nobody had looked."""
     runner = Runner(

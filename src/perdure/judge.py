@@ -7,7 +7,7 @@ again after going back to an older checkpoint gets the answer that was journaled
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,6 +29,7 @@ from perdure.journal.values import by_repr, dict_from_data, encode_config, has_o
 from perdure.resources import check_resources
 from perdure.rows import RowOrigin, expand_row, flatten, leaf
 from perdure.schedulers.base import Judgement, judgement
+from perdure.schedulers.facts import ExperimentFacts, TrialList
 from perdure.searchers.driver import FINISHED, WAIT
 from perdure.trial_view import TrialView
 
@@ -92,8 +93,8 @@ class Judge:
         self.iteration = 0
         """Turns of the loop so far."""
         self._views: dict[str, TrialView] = {}
-        self.trials = TrialList(self)
-        self.controller = RunningExperiment(self)
+        self.trials = TrialList(state, self.view)
+        self.controller = ExperimentFacts(state, self.view, lambda: self.expects_more)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -265,8 +266,11 @@ class Judge:
 
     def _repeated(self, trial: Trial, key: AttemptKey, report: Report, adopted: bool) -> Reported:
         """Answer a row that was judged before a rollback with what was decided then."""
-        self.view(trial).last_result = self._row(trial, report)
+        row = self._row(trial, report)
+        self.view(trial).last_result = row
         if trial.decision is not None and report.iteration >= trial.decided_at:
+            if trial.decision is STOP:
+                row["done"] = True
             save = trial.owes_save or (self.saves and trial.decision is PAUSE and trial.start is None)
             return self._event(trial, key, report, adopted, decision=trial.decision, save=save, judged=False)
         return self._event(trial, key, report, adopted, save=report.iteration in trial.owed, judged=False)
@@ -480,7 +484,8 @@ class Judge:
         if latest is not None:
             view.checkpoint = Checkpoint(os.path.join(view.path, latest.directory))
         if trial.last is not None:
-            view.last_result = expand_row(RowOrigin(trial_id=trial.id, config=view.config), trial.last)
+            origin = RowOrigin(trial_id=trial.id, config=view.config)
+            view.last_result = expand_row(origin, trial.last, done=trial.last.decision is STOP)
         view.num_failures = trial.failures
         return view
 
@@ -503,83 +508,3 @@ def _replaces(actions: Sequence[Action], trial: Trial) -> bool:
 def _same_leaves(flat: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
     """Whether a flattened configuration is the configuration itself, value by value."""
     return flat.keys() == config.keys() and all(config[name] is value for name, value in flat.items())
-
-
-class RunningExperiment:
-    """What schedulers may ask about the experiment: a `Controller`."""
-
-    def __init__(self, judge: Judge) -> None:
-        self._judge = judge
-
-    def get_trials(self) -> Sequence[TrialView]:
-        """All trials, made on demand."""
-        return self._judge.trials
-
-    def get_live_trials(self) -> set[TrialView]:
-        """The trials that are not finished, but for those that a person set aside."""
-        return self.get_active_trials().union(self.get_paused_trials())
-
-    def get_active_trials(self) -> set[TrialView]:
-        """The trials that run or wait for room, but for those that a person set aside."""
-        state = self._judge.state
-        active = (state.trials[trial] for trial in (*state.live, *state.ahead, *state.pending))
-        return {self._judge.view(trial) for trial in active if not trial.set_aside}
-
-    def get_paused_trials(self) -> Iterator[TrialView]:
-        """The paused trials, but for those that a person set aside."""
-        trials = (self._judge.state.trials[trial] for trial in self._judge.state.paused)
-        return (self._judge.view(trial) for trial in trials if not trial.set_aside)
-
-    def get_trial(self, trial_id: str) -> TrialView | None:
-        """The trial of that id."""
-        trial = self._judge.state.trials.get(trial_id)
-        return None if trial is None else self._judge.view(trial)
-
-    def count(self, status: str) -> int:
-        """How many trials have that status."""
-        return self._judge.state.counts.get(status, 0)
-
-    def checkpoint_of(self, trial_id: str) -> CheckpointInfo | None:
-        """The newest whole checkpoint of what a trial is now: not one from before it became a clone."""
-        trial = self._judge.state.trials[trial_id]
-        latest = trial.latest
-        return latest if latest is not None and latest.segment == trial.segment and trial.start is None else None
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> object:
-            """Say what there is to a plugin that takes this for Ray's controller."""
-            raise AttributeError(
-                f"A plugin asked the experiment for {name!r}, which it does not have. It has get_trials(), "
-                "get_live_trials(), get_active_trials(), get_paused_trials(), get_trial(trial_id), count(status), "
-                'checkpoint_of(trial_id), and capacity, for example capacity["CPU"].',
-                name=name,
-                obj=self,
-            )
-
-    @property
-    def capacity(self) -> Mapping[str, float]:
-        """What the executor has in all."""
-        return self._judge.state.capacity
-
-    @property
-    def expects_more(self) -> bool:
-        """Whether trials are still to begin."""
-        return self._judge.expects_more
-
-
-class TrialList(Sequence[TrialView]):
-    """All trials in the order they were created, as views that are made when asked for."""
-
-    def __init__(self, judge: Judge) -> None:
-        self._judge = judge
-
-    def __len__(self) -> int:
-        return len(self._judge.state.trials)
-
-    def __getitem__(self, index: Any) -> Any:
-        trials = list(self._judge.state.trials.values())[index]
-        return [self._judge.view(trial) for trial in trials] if isinstance(trials, list) else self._judge.view(trials)
-
-    def __iter__(self) -> Iterator[TrialView]:
-        return (self._judge.view(trial) for trial in list(self._judge.state.trials.values()))

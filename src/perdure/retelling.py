@@ -6,13 +6,12 @@ Random search, first come first served and stateless stop rules need none of it,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.events import (
     AnyEvent,
     AttemptPlanned,
-    CheckpointInfo,
     Data,
     Decider,
     Decision,
@@ -25,6 +24,7 @@ from perdure.core.state import Status
 from perdure.history import ExperimentHistory, TrialHistory
 from perdure.journal.base import START, JournalReader, Position
 from perdure.rows import RowOrigin, expand_row
+from perdure.schedulers.facts import ExperimentFacts
 from perdure.searchers.driver import Past, PastCompletion, PastContinuation, PastMove, PastResult, PastSuggestion
 from perdure.trial_view import TrialView
 
@@ -64,6 +64,10 @@ class Retelling:
         self._history = ExperimentHistory(reader, path=path)
         self._views: dict[str, TrialView] = {}
         self._configs: dict[str, Data] = {}
+        state, trials = self._history.state, self._history.trials
+        self._facts = ExperimentFacts(
+            state, lambda trial: self._view(trials[trial.id]), lambda: bool(state.pending) or not state.search_ended
+        )
 
     def run(self) -> Iterator[Past]:
         """Tell scheduler and stopper; yield what the searcher is to be told. Exhaust it."""
@@ -77,7 +81,7 @@ class Retelling:
                 case TrialCreated() if trial is not None:
                     yield PastSuggestion(trial=trial.id, config=self._view(trial).config)
                     if scheduler is not None:
-                        scheduler.on_trial_add(self, self._view(trial))
+                        scheduler.on_trial_add(self._facts, self._view(trial))
                 case Reported(judged=True) if trial is not None:
                     row = self._row(trial, event)
                     if decided is not Decision.STOP:
@@ -86,15 +90,17 @@ class Retelling:
                         yield PastResult(trial=trial.id, result=row)
                     if event.decision is Decision.PAUSE:
                         yield PastMove(trial=trial.id, paused=True)
+                case Reported() if trial is not None:
+                    self._row(trial, event)  # judged before, and now the trial's last once more
                 case AttemptPlanned():
                     yield PastMove(trial=event.trial, paused=False)
                 case TrialActed(request="") if scheduler is not None:
-                    scheduler.on_actions_retold(self, (event.action, *event.more))
+                    scheduler.on_actions_retold(self._facts, (event.action, *event.more))
                 case TrialRequeued() if trial is not None:
                     if stopper is not None:
                         self._requeue(trial, stopper, ended, from_scratch=event.from_scratch)
                     if ended is not None:
-                        yield self._continued(trial, scheduler)
+                        yield self._continued(trial, scheduler, from_scratch=event.from_scratch)
                 case _:
                     pass
             yield from self._endings(scheduler, stopper)
@@ -135,7 +141,7 @@ class Retelling:
         alone = held and event.decision is Decision.PAUSE and not event.agreed
         answer = Decision.CONTINUE if alone else event.decision
         if scheduler is not None and shown:
-            scheduler.on_trial_retold(self, view, row, answer.value.upper(), event.actions)
+            scheduler.on_trial_retold(self._facts, view, row, answer.value.upper(), event.actions)
         view.last_result = row
 
     def _requeue(self, trial: TrialHistory, stopper: Stopper, ended: Status | None, *, from_scratch: bool) -> None:
@@ -144,13 +150,13 @@ class Retelling:
         elif ended is Status.TERMINATED and trial.row_count:
             stopper.recall(trial.id, list(trial.expanded()))
 
-    def _continued(self, trial: TrialHistory, scheduler: TrialScheduler | None) -> Past:
+    def _continued(self, trial: TrialHistory, scheduler: TrialScheduler | None, *, from_scratch: bool) -> Past:
         view = self._view(trial)
-        last = trial.last_row()
-        if last is not None:
+        last = self._history.state.trials[trial.id].last  # whether it was rolled back since or not, as when it ran
+        if last is not None and not from_scratch:
             view.last_result = expand_row(RowOrigin(trial_id=trial.id, config=view.config), last)
         if scheduler is not None:
-            scheduler.on_trial_add(self, view)
+            scheduler.on_trial_add(self._facts, view)
         return PastContinuation(trial=trial.id, config=view.config)
 
     def _endings(self, scheduler: TrialScheduler | None, stopper: Stopper | None) -> Iterator[Past]:
@@ -161,14 +167,14 @@ class Retelling:
 
     def _completed(self, trial: TrialHistory, scheduler: TrialScheduler | None, stopper: Stopper | None) -> Past:
         view = self._view(trial)
-        self._views.pop(trial.id)
+        self._views.pop(trial.id, None)
         self._configs.pop(trial.id, None)
         failed = trial.status is Status.ERROR
         if scheduler is not None:
             if failed:
-                scheduler.on_trial_error(self, view)
+                scheduler.on_trial_error(self._facts, view)
             else:
-                scheduler.on_trial_complete(self, view, view.last_result)
+                scheduler.on_trial_complete(self._facts, view, view.last_result)
         if stopper is not None and not failed:
             stopper.forget(trial.id)
         return PastCompletion(trial=trial.id, result=None if failed else view.last_result or None, error=failed)
@@ -187,8 +193,7 @@ class Retelling:
     def _view(self, trial: TrialHistory) -> TrialView:
         view = self._views.get(trial.id)
         if view is None:
-            self._configs[trial.id] = trial.config
-            view = self._views[trial.id] = TrialView(
+            view = TrialView(
                 trial_id=trial.id,
                 trial_name=trial.name,
                 number=trial.number,
@@ -200,47 +205,7 @@ class Retelling:
                 trainable_name=self._history.state.trainable,
                 resources=trial.resources,
             )
+            if not trial.status.finished:
+                self._views[trial.id], self._configs[trial.id] = view, trial.config
         view.status = trial.status.value
         return view
-
-    # --- what a scheduler may ask -----------------------------------------------------------------------------------
-
-    def get_trials(self) -> Sequence[TrialView]:
-        """All trials so far."""
-        return [self._view(trial) for trial in self._history.trials.values()]
-
-    def get_live_trials(self) -> set[TrialView]:
-        """Those that were not finished then."""
-        return {view for view in self.get_trials() if not view.is_finished()}
-
-    def get_active_trials(self) -> set[TrialView]:
-        """Those that ran, or waited for room, then."""
-        return {view for view in self.get_live_trials() if view.status != TrialView.PAUSED}
-
-    def get_paused_trials(self) -> Iterator[TrialView]:
-        """Those that were paused then, but for those that a person set aside."""
-        paused = (self._history.trials[trial] for trial in self._history.state.paused)
-        return (self._view(trial) for trial in paused if not self._history.state.trials[trial.id].set_aside)
-
-    def get_trial(self, trial_id: str) -> TrialView | None:
-        """The trial of that id."""
-        trial = self._history.trials.get(trial_id)
-        return None if trial is None else self._view(trial)
-
-    def count(self, status: str) -> int:
-        """How many trials had that status then."""
-        return self._history.state.counts.get(status, 0)
-
-    def checkpoint_of(self, trial_id: str) -> CheckpointInfo | None:
-        """The newest whole checkpoint that the trial had then."""
-        return self._history.trials[trial_id].latest_checkpoint
-
-    @property
-    def capacity(self) -> Mapping[str, float]:
-        """What the executor had in all."""
-        return self._history.state.capacity
-
-    @property
-    def expects_more(self) -> bool:
-        """Whether trials were still to begin then."""
-        return bool(self._history.state.pending) or not self._history.state.search_ended
