@@ -141,7 +141,7 @@ class Tuner:
         directory = locate(path)
         if not exists(directory):
             raise ExperimentNotFoundError(
-                f"There is no experiment to restore at {directory}: it has no journal. "
+                f"There is no experiment to restore at {directory}: it has no journal that holds a record. "
                 "Tuner.can_restore(path) tells beforehand."
             )
         if resume_errored and restart_errored:

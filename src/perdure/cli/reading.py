@@ -50,6 +50,11 @@ class Experiment:
         return self.claim is not None and self.claim.alive
 
     @property
+    def begun(self) -> bool:
+        """Whether its first record was written: before that nothing says what it is to run."""
+        return bool(self.history.state.name)
+
+    @property
     def condition(self) -> str:
         """One of "running", "finished" and "interrupted" (a restore would go on with it)."""
         if self.alive:
@@ -83,7 +88,7 @@ class Experiment:
     @property
     def resumable(self) -> bool:
         """Whether a restore would find something to do that no driver is doing."""
-        return self.condition == "interrupted"
+        return self.begun and self.condition == "interrupted"
 
     @property
     def counts(self) -> dict[str, int]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from perdure.cli.requesting import add_experiment
+from perdure.errors import ExperimentNotFoundError
 
 if TYPE_CHECKING:
     from perdure.cli.reading import Experiment
@@ -43,6 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     experiment = open_experiment(arguments.experiment)
     state = experiment.history.state
+    if not experiment.begun:
+        raise ExperimentNotFoundError(
+            f"The experiment at {experiment.path} has not begun: its journal holds no record, so nothing tells what it "
+            "is to run. Nothing was changed. Run its script again."
+        )
     sys.path.insert(0, os.getcwd())
     definition = load(experiment.path, state.pickles, None, state.trainable, imports=state.imports)
     level = 0 if arguments.json else 1 if arguments.verbose is None else arguments.verbose

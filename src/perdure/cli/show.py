@@ -77,7 +77,7 @@ def _show_experiment(page: Page, experiment: Experiment, *, everything: bool) ->
     from perdure.reporting.frame import Span
 
     history = experiment.history
-    page.line(Span(history.name, "bold"), Span(f"  {experiment.path}", "dim"))
+    page.line(Span(history.name or experiment.path.name, "bold"), Span(f"  {experiment.path}", "dim"))
     _show_condition(page, experiment)
     _show_changes(page, experiment)
     _show_best(page, experiment)
@@ -91,8 +91,11 @@ def _show_what_to_do(page: Page, experiment: Experiment) -> None:
     from perdure.reporting.frame import Span
 
     failed = experiment.counts["ERROR"] > 0 and not experiment.alive
-    if experiment.resumable or failed:
+    stillborn = not (experiment.begun or experiment.alive)
+    if experiment.resumable or failed or stillborn:
         page.line()
+    if stillborn:
+        page.line("Its driver was stopped before it began: run its script again.")
     if experiment.resumable:
         page.line("To go on with it: ", Span(experiment.how_to_resume, "bold"))
     if failed:
