@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 
+import msgspec
 import pytest
 
 from perdure.control.door import CONTROL, Door
@@ -17,6 +18,7 @@ from perdure.testing.simulation.faults import NONE
 from perdure.testing.simulation.machine import Machine
 from perdure.testing.simulation.requests import Wish, draw_wishes
 from perdure.testing.simulation.shrink import fails
+from perdure.testing.simulation.workload import OPENING
 
 NEVER = 1 << 60
 
@@ -43,8 +45,25 @@ def calm(*wishes: Wish, scheduler: str = "fifo", samples: int = 1, steps: int = 
     return workload, dataclasses.replace(NONE, requests=wishes)
 
 
+def stopped_at_a_restart(seed: int) -> Case:
+    """Return an experiment in which a crash damages the newest checkpoint, and somebody stops the trial about then."""
+    rng = random.Random(f"stopped {seed}")
+    workload, faults = calm(Wish(at=rng.randint(6, 20), what="stop", trials=(0,)))
+    spec = msgspec.structs.replace(workload.spec, restart_without_checkpoint=True)
+    crash = rng.randint(2 * OPENING, workload.driver_steps)
+    return (
+        dataclasses.replace(workload, spec=spec),
+        dataclasses.replace(faults, rots=1.0, crashes=(crash,), power_cuts=(False,)),
+    )
+
+
 def answers(world: World) -> list[object]:
     return [event for _, event in world.records() if isinstance(event, (TrialActed, RequestRefused, StopRequested))]
+
+
+def test_a_trial_stays_stopped_whose_checkpoint_turns_out_to_be_damaged() -> None:
+    for seed in range(200):
+        simulate(seed, case=stopped_at_a_restart(seed))
 
 
 def test_each_kind_of_request_is_met_and_refused() -> None:

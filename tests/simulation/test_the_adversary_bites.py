@@ -43,7 +43,7 @@ from perdure.testing.simulation import BrokenPromiseError, Case, simulate
 from perdure.trainable.messages import AttemptKey, Report
 from tests.simulation.test_clones import population
 from tests.simulation.test_failed_sync import failing_syncs
-from tests.simulation.test_requests import asked
+from tests.simulation.test_requests import asked, stopped_at_a_restart
 
 SEEDS = 3000
 """At most; most are caught within a hundred."""
@@ -294,11 +294,22 @@ REQUESTS = [
     (_ends_whatever_session, "is answered by"),
     (_ends_no_session, "somebody has ended the session"),
     (_tells_no_trial_to_stop, "reports as if it were not"),
-    (_forgets_a_stop_over_a_damaged_checkpoint, "runs again"),
     (_never_lets_go, "nobody wakes"),
     (_heeds_the_scheduler_about_held_trials, "is held all the same"),
 ]
 """Ways to fail people who ask for something, and what the check says that is for each."""
+
+
+def _thinks_that_it_is_where_it_was(patch: pytest.MonkeyPatch) -> None:
+    begin = transitions.HANDLERS[DriverStarted]
+
+    def stay(state: State, event: Event) -> None:
+        capacity = state.capacity
+        begin(state, event)
+        state.capacity = capacity or state.capacity
+
+    patch.setitem(transitions.HANDLERS, DriverStarted, stay)
+
 
 SAID = [(_judges_a_row_again, "was judged twice"), (_hears_the_dead, "has two live attempts")]
 """Ways to fail that more than one check catches, and what the one says that is for them."""
@@ -317,6 +328,7 @@ MUTATIONS: list[Callable[[pytest.MonkeyPatch], None]] = [
     _ends_too_early,
     _syncs_the_wrong_way_round,
     _forgets_that_it_is_the_newest,
+    _thinks_that_it_is_where_it_was,
 ]
 
 
@@ -344,6 +356,12 @@ def test_a_second_sync_that_is_trusted_is_caught_where_syncs_fail(monkeypatch: p
     with pytest.raises(BrokenPromiseError, match="was durable, and a power cut took it"):
         for seed in range(350, SEEDS):  # the first one is among the next few, as long as nothing draws otherwise
             simulate(seed, case=failing_syncs(seed))
+
+
+def test_a_stop_that_is_forgotten_is_caught_where_it_comes_at_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one of twenty such experiments; of those of test_requests in one of some thousands."""
+    _forgets_a_stop_over_a_damaged_checkpoint(monkeypatch)
+    assert any("runs again" in str(_failure(seed, stopped_at_a_restart(seed))) for seed in range(SEEDS))
 
 
 @pytest.mark.parametrize(("mutate", "said"), SAID)

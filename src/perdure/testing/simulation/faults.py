@@ -46,6 +46,8 @@ class Faults:
     """Chance of each operation on the disk to be a moment at which the other threads of the driver have their turn."""
     pins: float
     """Chance of each turn to be one in which a person pins a checkpoint, or lets go of it."""
+    moves: float
+    """Chance of each session to have other CPUs than the one before."""
     requests: tuple[Wish, ...]
     """What people ask for, from other processes."""
 
@@ -74,6 +76,7 @@ NONE = Faults(
     repeats=0.0,
     meddles=0.0,
     pins=0.0,
+    moves=0.0,
     requests=(),
 )
 
@@ -99,6 +102,7 @@ def draw_faults(rng: random.Random, workload: Workload) -> Faults:
         repeats=rng.choice((0.0, 0.1)),
         meddles=rng.choice((0.0, 0.01, 0.05)),
         pins=rng.choice((0.0, 0.0, 0.15)),
+        moves=rng.choice((0.0, 0.0, 0.5)),
         requests=draw_wishes(rng, workload) if rng.random() < ASKED else (),
     )
 

@@ -50,7 +50,7 @@ from perdure.testing.simulation.people import People
 from perdure.testing.simulation.requests import POSTING
 from perdure.testing.simulation.schedulers import FACTORS, make_scheduler
 from perdure.testing.simulation.workers import Workers
-from perdure.testing.simulation.workload import Workload, advance, draw_workload, state_of
+from perdure.testing.simulation.workload import MOST_CPUS, Workload, advance, draw_workload, state_of
 from perdure.trainable.messages import Assignment
 
 PATH = "/disk/simulated"
@@ -146,6 +146,7 @@ class World:
         self.people = People(self, PATH) if self.faults.requests else None
         self.disk.on_removal = self._removed
         self.budget = self.faults.budget
+        self._cpus = self.workload.cpus
         self.sessions = 0
         self.events = 0
         self.stopped: list[str] = []
@@ -267,7 +268,9 @@ class World:
 
     def _open(self, stack: ExitStack) -> Runner:
         workload, path = self.workload, self.machine.path(PATH)
-        self._workers = executor = Workers(self)
+        if self.fate.chance(self.faults.moves):
+            self._cpus = self.rng.randint(1, MOST_CPUS)
+        self._workers = executor = Workers(self, self._cpus)
         self.machine.clock, self.machine.wall_clock = executor.clock, executor.time
         journal, recovered = self._reopen(stack)
         state = recovered.state

@@ -31,8 +31,8 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 class Workers(SimulatedExecutor):
     """Runs the attempts of one session. Its driver may die at each call, and its messages may be repeated."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__(self._script, capacity={"CPU": float(world.workload.cpus)}, saves=world.workload.saves)
+    def __init__(self, world: World, cpus: int) -> None:
+        super().__init__(self._script, capacity={"CPU": float(cpus)}, saves=world.workload.saves)
         self._world = world
         self._assignments: dict[AttemptKey, Assignment] = {}
         self._savers: dict[AttemptKey, Saver] = {}
@@ -47,7 +47,7 @@ class Workers(SimulatedExecutor):
         if any(key.trial == assignment.trial for key in self._live):
             raise BrokenPromiseError(f"trial {assignment.trial} has two live attempts")
         busy = [self._assignments[key].resources.get("CPU", 0.0) for key in self._live]
-        if sum(busy) + assignment.resources.get("CPU", 0.0) > self._world.workload.cpus:
+        if sum(busy) + assignment.resources.get("CPU", 0.0) > self.capacity()["CPU"]:
             raise BrokenPromiseError(f"more runs than there is room for: {[*self._live, assignment.trial]}")
         self._assignments[AttemptKey(assignment.trial, assignment.attempt)] = assignment
         super().start(assignment)

@@ -16,6 +16,7 @@ from perdure.core.events import Data, Spec
 MODULUS = 1_000_003
 LARGE = 0.1
 """Share of the experiments that have up to five trials of up to six steps."""
+MOST_CPUS = 4
 SMALL = ((1, 1), (1, 2), (1, 3), (1, 6), (2, 1), (2, 2))
 """Trials and steps of the others; one trial of many steps for what becomes of its checkpoints."""
 SMALL_CROWDS = ((2, 1), (2, 2), (2, 2), (2, 3), (3, 2))
@@ -79,7 +80,7 @@ def draw_workload(seed: int, rng: random.Random) -> Workload:
         samples=samples,
         steps=steps,
         every=1 if scheduler in CUTTING else rng.choice((1, 1, 2, 3)),
-        cpus=rng.randint(1, min(4, samples)),
+        cpus=rng.randint(1, min(MOST_CPUS, samples)),
         spec=spec,
         saves=saves,
         stop=rng.choice((None, None, {"training_iteration": rng.randint(1, steps)})),
