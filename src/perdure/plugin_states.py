@@ -108,8 +108,9 @@ class PluginStates:
         """
         remembered = msgspec.json.decode((snapshot / "plugins.json").read_bytes())
         others = parts_changed(remembered.get("definition") or {}, self.description, self.given)
-        if not _SEARCHER & others:
-            self.search.restore(snapshot)
+        searcher_knows = not _SEARCHER & others and self.search.restore(snapshot)
+        if self.scheduler.adds_to_rows and not searcher_knows:
+            others |= _SCHEDULER  # it is told all rows anew, so that they are what they were for the searcher
         if _STOPPER & others:
             pass
         elif remembered["stopper"]:

@@ -496,6 +496,46 @@ def test_a_model_searches_in_other_bounds_and_leaves_out_what_lies_outside(
     assert "not in its domain" in caplog.text
 
 
+class EndsItAfter(tune.Callback):
+    """Ends the session with an exception of its own once so many rows were reported."""
+
+    def __init__(self, rows: int) -> None:
+        self.left = rows
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        self.left -= 1
+        if not self.left:
+            raise RuntimeError("enough")
+
+
+@pytest.mark.parametrize("upper", [1.0, 0.9999])
+def test_a_model_that_is_told_all_again_hears_of_milestones_that_its_scheduler_knows(
+    tuner: Start, storage: Path, monkeypatch: pytest.MonkeyPatch, upper: float
+) -> None:
+    """They are in no row of the journal. In other bounds the model begins anew, which the scheduler need not."""
+    monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "0")
+
+    def run(upper: float, **options: Any) -> Any:
+        model = TuneBOHB(metric="lr", mode="max", seed=1)
+        scheduler = tune.schedulers.HyperBandForBOHB(metric="lr", mode="max", max_t=9)
+        made = tuner(
+            count_up,
+            {"lr": tune.uniform(0, upper)},
+            search_alg=model,
+            scheduler=scheduler,
+            num_samples=9,
+            seed=1,
+            resume="auto",
+            **options,
+        )
+        with pytest.raises(RuntimeError, match="enough"):
+            made.fit()
+        return {budget: len(results) for budget, results in model._memory.results.items()}
+
+    assert run(1.0, callbacks=[EndsItAfter(8)]) == {1.0: 8}  # paused, to wait for the ninth; the last was not written
+    assert run(upper, callbacks=[EndsItAfter(1)]) == {1.0: 8}
+
+
 def test_a_model_with_a_space_of_its_own_does_not_take_the_tuners(tuner: Start, storage: Path) -> None:
     own = TuneBOHB(space={"lr": tune.uniform(0, 1)}, metric="lr", mode="max")
     tuner(report_lr, {}, search_alg=own).fit()

@@ -119,6 +119,11 @@ class TrialScheduler:
         return False
 
     @property
+    def adds_to_rows(self) -> bool:
+        """Whether `on_trial_result` adds columns to rows, which the searcher learns from."""
+        return False
+
+    @property
     def supports_buffered_results(self) -> bool:
         """Whether rows could come several at a time. perdure brings them one by one."""
         return self._supports_buffered_results

@@ -22,6 +22,11 @@ class HyperBandForBOHB(HyperBandScheduler):
     from; in other rows it is empty. Arguments and everything else as in `HyperBandScheduler`.
     """
 
+    @property
+    def adds_to_rows(self) -> bool:
+        """Whether rows have more columns afterwards: the budget."""
+        return True
+
     def on_trial_result(self, controller: Controller, trial: TrialView, result: dict[str, Any]) -> Answer:
         """Add the budget to a row at a milestone, and judge it."""
         point = self._point(result)

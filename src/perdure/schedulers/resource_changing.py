@@ -73,6 +73,11 @@ class ResourceChangingScheduler(TrialScheduler):
         return self._base_scheduler.writes_policies
 
     @property
+    def adds_to_rows(self) -> bool:
+        """Whether the base scheduler adds columns to rows."""
+        return self._base_scheduler.adds_to_rows
+
+    @property
     def chooses_trials(self) -> bool:
         """Whether the base scheduler has its own idea of which trial runs next."""
         return self._base_scheduler.chooses_trials
