@@ -15,7 +15,7 @@ import pytest
 from perdure import tune
 from perdure.changes import changed_parts, differences, listed
 from perdure.definition import define
-from perdure.schedulers.base import TrialScheduler
+from perdure.schedulers.base import TrialScheduler, configure
 from perdure.schedulers.promotion_asha import PromotionASHAScheduler
 from perdure.trainable.registry import register_trainable
 from tests.schedulers.population import Population
@@ -124,7 +124,7 @@ def test_a_plugin_that_was_used_is_described_as_before() -> None:
     first = describe(stop=stopper, scheduler=scheduler)
     stopper.stop_all()
     stopper.stop_all()
-    scheduler.set_search_properties("x", "max")
+    configure(scheduler, "x", "max")
     assert describe(stop=stopper, scheduler=scheduler) == first
 
 

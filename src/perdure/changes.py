@@ -45,7 +45,7 @@ _LONGEST = 200
 _LARGEST = 10_000
 """The same of a dictionary, all of it as JSON."""
 _PLUGINS = (Searcher, BasicVariantGenerator, TrialScheduler, Stopper)
-_SET_LATER = ("metric", "mode", "saves", "seed", "asked_at")
+_SET_LATER = ("metric", "mode", "made_with", "saves", "seed", "asked_at")
 """What plugins take over from TuneConfig, which is a part of its own; and a reading of the clock."""
 _DERIVED = ("bracket_of", "pending", "warned")
 """What our schedulers remember beside what `get_state` returns: it follows from that, or does not matter."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import tempfile
 import threading
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,9 @@ from perdure import tune
 from perdure.core.events import Noticed
 from perdure.errors import ConfigurationError, ExperimentNotFoundError
 from perdure.journal.file import FileJournalReader
+from perdure.searchers.bohb import TuneBOHB
 from tests.end_to_end.conftest import Start
+from tests.end_to_end.growing import count_up
 
 STEPS = 4
 
@@ -241,3 +246,48 @@ def test_a_checkpoint_that_is_gone_counts_as_damaged(tuner: Start, storage: Path
     grid = tune.Tuner.restore(storage / "exp", fragile, resume_errored=True).fit()
     assert grid.num_errors == 0
     assert began_at(grid[1]) == [0, 1, 1, 1]
+
+
+class EndsAfter(tune.Callback):
+    """Ctrl-C once so many rows were reported."""
+
+    def __init__(self, rows: int) -> None:
+        self.left = rows
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+PLUGINS: dict[str, Callable[[], dict[str, Any]]] = {
+    "first come": lambda: {"scheduler": tune.schedulers.FIFOScheduler()},
+    "asha": lambda: {"scheduler": tune.schedulers.ASHAScheduler(max_t=9)},
+    "resources": lambda: {
+        "scheduler": tune.schedulers.ResourceChangingScheduler(tune.schedulers.ASHAScheduler(max_t=9))
+    },
+    "a population": lambda: {
+        "scheduler": tune.schedulers.PopulationBasedTraining(
+            "training_iteration", perturbation_interval=9, hyperparam_mutations={"lr": [0.1, 0.2]}
+        )
+    },
+    "a model": lambda: {
+        "scheduler": tune.schedulers.HyperBandForBOHB(max_t=9),
+        "search_alg": tune.search.ConcurrencyLimiter(TuneBOHB(seed=1), max_concurrent=2),
+    },
+}
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_a_tuner_that_was_interrupted_goes_on_with_the_very_plugins_that_it_was_made_with(
+    tuner: Start, name: str
+) -> None:
+    """They have taken over the metric of TuneConfig by then, and it is not taken for one of their own."""
+
+    options = {"num_samples": 3, "metric": "step", "mode": "max", "stop": {"step": 3}, "executor": "inline"}
+    made = tuner(count_up, {"lr": tune.uniform(0, 1)}, callbacks=[EndsAfter(4)], **options, **PLUGINS[name]())
+    assert made.fit().interrupted
+    results = made.fit()
+    assert not results.interrupted
+    assert {result.status for result in results} == {"TERMINATED"}
+    assert len(results) == 3

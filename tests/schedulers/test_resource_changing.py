@@ -8,7 +8,7 @@ from tests.schedulers.population import Population
 from perdure.errors import ConfigurationError, PluginError
 from perdure.schedulers.allocation import DistributeResources, DistributeResourcesToTopJob
 from perdure.schedulers.async_hyperband import ASHAScheduler
-from perdure.schedulers.base import TrialScheduler
+from perdure.schedulers.base import TrialScheduler, configure
 from perdure.schedulers.pbt import PopulationBasedTraining
 from perdure.schedulers.resource_changing import ResourceChangingScheduler
 from perdure.trainable.wrappers import PlacementGroupFactory, with_resources
@@ -208,6 +208,17 @@ def test_trials_that_begin_with_different_resources_are_refused():
 def test_processes_that_are_kept_are_refused():
     with pytest.raises(ConfigurationError, match="reuse_actors=False"):
         ResourceChangingScheduler().set_search_properties("score", "max", reuse_actors=True)
+
+
+def test_a_base_scheduler_written_for_ray_is_handed_what_it_takes():
+    class Older(TrialScheduler):
+        def set_search_properties(self, metric, mode):
+            self.given = metric, mode
+            return True
+
+    scheduler = ResourceChangingScheduler(Older())
+    configure(scheduler, "score", "max", seed=1, saves=True)
+    assert scheduler._base_scheduler.given == ("score", "max")
 
 
 def test_what_is_no_scheduler_is_refused():

@@ -19,6 +19,9 @@ DEFAULT_METRIC = "_metric"
 """What a scheduler calls its metric if nobody named one."""
 
 
+_MADE_WITH = "_made_with"
+"""Where a scheduler keeps the metric and mode that it was made with, once it has taken over others."""
+
 OLDER = {"reward_attr": "Use metric and mode."}
 """What to write in place of arguments that schedulers had in older releases of Ray."""
 
@@ -268,14 +271,27 @@ def configure(scheduler: TrialScheduler, metric: str | None, mode: str | None, *
     Raises:
         ConfigurationError: it was made with its own, and TuneConfig has them too.
     """
-    method = scheduler.set_search_properties
-    if not _takes_more(getattr(method, "__func__", method)):
-        spec = {}
-    if not method(metric, mode, **spec):
+    if not hand_over(scheduler, metric, mode, **spec):
         raise ConfigurationError(
             f"TuneConfig(metric={metric!r}, mode={mode!r}) next to {type(scheduler).__name__}, which was made with a "
             "metric or mode of its own. Leave them out in one of the two places."
         )
+
+
+def hand_over(scheduler: TrialScheduler, metric: str | None, mode: str | None, **spec: Any) -> bool:
+    """Call `scheduler.set_search_properties`, without `spec` where a subclass takes none; return what it returns.
+
+    One that took them over in an earlier session, as when `Tuner.fit` is called again, takes them anew.
+    """
+    kept = vars(scheduler)
+    made_with = kept.setdefault(_MADE_WITH, {name: kept[name] for name in ("_metric", "_mode") if name in kept})
+    for name in ("_metric", "_mode"):
+        kept.pop(name, None)
+    kept.update(made_with)
+    method = scheduler.set_search_properties
+    if not _takes_more(getattr(method, "__func__", method)):
+        spec = {}
+    return bool(method(metric, mode, **spec))
 
 
 @functools.lru_cache(maxsize=64)

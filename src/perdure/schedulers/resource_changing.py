@@ -9,7 +9,7 @@ from perdure.arguments import named_arguments
 from perdure.core.events import Action, Decision
 from perdure.errors import ConfigurationError, PluginError
 from perdure.schedulers.allocation import DistributeResources
-from perdure.schedulers.base import Answer, Controller, Judgement, TrialScheduler, judgement
+from perdure.schedulers.base import Answer, Controller, Judgement, TrialScheduler, hand_over, judgement
 from perdure.schedulers.fifo import FIFOScheduler
 from perdure.trainable.wrappers import PlacementGroupFactory, bundles_of
 from perdure.trial_view import TrialView
@@ -95,7 +95,7 @@ class ResourceChangingScheduler(TrialScheduler):
             )
         self._trainable = spec.get("trainable", self._trainable)
         self._saves = bool(spec.get("saves", self._saves))
-        taken = self._base_scheduler.set_search_properties(metric, mode, **spec)
+        taken = hand_over(self._base_scheduler, metric, mode, **spec)
         for name, value in (("metric", metric), ("mode", mode)):
             if getattr(self._allocate, name, "") is None:  # what DistributeResourcesToTopJob compares trials by
                 setattr(self._allocate, name, getattr(self._base_scheduler, f"_{name}", None) or value)
