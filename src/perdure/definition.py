@@ -25,7 +25,9 @@ from perdure.config import RunConfig, TuneConfig
 from perdure.core.events import Data, Spec
 from perdure.core.state import State
 from perdure.errors import ConfigurationError, ExperimentNotFoundError, StorageError, TrainableError
+from perdure.schedulers.registry import resolve_scheduler
 from perdure.search_space.space import unresolved
+from perdure.searchers.driver import check_search
 from perdure.stoppers.resolve import resolve_stopper
 from perdure.storage.faults import fault_point
 from perdure.storage.uri import check_writable, parse_storage_path
@@ -98,6 +100,10 @@ def define(
     resolved = resolve_trainable(trainable)
     check_trainable(resolved)
     space = _checked_space({} if param_space is None else param_space)
+    check_search(tune_config.search_alg, space)
+    if tune_config.scheduler is not None:
+        resolve_scheduler(tune_config.scheduler)
+    resolve_stopper(run_config.stop)
     check_checkpoint_config(resolved, run_config)
     check_filesystem(run_config.storage_filesystem)
     storage = parse_storage_path(run_config.storage_path)

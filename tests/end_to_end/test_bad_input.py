@@ -31,7 +31,8 @@ from perdure.errors import (
 )
 from perdure.executors.local import LocalExecutor
 from perdure.tune.schedulers import TrialScheduler
-from perdure.tune.search import Searcher
+from perdure.tune.search import BasicVariantGenerator, Searcher
+from perdure.tune.search.bohb import TuneBOHB
 from tests.end_to_end.conftest import Start
 
 
@@ -557,6 +558,31 @@ def test_names_that_nobody_knows(tuner: Start, storage: Path, options: dict[str,
     with pytest.raises(UserError, match="(?i)no_such|3|class .*LocalExecutor"):
         tuner(one_row, **options).fit()
     assert_nothing_left(storage)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"search_alg": TuneBOHB(points_to_evaluate=[{"y": 1}]), "metric": "loss", "mode": "min"}, "'y', which is not"),
+        (
+            {"search_alg": TuneBOHB(points_to_evaluate=[{"x": 9}]), "metric": "loss", "mode": "min"},
+            "9 of 'x'",
+        ),
+        ({"search_alg": BasicVariantGenerator([{"y": 1}])}, "'y', which is not in param_space"),
+        ({"search_alg": "no_such"}, "no_such"),
+        ({"search_alg": OnlySuggests()}, "on_trial_complete"),
+        ({"scheduler": "no_such"}, "no_such"),
+        ({"scheduler": Decides()}, "on_trial_result"),
+        ({"stop": {"loss": "low"}}, "low"),
+        ({"stop": NeverStopsAll()}, "stop_all"),
+    ],
+)
+def test_what_is_seen_to_be_wrong_is_refused_where_the_tuner_is_made(
+    tuner: Start, storage: Path, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        tuner(one_row, {"x": tune.uniform(0, 1)}, **options)  # not by fit(), which writes
+    assert not storage.exists()
 
 
 @pytest.mark.parametrize("value", ["often", "-1"])

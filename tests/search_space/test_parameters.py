@@ -125,6 +125,26 @@ def test_what_comes_with_a_choice_is_there_with_it_alone():
         space.read({"m": {"k": 2, "lr": 0.25}})
 
 
+def test_a_point_names_only_what_an_alternative_has():
+    space = ParameterSpace({"opt": choice([{"name": "sgd", "m": {"lr": uniform(0, 1)}}, {"name": "adam"}, 3])}, "It")
+    assert space.read({"opt": {"name": "sgd", "m/lr": 0.5}}, partial=True) == {"opt": 0, "opt[0]/m/lr": 0.5}
+    assert space.read({"opt": {"name": "sgd"}}, partial=True) == {"opt": 0}
+    assert space.read({"opt": 3}, partial=True) == {"opt": 2}
+    for value in ({"name": "sgd", "m": {"lrr": 0.5}}, {"name": "sgd", "m": 0.5}, {"name": "sgd", "m/lr": 5}, 4):
+        with pytest.raises(ConfigurationError, match="of 'opt' is not in its domain"):
+            space.read({"opt": value}, partial=True)
+    assert space.read({"opt": {"name": "sgd", "m": {"lr": 0.5}, "more": 1}}) == {"opt": 0, "opt[0]/m/lr": 0.5}
+
+
+@pytest.mark.parametrize("value", [3, None, "ab", [], [0.5]])
+def test_a_point_has_dicts_and_lists_where_the_space_has(value):
+    space = ParameterSpace({"a": {"x": uniform(0, 1)}, "b": [uniform(0, 1), uniform(0, 1)]}, "It")
+    assert space.read({"a": {}}, partial=True) == {}
+    for name in ("a", "b"):
+        with pytest.raises(ConfigurationError):
+            space.read({name: value}, partial=True)
+
+
 def test_functions_that_came_through_a_pickle_are_known_again():
     import cloudpickle
 

@@ -9,7 +9,7 @@ from perdure import tune
 from perdure.errors import ConfigurationError
 from perdure.search_space import choice, grid_search, randint, sample_from, uniform
 from perdure.searchers.basic_variant import BasicVariantGenerator
-from perdure.searchers.driver import FINISHED, WAIT, PastCompletion, PastSuggestion, SearchDriver
+from perdure.searchers.driver import FINISHED, WAIT, PastCompletion, PastSuggestion, SearchDriver, check_search
 
 SPACE = {"a": grid_search([1, 2]), "b": uniform(0, 1), "n": {"c": sample_from(lambda c: c["b"] * 2)}}
 
@@ -73,6 +73,33 @@ def test_a_point_outside_its_domain_is_used_with_a_warning(caplog):
         found = configs(driver(space, 1, BasicVariantGenerator([{"lr": 7, "c": 4, "opt": ["x"]}])))
     assert found == [{"lr": 7, "c": 4, "opt": ["x"]}]
     assert [record.getMessage().split(" ")[2] for record in caplog.records] == ["7", "4", "['x']"]
+
+
+def test_a_point_may_name_what_is_nested_by_its_path():
+    space = {"n": {"lr": uniform(0, 1), "c": 3}, "a/b": uniform(0, 1), "list": [uniform(0, 1), 5, {"x": uniform(0, 1)}]}
+    point = {"n/lr": 7, "n": {"c": 4}, "a/b": 8, "list/0": 9, "list/2/x": 6}
+    found = configs(driver(space, 1, BasicVariantGenerator([point])))
+    assert found == [{"n": {"lr": 7, "c": 4}, "a/b": 8, "list": [9, 5, {"x": 6}]}]
+
+
+@pytest.mark.parametrize(
+    ("point", "name"),
+    [
+        ({"n": {"lrr": 1}}, "'n/lrr'"),
+        ({"n/lrr": 1}, "'n/lrr'"),
+        ({"m/lr": 1}, "'m/lr'"),
+        ({"list/1": 1}, "'list/1'"),
+        ({"list/x": 1}, "'list/x'"),
+        ({5: 1}, "'5'"),
+    ],
+)
+def test_a_name_that_the_space_has_not_is_refused_beforehand(point, name):
+    space = {"n": {"lr": uniform(0, 1)}, "list": [uniform(0, 1)]}
+    with pytest.raises(
+        ConfigurationError, match=rf"^points_to_evaluate\[1\] of BasicVariantGenerator .*{name}, which is not"
+    ):
+        check_search(BasicVariantGenerator([{"n/lr": 0.5}, point]), space)
+    check_search(BasicVariantGenerator([{"n": 3}, {"n/lr": 9, "list": []}]), space)  # the user may know better
 
 
 def test_a_point_with_an_unknown_key_is_refused():

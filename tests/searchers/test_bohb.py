@@ -11,7 +11,8 @@ from perdure.schedulers.hb_bohb import HyperBandForBOHB
 from perdure.search_space.functions import choice, uniform
 from perdure.searchers.bohb import TuneBOHB
 from perdure.searchers.concurrency import ConcurrencyLimiter
-from perdure.searchers.driver import WAIT, SearchDriver
+from perdure.searchers.driver import WAIT, PastSuggestion, SearchDriver, check_search
+from perdure.searchers.repeater import Repeater
 from perdure.testing.scheduling import Laboratory, transcript
 from perdure.testing.searcher import SearcherTests
 
@@ -58,6 +59,35 @@ def test_the_largest_budget_with_enough_results_counts():
     late = [search.next(f"u{number}").config["x"] for number in range(10)]
     best = max(point[0] for point, _ in searcher._memory.results[9.0])
     assert sum(late) / 10 > best - 0.35
+
+
+def test_points_may_name_constants_and_what_param_space_adds_to_the_searchers_own_space(caplog):
+    space = {"x": uniform(0, 1), "model": {"lr": uniform(0, 1)}}
+    whole = {"x": 0.5, "model/lr": 0.5, "model": {"units": 8}, "epochs": 3}
+    constants = {"model": {"units": 8}, "epochs": 3}
+    check_search(TuneBOHB(space, points_to_evaluate=[whole]), constants)
+    check_search(TuneBOHB(points_to_evaluate=[whole]), {**space, "epochs": 3, "model": {**space["model"], "units": 8}})
+    assert not caplog.records
+    check_search(TuneBOHB(space, points_to_evaluate=[{"epochs": 4}]), constants)
+    assert "Point value 4 of 'epochs' is not used: param_space has the constant 3" in caplog.text
+    with pytest.raises(ConfigurationError, match="'model/depth', which is not"):
+        check_search(TuneBOHB(space, points_to_evaluate=[{"model/depth": 4}]), constants)
+
+
+@pytest.mark.parametrize("wrap", [lambda s: ConcurrencyLimiter(s, 2), lambda s: Repeater(ConcurrencyLimiter(s, 2), 2)])
+def test_points_of_a_wrapped_searcher_are_looked_at(wrap):
+    with pytest.raises(ConfigurationError, match=r"points_to_evaluate\[0\] of TuneBOHB .*'y', which"):
+        check_search(wrap(TuneBOHB(points_to_evaluate=[{"y": 1}])), {"x": uniform(0, 1)})
+
+
+def test_a_point_that_was_tried_may_lie_outside_a_new_space():
+    searcher = TuneBOHB(points_to_evaluate=[{"x": 0.9}, {"x": 0.2}, {"x": 0.3}])
+    before = driver(searcher, {"x": uniform(0, 1)})
+    past = [PastSuggestion(trial=f"t{n}", config=before.next(f"t{n}").config) for n in range(2)]
+    after = driver(TuneBOHB(points_to_evaluate=[{"x": 0.9}, {"x": 0.2}, {"x": 0.3}]), {"x": uniform(0, 0.5)})
+    after.replay(past)
+    assert after.next("t2").config == {"x": 0.3}
+    assert after.next("t3").config["x"] <= 0.5
 
 
 def test_rows_between_milestones_and_failures_are_not_learnt_from():

@@ -18,6 +18,7 @@ from typing import Any, Union
 from perdure.errors import ConfigurationError
 from perdure.search_space.domains import Categorical, Domain, Float, Integer, as_domain
 from perdure.search_space.paths import Path, path_text
+from perdure.search_space.presets import nested
 from perdure.search_space.samplers import LogUniform, Normal, Quantized, Sampler
 from perdure.search_space.space import plain_copy, rebuild, unresolved
 
@@ -121,7 +122,14 @@ class Parameter:
         try:
             return self._encode(value)
         except (TypeError, ValueError, OverflowError):
-            raise self._stranger(value) from None
+            raise self.stranger(value) from None
+
+    def stranger(self, value: Any) -> ConfigurationError:
+        """Return the error for a value that is none of the domain's."""
+        return ConfigurationError(
+            f"The value {value!r} of {self.name!r} is not in its domain {self.domain!r}. Correct the value, or widen "
+            "the domain in param_space."
+        )
 
     @property
     def is_counted(self) -> bool:
@@ -153,7 +161,7 @@ class Parameter:
         if isinstance(self.kind, Choice):
             found = self.candidates(value)
             if not found:
-                raise self._stranger(value)
+                raise self.stranger(value)
             return found[0]
         _, sampler = _unquantized(self.domain.get_sampler())
         raw: float
@@ -163,17 +171,11 @@ class Parameter:
         if isinstance(self.kind, Whole):
             whole = round(raw)
             if not math.isclose(raw, whole, rel_tol=1e-9, abs_tol=1e-9) or self.kind.clip(whole) != whole:
-                raise self._stranger(value)
+                raise self.stranger(value)
             return whole
         if not math.isclose(raw, self.kind.clip(raw), rel_tol=1e-9, abs_tol=1e-12):
-            raise self._stranger(value)
+            raise self.stranger(value)
         return self.kind.clip(raw)
-
-    def _stranger(self, value: Any) -> ConfigurationError:
-        return ConfigurationError(
-            f"The value {value!r} of {self.name!r} is not in its domain {self.domain!r}. Correct the value, or widen "
-            "the domain in param_space."
-        )
 
 
 class ParameterSpace:
@@ -200,6 +202,11 @@ class ParameterSpace:
         built = self._root.build(raws, searched_only=True)
         assert isinstance(built, dict)
         return built
+
+    @property
+    def tree(self) -> Any:
+        """What the space is made of."""
+        return self._root.tree
 
     def read(self, config: Any, like: Mapping[str, Raw] | None = None, *, partial: bool = False) -> Raws:
         """Return what stands for the searched values of `config`, which may have further ones.
@@ -283,8 +290,8 @@ class _Part:
         for path, parameter in self.at.items():
             try:
                 value = _at(config, path)
-            except (KeyError, IndexError, TypeError):
-                if partial:
+            except (KeyError, IndexError, TypeError) as error:
+                if partial and isinstance(error, KeyError):
                     continue
                 raise ConfigurationError(
                     f"There is no value for {parameter.name!r}, which param_space searches."
@@ -307,23 +314,17 @@ class _Part:
             return
         for number, branch in sorted(branches.items(), key=lambda item: item[0] != liked):
             inside: Raws = {}
-            if not _constants_agree(branch.tree, value):
-                continue
             try:
-                branch.read(value, inside, like, partial=partial)
+                part = nested(branch.tree, value) if partial and isinstance(branch.tree, dict) else value
+                if not _constants_agree(branch.tree, part, partial=partial):
+                    continue
+                branch.read(part, inside, like, partial=partial)
             except ConfigurationError:
                 continue
             raws[parameter.name] = number
             raws.update(inside)
             return
-        parameter.encode(value if not branches else _Nothing())
-
-
-class _Nothing:
-    """What no category is equal to."""
-
-    def __repr__(self) -> str:
-        return "(none of the alternatives)"
+        raise parameter.stranger(value)
 
 
 def _parameter(name: str, domain: Domain, given: tuple[str, int] | None, whose: str) -> Parameter:
@@ -396,19 +397,22 @@ def _at(config: Any, path: Path) -> Any:
     return config
 
 
-def _constants_agree(tree: Any, value: Any) -> bool:
-    """Whether `value` has what `tree` has, where that is not searched."""
+def _constants_agree(tree: Any, value: Any, *, partial: bool) -> bool:
+    """Whether `value` has what `tree` has, where that is not searched; if `partial`, what is may be missing."""
     if as_domain(tree) is not None:
         return True
     if isinstance(tree, dict):
         return isinstance(value, Mapping) and all(
-            key in value and _constants_agree(child, value[key]) for key, child in tree.items()
+            _constants_agree(child, value[key], partial=partial)
+            if key in value
+            else partial and any(True for _ in unresolved(child))
+            for key, child in tree.items()
         )
     if isinstance(tree, (list, tuple)):
         return (
             isinstance(value, (list, tuple))
             and len(tree) == len(value)
-            and all(_constants_agree(child, part) for child, part in zip(tree, value, strict=True))
+            and all(_constants_agree(child, part, partial=partial) for child, part in zip(tree, value, strict=True))
         )
     return _same(tree, value) or _appearance(tree) == _appearance(value)
 

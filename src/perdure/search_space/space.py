@@ -102,6 +102,16 @@ def unresolved(node: Any, path: Path = ()) -> Iterator[tuple[Path, Domain]]:
             yield from unresolved(child, (*path, index))
 
 
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with what `over` has in its place; dicts are merged, but for those that are a domain."""
+    new = dict(base)
+    for key, value in over.items():
+        below = new.get(key)
+        both = isinstance(below, dict) and isinstance(value, Mapping) and as_domain(below) is None
+        new[key] = merged(below, value) if both and isinstance(below, dict) else value
+    return new
+
+
 def plain_copy(value: Any) -> Any:
     """Return `value` with every dict, list and tuple made anew, and other objects copied where they can be."""
     return rebuild(value, (), lambda child, _: plain_copy(child))

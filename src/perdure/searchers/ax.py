@@ -149,7 +149,8 @@ def _describe(parameter: Parameter) -> dict[str, Any]:
         if kind.size == 1:
             return {"name": name, "type": "fixed", "value": 0}
         numbers = list(range(kind.size))
-        ordered = {"is_ordered": False, "sort_values": False}
+        two = kind.size == 2  # which Ax takes to be in an order, whatever it is told, and wants sorted then
+        ordered = {"is_ordered": two, "sort_values": two}
         return {"name": name, "type": "choice", "values": numbers, "value_type": "int", **ordered}
     if kind.low == kind.high:
         return {"name": name, "type": "fixed", "value": kind.low}

@@ -76,6 +76,19 @@ class Searcher:
         """
         return False
 
+    def check_points_to_evaluate(self, config: dict[str, Any]) -> None:
+        """Refuse points to evaluate that cannot be suggested, before anything is written (beyond Ray Tune).
+
+        By default nothing is looked at. It changes nothing: `set_search_properties` is still to come.
+
+        Args:
+            config: The `param_space`.
+
+        Raises:
+            ConfigurationError: a point has a name that the space has not, or a value outside its domain; or the space
+                cannot be searched at all.
+        """
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a configuration for a new trial, None for "not now", or `Searcher.FINISHED` for "no more"."""
         raise NotImplementedError

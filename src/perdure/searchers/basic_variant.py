@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from perdure.arguments import named_arguments
-from perdure.search_space.presets import with_point
+from perdure.search_space.presets import nested, trying, with_point
 from perdure.search_space.randomness import derive_seed, keyed_random
 from perdure.search_space.space import Space, Variant
 
@@ -42,7 +42,7 @@ class BasicVariantGenerator:
         constant_grid_search: bool = False,
         random_state: object = None,
     ) -> None:
-        self.points_to_evaluate = list(points_to_evaluate or [])
+        self.points_to_evaluate = [] if points_to_evaluate is None else list(points_to_evaluate)
         self.max_concurrent = max_concurrent
         self.constant_grid_search = constant_grid_search
         given = derive_seed(random_state)
@@ -50,6 +50,16 @@ class BasicVariantGenerator:
         """Whether the user gave a `random_state`."""
         self.seed = secrets.randbits(48) if given is None else given
         """What all draws depend on. Drawn once, so that a pickled generator goes on as it began."""
+
+    def check_points_to_evaluate(self, param_space: Mapping[str, Any]) -> None:
+        """Refuse a space that cannot be used, and points that have a name which the space has not.
+
+        A value outside its domain is used all the same.
+        """
+        tree = Space(param_space).tree
+        for number, point in enumerate(self.points_to_evaluate):
+            with trying(number, "BasicVariantGenerator"):
+                nested(tree, point)
 
     def variants(self, param_space: Mapping[str, Any], num_samples: int, seed: int | None = None) -> Variants:
         """Return the configurations of `param_space`; `seed` counts only if no `random_state` was given."""

@@ -14,7 +14,8 @@ from perdure.arguments import check_methods
 from perdure.errors import ConfigurationError
 from perdure.searchers.base import Result, Searcher
 from perdure.searchers.basic_variant import BasicVariantGenerator
-from perdure.searchers.searcher_source import SearcherSource
+from perdure.searchers.registry import create_searcher
+from perdure.searchers.searcher_source import SearcherSource, layers
 from perdure.searchers.suggestions import (
     FINISHED,
     WAIT,
@@ -45,6 +46,40 @@ __all__ = [
 ]
 
 
+def check_search(search_alg: object, param_space: Mapping[str, Any]) -> None:
+    """Refuse what can be seen to be wrong with a search before anything of it begins. Changes nothing.
+
+    Args:
+        search_alg: As in TuneConfig.
+        param_space: What is searched.
+
+    Raises:
+        ConfigurationError: there is no such searcher, the space cannot be used with it, or a point to evaluate is none
+            of it.
+        ModuleNotFoundError: the searcher's library is not installed.
+    """
+    source = _checked(create_searcher(search_alg) if isinstance(search_alg, str) else search_alg)
+    if isinstance(source, BasicVariantGenerator):
+        source.check_points_to_evaluate(param_space)
+    else:
+        *_, base = layers(source)
+        base.check_points_to_evaluate(dict(param_space))
+
+
+def _checked(search_alg: object) -> Searcher | BasicVariantGenerator:
+    if search_alg is None:
+        return BasicVariantGenerator()
+    if isinstance(search_alg, Searcher):
+        check_methods(search_alg, Searcher, "suggest", "on_trial_complete")
+        return search_alg
+    if isinstance(search_alg, BasicVariantGenerator):
+        return search_alg
+    raise ConfigurationError(
+        f"search_alg must be a Searcher or a BasicVariantGenerator, not {search_alg!r}. "
+        "Use the base class perdure.tune.search.Searcher for one of your own."
+    )
+
+
 class SearchDriver:
     """Suggests configurations from a searcher, at most `num_samples` of them.
 
@@ -72,19 +107,12 @@ class SearchDriver:
         seed: int | None = None,
     ) -> None:
         space = {} if param_space is None else param_space
-        source = BasicVariantGenerator() if searcher is None else searcher
-        self._source: Source
-        if isinstance(source, BasicVariantGenerator):
-            self._source = VariantSource(source, space, num_samples, seed)
-        elif isinstance(source, Searcher):
-            check_methods(source, Searcher, "suggest", "on_trial_complete")
-            self._source = SearcherSource(source, space, num_samples, metric, mode, seed)
-        else:
-            raise ConfigurationError(
-                f"search_alg must be a Searcher or a BasicVariantGenerator, not {source!r}. "
-                "Use the base class perdure.tune.search.Searcher for one of your own."
-            )
-        self.searcher = source
+        source = self.searcher = _checked(searcher)
+        self._source: Source = (
+            VariantSource(source, space, num_samples, seed)
+            if isinstance(source, BasicVariantGenerator)
+            else SearcherSource(source, space, num_samples, metric, mode, seed)
+        )
 
     @property
     def total(self) -> int | None:

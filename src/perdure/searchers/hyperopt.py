@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError
 from perdure.search_space.parameters import Choice, Parameter, ParameterSpace, Real, Whole
 from perdure.searchers.base import HINTS, OLDER
-from perdure.searchers.library import Asked, LibrarySearcher, NativeSpace, Objectives, Raws, SearchedSpace
+from perdure.searchers.library import THEIRS, Asked, LibrarySearcher, NativeSpace, Objectives, Raws, SearchedSpace
 
 if TYPE_CHECKING:
     from hyperopt.pyll.base import Apply
@@ -66,7 +66,7 @@ class HyperOptSearch(LibrarySearcher):
             return self._tree_space(space)
         if not isinstance(space, (dict, Apply)):
             raise ConfigurationError(f"HyperOptSearch(space={space!r}): give a dict of hp expressions.")
-        return _Labels(space, sorted({node.arg["label"].obj for node in found}))
+        return _Labels(space, sorted({node.arg["label"].obj for node in found}), _choices(dfs(as_apply(space))))
 
     def _begin(self) -> None:
         import hyperopt
@@ -130,9 +130,16 @@ class HyperOptSearch(LibrarySearcher):
 class _Labels(NativeSpace):
     """A space of `hp` expressions: what a label stands for is found out by evaluating them."""
 
-    def __init__(self, expression: Any, names: Sequence[str]) -> None:
+    def __init__(self, expression: Any, names: Sequence[str], choices: Mapping[str, Sequence[Any]]) -> None:
         super().__init__(names)
         self._expression = expression
+        self._choices = choices
+
+    @property
+    def tree(self) -> Any:
+        """The labels, and the keys of the expression, under which people may look for them."""
+        keys = self._expression if isinstance(self._expression, dict) else ()
+        return dict.fromkeys([*keys, *(self.names or ())], THEIRS)
 
     def build(self, raws: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the expressions give."""
@@ -149,11 +156,65 @@ class _Labels(NativeSpace):
             if _agrees(self.build(like), config):
                 return dict(like)
             raise ConfigurationError("other labels would give that configuration")
-        return {name: config[name] for name in self.names or () if isinstance(config, Mapping) and name in config}
+        given = {name: config[name] for name in self.names or () if isinstance(config, Mapping) and name in config}
+        return {name: self._number(name, value) for name, value in given.items()}
+
+    def _number(self, name: str, value: Any) -> Any:
+        """Return `value`, or of a choice the number of the option that it is; or it is such a number."""
+        options = self._choices.get(name)
+        if options is None:
+            return value
+        same = [number for number, option in enumerate(options) if option is value or _equal(option, value)]
+        same = same or [number for number, option in enumerate(options) if option == value]
+        if same or (isinstance(value, int) and 0 <= value < len(options)):
+            return same[0] if same else value
+        raise ConfigurationError(f"The value {value!r} of {name!r} is none of its options {list(options)!r}.")
 
     def complete(self, raws: Mapping[str, Any], draw: Any) -> Raws:
-        """Return `raws`; which labels are needed depends on the choices among them."""
+        """Return `raws`, of which none may be missing; which are needed depends on the choices among them."""
+        from hyperopt.pyll.base import as_apply
+
+        missing = sorted(set(_missing(as_apply(self._expression), raws)))
+        if missing:
+            raise ConfigurationError(f"There is no value for {', '.join(missing)}, which the searcher's space has.")
         return dict(raws)
+
+
+class _Node:
+    """An option that is no constant: it has parameters of its own."""
+
+    def __repr__(self) -> str:
+        return "(an expression)"
+
+
+def _choices(nodes: Sequence[Any]) -> dict[str, list[Any]]:
+    """Return the options of each choice among the nodes of an expression, by label."""
+    return {
+        node.pos_args[0].arg["label"].obj: [
+            option.obj if option.name == "literal" else _Node() for option in node.pos_args[1:]
+        ]
+        for node in nodes
+        if node.name == "switch" and node.pos_args and node.pos_args[0].name == "hyperopt_param"
+    }
+
+
+def _missing(node: Any, raws: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the labels that an expression needs with these values, and that are not among them."""
+    if node.name == "hyperopt_param":
+        if node.arg["label"].obj not in raws:
+            yield node.arg["label"].obj
+    elif node.name == "switch" and node.pos_args[0].name == "hyperopt_param":
+        yield from _missing(node.pos_args[0], raws)
+        chosen = raws.get(node.pos_args[0].arg["label"].obj)
+        if chosen is not None:
+            yield from _missing(node.pos_args[1 + chosen], raws)
+    else:
+        for below in node.inputs():
+            yield from _missing(below, raws)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)
 
 
 def _agrees(built: Any, config: Any) -> bool:

@@ -17,13 +17,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
+from perdure.arguments import a_kind
 from perdure.config import check_mode
 from perdure.errors import ConfigurationError
 from perdure.rows import leaf
+from perdure.search_space.domains import Domain
 from perdure.search_space.parameters import Parameter, ParameterSpace
 from perdure.search_space.paths import flatten
+from perdure.search_space.presets import nested, other_constants, trying
 from perdure.search_space.randomness import keyed_random, seeded_globals
-from perdure.search_space.space import unresolved
+from perdure.search_space.space import merged, unresolved
 from perdure.searchers.base import Result, Searcher
 
 log = logging.getLogger(__name__)
@@ -34,8 +37,16 @@ Objectives = tuple[float, ...]
 """The values of the metrics, as reported; all of them finite."""
 
 
+THEIRS = Domain()
+"""Stands for a domain in the library's own terms."""
+
+
 class SearchedSpace(Protocol):
     """How the library's parameters make a configuration, and back."""
+
+    @property
+    def tree(self) -> Any:
+        """What a point may name, with a domain where there is one; None where that is not known beforehand."""
 
     def build(self, raws: Mapping[str, Any]) -> dict[str, Any]:
         """Return the searched part of a configuration."""
@@ -59,6 +70,11 @@ class NativeSpace:
 
     def __init__(self, names: Sequence[str] | None) -> None:
         self.names = names
+
+    @property
+    def tree(self) -> Any:
+        """The names in nested dicts."""
+        return None if self.names is None else self.build(dict.fromkeys(self.names, THEIRS))
 
     def build(self, raws: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values in nested dicts."""
@@ -155,7 +171,8 @@ class LibrarySearcher(Searcher):
         if isinstance(mode, str):
             check_mode(mode)  # which may come without a metric
         self._given_space = space
-        self._points = [dict(point) for point in points_to_evaluate or ()]
+        points = () if points_to_evaluate is None else points_to_evaluate  # an array is neither true nor false
+        self._points = [_checked_point(point, number) for number, point in enumerate(points)]
         self._seed = seed
         self._num_samples: int | None = None
         self._evaluated: list[Evaluated] = []
@@ -272,6 +289,23 @@ class LibrarySearcher(Searcher):
                 f"mode={self._mode!r}): which one is to be optimised? Leave them out in one of the two places."
             )
 
+    def check_points_to_evaluate(self, config: dict[str, Any]) -> None:
+        """Refuse names that neither the searcher's space nor `config` has, and values that are out of bounds.
+
+        Where the library does not know its parameters beforehand (define-by-run), nothing can be said.
+        """
+        space = self._tree_space(config) if self._given_space is None or self._space is None else self._space
+        names = space.tree
+        if not isinstance(names, Mapping):
+            return
+        names = merged(config, names)
+        for number, point in enumerate(self._points):
+            with trying(number, type(self).__name__):
+                given = nested(names, point)
+                space.complete(space.read(given, partial=True), self._draw)
+            for name, constant, value in other_constants(names, given):
+                log.warning("Point value %r of %r is not used: param_space has the constant %r.", value, name, constant)
+
     def change_search_space(self, config: dict[str, Any]) -> bool:
         """Search `config` from now on, unless the searcher was made with a space of its own.
 
@@ -304,6 +338,8 @@ class LibrarySearcher(Searcher):
         try:
             wanted = self._space.read(config)
         except ConfigurationError:  # the space has become another
+            if self._count < len(self._points):
+                self._count += 1  # a point that was tried is not tried again for that
             return False
         answer = self._answer(trial_id)
         if isinstance(answer, Asked) and self._gives(answer, config):
@@ -400,8 +436,6 @@ class LibrarySearcher(Searcher):
                 "Tuner(param_space=..., tune_config=TuneConfig(search_alg=..., metric=..., mode=...)), or make it "
                 "with all three."
             )
-        for point in self._points:
-            self._space.complete(self._space.read(point, partial=True), self._draw)  # say it now if one is of no use
         with self._drawing("begin"):
             self._begin()
         self._begun = True
@@ -412,9 +446,16 @@ class LibrarySearcher(Searcher):
         assert self._space is not None
         with self._drawing("ask", self._count):
             if self._count < len(self._points):
-                given = self._space.read(self._points[self._count], partial=True)
+                given = self._read_point(self._points[self._count])
                 return self._impose(trial_id, self._space.complete(given, self._draw))
             return self._ask(trial_id)
+
+    def _read_point(self, point: Mapping[str, Any], *, partial: bool = True) -> Raws:
+        """Return the parameters of a point; names that the space has not, of constants say, are passed over."""
+        assert self._space is not None
+        names = self._space.tree
+        known = nested(names, point, known_only=True) if isinstance(names, Mapping) else point
+        return self._space.read(known, partial=partial)
 
     def _gives(self, asked: Asked, config: dict[str, Any]) -> bool:
         assert self._space is not None
@@ -446,7 +487,7 @@ class LibrarySearcher(Searcher):
     def _learn(self, evaluated: Evaluated) -> None:
         assert self._space is not None
         try:
-            raws = self._space.read(evaluated.config)
+            raws = self._read_point(evaluated.config, partial=False)
         except ConfigurationError as error:
             self._left_out.append(str(error))
             return
@@ -481,6 +522,12 @@ class LibrarySearcher(Searcher):
         """Seed what libraries draw from without being told to, for the time of one call."""
         with seeded_globals(keyed_random(self._seed or 0, *occasion).getrandbits(63)):
             yield
+
+
+def _checked_point(point: Any, number: int) -> dict[str, Any]:
+    if not isinstance(point, Mapping):
+        raise ConfigurationError(f"points_to_evaluate[{number}] is {point!r}: use a dict, not {a_kind(point)}.")
+    return dict(point)
 
 
 class _Tree(ParameterSpace):

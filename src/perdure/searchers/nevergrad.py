@@ -67,9 +67,9 @@ class NevergradSearch(LibrarySearcher):
                     f"NevergradSearch(space={space!r}): its values have no names. Use a Dict; or hand the optimizer "
                     "over as an instance, and a list of names as the space."
                 )
-            return NativeSpace(list(space.value))
+            return _Parametrization(list(space.value), space)
         if isinstance(space, (list, tuple)) and space and all(isinstance(name, str) for name in space):
-            return NativeSpace(list(space))
+            return _Parametrization(list(space), self._optimizer.parametrization if self._is_instance else None)
         return self._tree_space(space)
 
     def _begin(self) -> None:
@@ -100,8 +100,7 @@ class NevergradSearch(LibrarySearcher):
 
     def _impose(self, trial_id: str, raws: Raws) -> Asked:
         if isinstance(self._space, NativeSpace):
-            value = self._memory.parametrization.value
-            new = dict(raws) if isinstance(value, dict) else _like(value, list(raws.values()))
+            new = _like(self._memory.parametrization.value, raws)
         else:
             # Parameters that come with another choice have a value in Nevergrad all the same.
             new = {**self._memory.parametrization.value, **raws}
@@ -132,10 +131,32 @@ def _parameter(parameter: Parameter, p: Any) -> Any:
     return made if isinstance(kind, Real) else made.set_integer_casting()
 
 
-def _like(value: Any, parts: list[Any]) -> Any:
-    """Return `parts` as the kind of container that `value` is: a tuple, or an array."""
+class _Parametrization(NativeSpace):
+    """One of Nevergrad's own, which says by itself what it takes."""
+
+    def __init__(self, names: Sequence[str], parametrization: Any) -> None:
+        super().__init__(names)
+        self._parametrization = parametrization
+
+    def complete(self, raws: Mapping[str, Any], draw: Any) -> Raws:
+        """Return `raws`, of which none may be missing, or be refused by Nevergrad."""
+        import copy
+
+        whole = super().complete(raws, draw)
+        if self._parametrization is not None:
+            try:
+                copy.deepcopy(self._parametrization).spawn_child(new_value=_like(self._parametrization.value, whole))
+            except Exception as error:
+                raise ConfigurationError(f"Nevergrad does not take {whole!r}: {error}") from error
+        return whole
+
+
+def _like(value: Any, raws: Raws) -> Any:
+    """Return the values in the kind of container that `value` is: a dict, a tuple, or an array."""
+    if isinstance(value, dict):
+        return dict(raws)
     if isinstance(value, tuple):
-        return tuple(parts)
+        return tuple(raws.values())
     import numpy
 
-    return numpy.array(parts)
+    return numpy.array(list(raws.values()))

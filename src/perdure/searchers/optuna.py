@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from perdure.arguments import named_arguments
+from perdure.errors import ConfigurationError
 from perdure.search_space.domains import Categorical
 from perdure.search_space.parameters import Choice, Parameter, ParameterSpace, Real
 from perdure.searchers.base import OLDER, Result
@@ -83,7 +84,7 @@ class OptunaSearch(LibrarySearcher):
             and space
             and all(type(one).__module__.startswith("optuna.") for one in space.values())
         ):
-            return NativeSpace(list(space))
+            return _Distributions(space)
         return self._tree_space(space)
 
     def _begin(self) -> None:
@@ -196,6 +197,27 @@ class OptunaSearch(LibrarySearcher):
         if not isinstance(self._space, ParameterSpace):
             return dict(raws)
         return {parameter.name: _to_optuna(parameter, raws[parameter.name]) for parameter in self._space.active(raws)}
+
+
+class _Distributions(NativeSpace):
+    """Of Optuna's own: what a point leaves out is sampled; of a number out of bounds Optuna warns."""
+
+    def __init__(self, distributions: Mapping[str, Any]) -> None:
+        super().__init__(list(distributions))
+        self._distributions = distributions
+
+    def read(self, config: Any, like: Mapping[str, Any] | None = None, *, partial: bool = False) -> Raws:
+        """Return the values by name."""
+        raws = super().read(config, like, partial=partial)
+        for name, value in raws.items():
+            choices = getattr(self._distributions[name], "choices", None)
+            if choices is not None and value not in choices:
+                raise ConfigurationError(f"The value {value!r} of {name!r} is none of its choices {choices!r}.")
+        return raws
+
+    def complete(self, raws: Mapping[str, Any], draw: Any) -> Raws:
+        """Return `raws` as they are."""
+        return dict(raws)
 
 
 def _suggest(trial: Any, name: str, distribution: Any) -> Any:

@@ -12,7 +12,7 @@ from perdure.arguments import a_kind
 from perdure.errors import ConfigurationError, PerdureError, PluginError
 from perdure.rows import leaf
 from perdure.search_space.paths import flatten, path_text
-from perdure.search_space.space import plain_copy, unresolved
+from perdure.search_space.space import merged, plain_copy, unresolved
 from perdure.searchers.base import Searcher
 from perdure.searchers.properties import set_properties
 from perdure.searchers.suggestions import (
@@ -136,7 +136,7 @@ class SearcherSource(Source):
 
     def _complete(self, suggested: dict[str, Any]) -> Suggestion:
         """Merge the constants in; whatever the space leaves open must be in the suggestion."""
-        config = _merged(self._space, suggested)
+        config = merged(self._space, suggested)
         open_paths = list(unresolved(config))
         if open_paths:
             raise ConfigurationError(self._what_is_open(open_paths))
@@ -165,7 +165,7 @@ class SearcherSource(Source):
             ) from error
 
     def change_space(self) -> bool:
-        *_, base = _layers(self._searcher)
+        *_, base = layers(self._searcher)
         return bool(self._call("change_search_space", lambda: base.change_search_space(_plain_dict(self._space))))
 
     # --- over a restore ---------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ class SearcherSource(Source):
         self._count = count
 
     def save(self, directory: str) -> bool:
-        *wrappers, base = _layers(self._searcher)
+        *wrappers, base = layers(self._searcher)
         try:
             self._call_save(base, directory)
             states = [wrapper.get_state() for wrapper in wrappers]
@@ -210,7 +210,7 @@ class SearcherSource(Source):
                 state = json.load(file)
         except FileNotFoundError:
             return False
-        *wrappers, base = _layers(self._searcher)
+        *wrappers, base = layers(self._searcher)
         try:
             self._call("restore_from_dir", lambda: base.restore_from_dir(directory))
         except PluginError as error:
@@ -232,7 +232,7 @@ class SearcherSource(Source):
 
     def replay(self, past: Iterable[Past], since: int) -> str | None:
         known, self._told, self._count = self._told, 0, 0
-        *_, base = _layers(self._searcher)
+        *_, base = layers(self._searcher)
         asks_again = type(base).replay_suggestion is Searcher.replay_suggestion
         others = since if asks_again else 0  # a library takes those of others, too
         for one in past:
@@ -261,7 +261,7 @@ class SearcherSource(Source):
 
     def _add_point(self, config: dict[str, Any], past: PastCompletion) -> bool:
         """Tell of a finished trial as of a point that somebody else evaluated, if the searcher can hear of these."""
-        *_, base = _layers(self._searcher)
+        *_, base = layers(self._searcher)
         metric = base.metric
         value = leaf(past.result or {}, metric) if isinstance(metric, str) else None
         if value is None or type(base).add_evaluated_point is Searcher.add_evaluated_point:
@@ -279,7 +279,7 @@ class SearcherSource(Source):
         )
 
 
-def _layers(searcher: Searcher) -> Iterator[Searcher]:
+def layers(searcher: Searcher) -> Iterator[Searcher]:
     """Yield a searcher that wraps others (ConcurrencyLimiter, Repeater), then the one it wraps, and so on."""
     while True:
         yield searcher
@@ -287,19 +287,6 @@ def _layers(searcher: Searcher) -> Iterator[Searcher]:
         if not isinstance(inner, Searcher):
             return
         searcher = inner
-
-
-def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        both = isinstance(below, dict) and isinstance(value, Mapping) and not _is_open(below)
-        merged[key] = _merged(below, value) if both and isinstance(below, dict) else value
-    return merged
-
-
-def _is_open(node: dict[str, Any]) -> bool:
-    return any(path == () for path, _ in unresolved(node))
 
 
 def _plain_dict(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,16 @@ from perdure.search_space.paths import path_text
 from perdure.search_space.space import unresolved
 from perdure.searchers.base import Searcher
 from perdure.searchers.concurrency import ConcurrencyLimiter
-from perdure.searchers.driver import WAIT, Past, PastCompletion, PastResult, PastSuggestion, SearchDriver, Suggestion
+from perdure.searchers.driver import (
+    WAIT,
+    Past,
+    PastCompletion,
+    PastResult,
+    PastSuggestion,
+    SearchDriver,
+    Suggestion,
+    check_search,
+)
 from perdure.searchers.repeater import Repeater
 
 Config = dict[str, Any]
@@ -224,6 +233,36 @@ class SearcherTests:
         assert configs[1]["depth"] == 2
         for config in configs:
             _check(self.space, config, "")
+
+    def test_a_point_may_name_what_is_nested_by_its_path(self) -> None:
+        """As a table of results does."""
+        points: list[Config] = [{"lr": 0.01, "nested/units": 16}]
+        if "pair" in self.space:
+            points[0]["pair/0"] = 2.5
+        (config,) = search(lambda: self.make(points_to_evaluate=points), self.space, samples=1)
+        assert (config["lr"], config["nested"]["units"]) == (pytest.approx(0.01), 16)
+        assert config["nested"]["constant"] == 7
+        assert "pair" not in self.space or config["pair"] == [pytest.approx(2.5), "constant"]
+
+    def test_points_are_looked_at_before_anything_begins(self) -> None:
+        """A name that the space has not, and a value that is out of bounds; a constant may be named."""
+
+        def check(point: Config) -> None:
+            check_search(self.make(points_to_evaluate=[{"depth": 2}, point]), self.space)
+
+        check({"depth": 1, "nested": {"constant": 7}})
+        for point, told in (
+            ({"dept": 2}, "'dept'"),
+            ({"nested": {"unit": 16}}, "'nested/unit'"),
+            ({"nested/unit": 16}, "'nested/unit'"),
+            ({"nested": 16}, "nested/units"),
+            ({"depth": 99}, "99 of 'depth'"),
+            ({"depth": "2"}, "'2' of 'depth'"),
+        ):
+            with pytest.raises(ConfigurationError, match=rf"^points_to_evaluate\[1\] of \w+ cannot be tried.*{told}"):
+                check(point)
+        with pytest.raises(ConfigurationError, match=r"points_to_evaluate\[0\] is 3: use a dict, not an int"):
+            self.make(points_to_evaluate=[3])
 
     def test_a_point_outside_the_space_is_refused(self) -> None:
         """It says which value."""

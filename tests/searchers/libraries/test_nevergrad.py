@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from perdure.errors import ConfigurationError
 from perdure.search_space.functions import uniform
-from perdure.searchers.driver import SearchDriver
+from perdure.searchers.driver import SearchDriver, check_search
 from perdure.searchers.registry import create_searcher
 from perdure.testing.searcher import NUMBERS, SearcherTests
 
@@ -51,6 +52,16 @@ def test_a_parametrization_of_nevergrads_is_searched():
     config = search.next("t0").config
     assert 1e-3 <= config["model"]["lr"] <= 1
     search.on_complete("t0", {"loss": 1.0})
+
+
+def test_points_that_a_parametrization_does_not_take_are_refused_beforehand():
+    import nevergrad as ng
+
+    space = ng.p.Dict(x=ng.p.Scalar(lower=0, upper=1), n=ng.p.Choice([1, 2, 3]))
+    check_search(create_searcher("nevergrad", space=space, points_to_evaluate=[{"x": 0.5, "n": 2}]), {})
+    for point, told in (({"x": 5, "n": 2}, "does not take"), ({"x": 0.5}, "no value for n"), ({"y": 1}, "'y', which")):
+        with pytest.raises(ConfigurationError, match=told):
+            check_search(create_searcher("nevergrad", space=space, points_to_evaluate=[point]), {})
 
 
 def test_a_made_optimizer_is_asked():

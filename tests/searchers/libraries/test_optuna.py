@@ -13,7 +13,7 @@ import pytest
 
 from perdure import tune
 from perdure.errors import ConfigurationError, MetricError
-from perdure.searchers.driver import PastCompletion, PastSuggestion, SearchDriver
+from perdure.searchers.driver import PastCompletion, PastSuggestion, SearchDriver, check_search
 from perdure.searchers.optuna import OptunaSearch
 
 pytestmark = [pytest.mark.library, pytest.mark.filterwarnings("default")]
@@ -112,6 +112,32 @@ def test_points_with_rewards_are_learnt_from_and_not_tried():
     assert [trial.value for trial in study_of(search).trials] == [0.5, 2.5, None]
     with pytest.raises(ConfigurationError, match="1 values for 2 points"):
         OptunaSearch(points_to_evaluate=points, evaluated_rewards=[1])
+
+
+def test_points_in_a_space_of_optunas_distributions():
+    import optuna
+
+    space = {
+        "n/units": optuna.distributions.IntDistribution(8, 64, step=8),
+        "act": optuna.distributions.CategoricalDistribution(["a", "b"]),
+    }
+    points = [{"n/units": 16, "act": "b"}, {"n": {"units": 24}, "epochs": 3}]  # what is left out is sampled
+    check_search(OptunaSearch(space, points_to_evaluate=points), {"epochs": 3})
+    search = driver(OptunaSearch(space, points_to_evaluate=points), {"epochs": 3})
+    assert search.next("t0").config == {"n": {"units": 16}, "act": "b", "epochs": 3}
+    assert search.next("t1").config["n"]["units"] == 24
+    for point, told in (({"actt": "a"}, "'actt', which is not"), ({"act": "c"}, "'c' of 'act' is none of its choices")):
+        with pytest.raises(ConfigurationError, match=told):
+            check_search(OptunaSearch(space, points_to_evaluate=[point]), {})
+
+
+def test_points_of_define_by_run_may_name_anything():
+    def space(trial):
+        trial.suggest_float("x", 0, 1)
+
+    searcher = OptunaSearch(space, points_to_evaluate=[{"x": 0.5, "whatever": 3}])
+    check_search(searcher, {"epochs": 3})
+    assert driver(searcher, {"epochs": 3}).next("t0").config == {"x": 0.5, "epochs": 3}
 
 
 def test_a_study_in_a_file_is_found_again(tmp_path):
