@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -72,7 +73,7 @@ LIMIT = 400 << 20
 def limited_group() -> Iterator[Path]:
     """Make a control group below our own with little memory, or skip the test where that is not permitted."""
     group, limit = below_our_own()
-    name = group / f"perdure-test-{os.getpid()}"
+    name = group / f"perdure-test-{secrets.token_hex(8)}"
     try:
         name.mkdir()
         (name / limit).write_text(str(LIMIT))
@@ -106,7 +107,7 @@ def run(program: str, storage: Path) -> ExperimentHistory:
     with limited_group() as group:
         command = [sys.executable, "-c", BEGINS + program, str(storage), str(group / "cgroup.procs")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100)
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     return read_experiment(storage / "memory")
 
