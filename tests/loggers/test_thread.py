@@ -281,10 +281,10 @@ def test_an_attempt_that_ends_before_its_process_is_there_leaves_its_error(writt
 @pytest.mark.parametrize("point", ["files.appended", "files.written", "files.replaced"])
 def test_a_process_that_dies_in_the_middle_of_its_work_leaves_no_trace(written, monkeypatch, point, nth):
     monkeypatch.setenv("PERDURE_FAULT", f"{point}:{nth}")  # for processes that start from here on
-    following = Following(written, busy=1)
     trials = [written.trial() for _ in range(2)]
     for trial in trials:
         written.attempt(trial)
+    following = Following(written, busy=1, interval_s=ONLY_WHEN_ASKED)
     following.drain()
     for iteration in range(1, 5):
         for trial in trials:
