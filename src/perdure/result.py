@@ -221,7 +221,9 @@ class Result:
         return {} if row is None else self._expand(row)
 
     def __repr__(self) -> str:
-        shown = {name: value for name, value in self.metrics.items() if name not in _NOT_SHOWN}
+        row = self._trial.last_row()  # without the objects of the configuration, which may be damaged
+        metrics = {} if row is None else self._trial.expand(row)
+        shown = {name: value for name, value in metrics.items() if name not in _NOT_SHOWN}
         error = "" if self.error is None else f"\n  error={type(self.error).__name__!r},"
         return f"Result({error}\n  metrics={shown},\n  path={self.path!r},\n  checkpoint={self.checkpoint}\n)"
 

@@ -299,7 +299,7 @@ class ResultGrid:
     def _scores(self, metric: str, mode: str, scope: str) -> Iterator[tuple[Result, float]]:
         if scope == "last":
             for result in self._results:
-                value = number_at(result.metrics, metric)
+                value = self._last_value(result.trial_id, metric)
                 if value is not None:
                     yield result, value
             return
@@ -308,6 +308,15 @@ class ResultGrid:
             column = values.get(result.trial_id)
             if column:
                 yield result, score_of(column, mode, scope)
+
+    def _last_value(self, trial_id: str, metric: str) -> float | None:
+        """Return the metric in a trial's last row. No objects are loaded: a damaged file of them concerns its trial."""
+        trial = self._history.trials[trial_id]
+        row = trial.last_row()
+        if row is None:
+            return None
+        value = value_in(trial, row, metric)
+        return number_at(trial.expand(row), metric) if value is None else value  # a column that is filled in
 
     def _values_of(self, metric: str) -> dict[str, array[float]]:
         """Return each trial's values of a metric, in order, from one pass over the journal."""

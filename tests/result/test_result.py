@@ -12,6 +12,7 @@ from perdure.errors import (
     ConfigurationError,
     ExperimentNotFoundError,
     NoBestTrialError,
+    StorageError,
     TrialFailedError,
     WorkerDiedError,
 )
@@ -20,6 +21,7 @@ from perdure.result import Result
 from perdure.result_grid import ResultGrid
 from perdure.testing.written import WrittenExperiment
 from perdure.trainable.failure import store_exception
+from perdure.trainable.pickling import dump_objects, load_objects
 
 INF, NAN = math.inf, math.nan
 
@@ -254,6 +256,32 @@ def test_objects_come_back_only_where_they_may_be_loaded(written):
     loaded = ResultGrid(history, load_objects=lambda directory: {"thing": thing})
     assert loaded[0].config["thing"] is thing
     assert loaded[0].metrics["config"]["thing"] is thing
+
+
+def test_damaged_objects_concern_their_own_trial_alone(written):
+    """The best result is found, and a grid is shown, without the objects of any configuration."""
+    seen = []
+
+    def load(directory):
+        seen.append(directory)
+        return load_objects(written.path / directory / "params.pkl")
+
+    damaged, best = (run(written, losses, {"thing": object(), "lr": 0.5}) for losses in ([1.0], [0.5]))
+    for trial in (damaged, best):
+        dump_objects({"thing": 7}, written.directory(trial) / "params.pkl", what="config")
+    file = written.directory(damaged) / "params.pkl"
+    file.write_bytes(file.read_bytes()[:-1])
+    grid = ResultGrid(read_experiment(written.path), load_objects=load)
+    for scope in ("last", "all"):
+        assert grid.get_best_result(scope=scope).trial_id == best
+    assert grid.get_best_result("config/lr", "max").trial_id == damaged  # the first of equals
+    assert "'loss': 0.5" in repr(grid)
+    assert seen == []
+    assert grid.get_best_result().config == {"thing": 7, "lr": 0.5}
+    assert seen == [written.directory(best).name]
+    for access in (lambda result: result.config, lambda result: result.metrics):
+        with pytest.raises(StorageError, match=f"^{file} is damaged"):
+            access(grid[0])
 
 
 def test_the_users_own_exception_comes_back_only_where_it_may_be_loaded(written):
