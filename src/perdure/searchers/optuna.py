@@ -158,7 +158,7 @@ class OptunaSearch(LibrarySearcher):
     def _observe(self, asked: Asked, evaluated: Evaluated, objectives: Objectives | None) -> None:
         import optuna
 
-        if self._memory.trials[asked.handle.number].state.is_finished():
+        if self._memory.get_trials(deepcopy=False)[asked.handle.number].state.is_finished():
             return  # it was in the storage already
         for step, value in enumerate(evaluated.steps):
             asked.handle.report(value, step)
