@@ -15,8 +15,11 @@ from perdure.schedulers.base import configure
 from perdure.schedulers.hb_bohb import HyperBandForBOHB
 from perdure.schedulers.hyperband import HyperBandScheduler
 from perdure.schedulers.median_stopping_rule import MedianStoppingRule
+from perdure.schedulers.pb2 import PB2
+from perdure.schedulers.pbt import PopulationBasedTraining
 from perdure.schedulers.promotion_asha import PromotionASHAScheduler
 from perdure.schedulers.resource_changing import ResourceChangingScheduler
+from perdure.search_space.functions import uniform
 from perdure.testing.scheduling import Laboratory, run_scheduled, transcript
 
 ASPECTS = {"metric": "score", "mode": "max"}
@@ -99,24 +102,43 @@ def test_resources_do_change(name):
     assert any(trial.resources != {"CPU": 1.0} for trial in run(name, 0).trials.values())
 
 
-@pytest.mark.parametrize("name", MAKERS)
+POPULATIONS = {
+    "pbt": lambda: PopulationBasedTraining(
+        "training_iteration", **ASPECTS, perturbation_interval=2, hyperparam_mutations={"x": uniform(0, 1)}
+    ),
+    "pbt together": lambda: PopulationBasedTraining(
+        "training_iteration", **ASPECTS, perturbation_interval=3, hyperparam_mutations={"x": uniform(0, 1)}, synch=True
+    ),
+    "pb2": lambda: PB2("training_iteration", **ASPECTS, perturbation_interval=2, hyperparam_bounds={"x": [0, 1]}),
+    "resources of a population": lambda: ResourceChangingScheduler(POPULATIONS["pbt"](), DistributeResources()),
+}
+"""Their decisions under kills are told of in files of their own."""
+
+
+@pytest.mark.parametrize("name", [*MAKERS, *POPULATIONS])
 def test_being_told_again_and_being_restored_give_the_same_state(name):
-    laboratory = Laboratory(MAKERS[name], curve, samples=20, max_t=MAX_T, slots=3, seed=SEED)
+    make = make_of(name)
+    laboratory = Laboratory(make, curve, samples=20, max_t=MAX_T, slots=3, seed=SEED)
     laboratory.run()
     lines = [codec.encode_event(event, 1, position.sequence) for position, event in laboratory.records()]
-    at_the_end = state_of(laboratory.runner.judge.scheduler)
-    assert state_of(told(name, lines)) == at_the_end
-    for end in range(0, len(lines), 11):
-        remembered = state_of(told(name, lines[:end]))
-        restored = MAKERS[name]()
-        restored.set_state(json.loads(remembered))
-        assert state_of(restored) == remembered
-        assert state_of(told(name, lines, restored, known=end)) == at_the_end, end
+    assert state_of(told(name, lines)) == state_of(laboratory.runner.judge.scheduler)
+    for upto in (len(lines) // 2, len(lines)):  # in the middle there is more to remember
+        expected = state_of(told(name, lines[:upto]))
+        for end in range(upto % 31, upto, 31):
+            remembered = state_of(told(name, lines[:end]))
+            restored = make()
+            restored.set_state(json.loads(remembered))
+            assert state_of(restored) == remembered
+            assert state_of(told(name, lines[:upto], restored, known=end)) == expected, end
+
+
+def make_of(name):
+    return {**MAKERS, **POPULATIONS}[name]
 
 
 def told(name, lines, scheduler=None, known=0):
     """Return the scheduler once it has been told what is in the journal."""
-    scheduler = scheduler or MAKERS[name]()
+    scheduler = scheduler or make_of(name)()
     configure(scheduler, None, None, seed=SEED, saves=True)
     store = MemoryStore()
     store.lines = lines
