@@ -180,7 +180,10 @@ class TrialScheduler:
         """A trial has ended, by itself or because it was stopped. May return what is to be done with others."""
 
     def on_trial_remove(self, controller: Controller, trial: TrialView) -> Sequence[Action] | None:
-        """A trial that was not running will not run again. May return what is to be done with others."""
+        """Ray Tune's word that a trial that was not running has ended. Never called here: `on_trial_complete` is.
+
+        It is there for subclasses that call it.
+        """
 
     def choose_trial_to_run(self, controller: Controller) -> TrialView | None:
         """Return the trial that runs next, or None.
