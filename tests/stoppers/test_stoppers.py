@@ -273,6 +273,15 @@ def test_nothing_is_kept_of_a_trial_that_is_over():
     assert len(json.dumps(stopper.get_state())) < 500
 
 
+def test_a_combination_that_remembers_nothing_needs_no_rows_told_again():
+    """A restore reads the journal for those with a state."""
+    stopper = resolve_stopper([DictStopper({"m": 5}), NoopStopper()])
+    assert answers(stopper, [1, 5]) == [False, True]
+    assert stopper.get_state() == {}
+    stopper.set_state({})
+    assert CombinedStopper(stopper, MaximumIterationStopper(2)).get_state() == {"stoppers": [{}, {"rows": {}}]}
+
+
 def test_a_combination_with_a_users_stopper_is_pickled():
     class Mine(NoopStopper):
         def get_state(self):

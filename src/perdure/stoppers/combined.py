@@ -42,11 +42,14 @@ class CombinedStopper(Stopper):
         return any(answers)
 
     def get_state(self) -> dict[str, Any] | None:
-        """Return the states of all of them, or None if one has to be pickled."""
+        """Return the states of all of them; none if none remembers anything, or None if one has to be pickled."""
         states = [stopper.get_state() for stopper in self._stoppers]
-        return None if None in states else {"stoppers": states}
+        if None in states:
+            return None
+        return {"stoppers": states} if any(states) else {}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take up what `get_state` returned."""
-        for stopper, own in zip(self._stoppers, state["stoppers"], strict=True):
-            stopper.set_state(own)
+        if state:
+            for stopper, own in zip(self._stoppers, state["stoppers"], strict=True):
+                stopper.set_state(own)
