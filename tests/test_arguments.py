@@ -39,6 +39,41 @@ def test_of_what_starts_an_experiment(called, arguments: dict, advice: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        ({"num_sample": 5}, "Did you mean num_samples?"),
+        ({"resume_error": True}, "Did you mean resume_errored?"),
+        ({"max_failures": 3}, "A restore keeps it as it was; the script that made the experiment can change it"),
+        ({"run_config": None}, 'RunConfig(name=..., resume="auto")'),
+        ({"overwrite_trainable": True}, "Leave it out: a trainable that is given takes the place of the stored one."),
+    ],
+)
+def test_of_a_restore(arguments: dict, advice: str) -> None:
+    told = (
+        re.escape(f"Tuner.restore({next(iter(arguments))}=...): there is no such argument. ") + ".*" + re.escape(advice)
+    )
+    with pytest.raises(ArgumentError, match=told):
+        tune.Tuner.restore("nowhere", objective, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"num_samples": "+2"}, "use a whole number or None, not a str. It is the number in all, of which some exist"),
+        ({"resume_errored": "no"}, "use True or False, not a str."),
+        ({"param_space": [1]}, "use a dict or None, not a list."),
+    ],
+)
+def test_of_a_restore_of_another_kind(arguments: dict, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(told)):
+        tune.Tuner.restore("nowhere", objective, **arguments)
+    with pytest.raises(
+        ConfigurationError, match=re.escape("Tuner.restore(path=7): use a string or a path, not an int.")
+    ):
+        tune.Tuner.restore(7)
+
+
+@pytest.mark.parametrize(
     ("config", "argument", "advice"),
     [
         (tune.RunConfig, "upload_dir", "Use storage_path."),

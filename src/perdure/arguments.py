@@ -43,7 +43,7 @@ def named(
         parameters = list(inspect.signature(function).parameters.values())
         if any(p.kind is p.VAR_KEYWORD for p in parameters):
             return function
-        if function.__name__ == "__init__":
+        if parameters and parameters[0].name in ("self", "cls"):
             del parameters[0]
         known = frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
 
@@ -175,10 +175,10 @@ def _advice(name: str, known: frozenset[str], older: Mapping[str, str]) -> str:
         return f"{name} is an argument of tune.{_homes[name]}."
     import difflib
 
-    near = difflib.get_close_matches(name, known, n=1)
+    public = sorted(name for name in known if not name.startswith("_"))
+    near = difflib.get_close_matches(name, public, n=1)
     if near:
         return f"Did you mean {near[0]}?"
-    public = sorted(name for name in known if not name.startswith("_"))
     return f"It has {', '.join(public)}." if public else "It takes none."
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from perdure.arguments import a_kind, named
+from perdure.arguments import a_kind, named, of_their_kinds
 from perdure.assembly import exists, run_session
-from perdure.config import ResumeConfig, ResumeType, RunConfig, TuneConfig
+from perdure.config import CheckpointConfig, FailureConfig, ResumeConfig, ResumeType, RunConfig, TuneConfig
 from perdure.definition import UNCHANGED, Definition, check_filesystem, define, restored, with_own_directory
 from perdure.errors import ConfigurationError, ExperimentExistsError, ExperimentNotFoundError
 from perdure.history import ExperimentHistory, read_experiment
@@ -17,6 +18,19 @@ from perdure.storage.uri import locate
 from perdure.trainable.pickling import objects_in
 
 _Config = TypeVar("_Config")
+
+_KEPT = (
+    "A restore keeps it as it was; the script that made the experiment can change it and go on, with "
+    'RunConfig(name=..., resume="auto").'
+)
+_NOT_OF_A_RESTORE = {
+    **{field.name: _KEPT for part in (FailureConfig, CheckpointConfig) for field in dataclasses.fields(part)},
+    "callbacks": _KEPT,
+    "tune_config": _KEPT,
+    "run_config": _KEPT,
+    "overwrite_trainable": "Leave it out: a trainable that is given takes the place of the stored one.",
+}
+"""What to say of arguments that `Tuner.restore` might be given, and does not have."""
 
 
 class Tuner:
@@ -85,6 +99,8 @@ class Tuner:
         return self._results_of(history)
 
     @classmethod
+    @named("Tuner.restore", _NOT_OF_A_RESTORE)
+    @of_their_kinds("Tuner.restore", {"num_samples": "It is the number in all, of which some exist already."})
     def restore(
         cls,
         path: str | os.PathLike[str],

@@ -69,7 +69,7 @@ def test_damaged_metadata_of_a_checkpoint(perdure, finished):
     assert ran.code == 1
     (problem,) = ran.json["problems"]
     assert problem["file"] == "train_ab12c_00000/checkpoint_000001"
-    assert ".perdure-metadata.json is damaged" in problem["what"]
+    assert problem["what"].startswith(".perdure-metadata.json is damaged")
 
 
 def test_what_costs_nothing_is_a_note(perdure, finished):
@@ -116,6 +116,10 @@ def test_every_problem_is_listed(perdure, finished):
         " checkpoint train_ab12c_00001/checkpoint_000000",
     ]
     assert ran.lines[-1] == "4 problems found"
+    assert [line for line in ran.lines[1:] if str(finished) in line] == [], "the first line names it for all"
+    assert "train_ab12c_00000: it is damaged: the digest of model.bin" in problems[1]
+    assert "train_ab12c_00000: it is not whole: model.bin is gone." in problems[2]
+    assert "train_ab12c_00001: There is no checkpoint: the directory does not exist" in problems[3]
 
 
 def test_a_missing_pickle(perdure, finished):

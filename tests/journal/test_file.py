@@ -330,6 +330,27 @@ def test_truncation_between_records_is_refused(experiment: Path, name: str) -> N
 
 
 @pytest.mark.parametrize("name", [FIRST, SECOND])
+def test_an_emptied_epoch_is_called_so(experiment: Path, name: str) -> None:
+    (experiment / name).write_bytes(b"")
+    with pytest.raises(JournalCorruptError, match=f"{name}, line 1, byte 0: the file is empty"):
+        FileJournal(experiment)
+    assert [damage.what for damage in verify_journal(experiment)] == ["the file is empty, and had at least a header"]
+
+
+@pytest.mark.parametrize("changed", [[FIRST], [SECOND], [FIRST, SECOND, epochs.HEAD_NAME]])
+def test_changed_line_ends_are_called_so_and_can_be_changed_back(experiment: Path, changed: list[str]) -> None:
+    """All files of a directory, if Git did it."""
+    for name in changed:
+        (experiment / name).write_bytes((experiment / name).read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(JournalCorruptError, match=r"line 1, byte 0: its lines end in CR and LF: .* a single LF"):
+        FileJournal(experiment)
+    for name in changed:
+        (experiment / name).write_bytes((experiment / name).read_bytes().replace(b"\r\n", b"\n"))
+    assert list(verify_journal(experiment)) == []
+    assert numbers(experiment) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("name", [FIRST, SECOND])
 def test_a_missing_epoch_is_refused(experiment: Path, name: str) -> None:
     (experiment / name).unlink()
     with pytest.raises(JournalCorruptError, match=f"{name}.*missing"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from perdure.reporting.advice import by_command, of_script
+from perdure.reporting.advice import by_code, by_command, of_script
 
 RESTORE = 'Tuner.restore("/a b/exp", train).fit()'
 
@@ -10,6 +10,11 @@ RESTORE = 'Tuner.restore("/a b/exp", train).fit()'
 def test_a_path_can_be_copied_into_a_shell():
     assert by_command("/a b/exp").resume == "perdure resume '/a b/exp'"
     assert by_command("/exp").retry == "perdure resume /exp --resume-errored"
+
+
+@pytest.mark.parametrize("name", ["lambda", "<lambda>", "my trainable"])
+def test_a_trainable_without_a_name_in_python_goes_by_another(name):
+    assert by_code("/exp", name).resume == 'Tuner.restore("/exp", trainable).fit()'
 
 
 @pytest.mark.parametrize(

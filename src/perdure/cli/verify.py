@@ -116,7 +116,8 @@ def examine(path: Path, *, deep: bool = True) -> Findings:
         history = read_experiment(directory)
     except JournalCorruptError as error:
         if findings.ok:  # whatever the reason, it cannot be opened
-            findings.problems.append(Problem(part="journal", what=str(error), file=str(directory)))
+            what = _without(directory, error)
+            findings.problems.append(Problem(part="journal", what=what, file=str(directory)))
         return findings
     findings.records = history.position.sequence
     for name, what in check_snapshots(directory):
@@ -202,7 +203,8 @@ def _check_params(findings: Findings, trial: TrialHistory) -> None:
     except FileNotFoundError:
         findings.problems.append(Problem(part="pickle", what="it is gone", file=file, trial=trial.name))
     except OSError as error:
-        findings.problems.append(Problem(part="pickle", what=str(error), file=file, trial=trial.name))
+        what = _without(findings.path / file, error)
+        findings.problems.append(Problem(part="pickle", what=what, file=file, trial=trial.name))
     else:
         findings.pickles += 1
 
@@ -238,8 +240,17 @@ def _check_checkpoint(findings: Findings, trial: TrialHistory, info: CheckpointI
         read_metadata(str(folder))
     except StorageError as error:
         file = f"{trial.directory}/{info.directory}"
-        return Problem(part="checkpoint", what=str(error), file=file, trial=trial.name)
+        return Problem(part="checkpoint", what=_without(folder, error), file=file, trial=trial.name)
     return None
+
+
+def _without(path: Path, error: OSError) -> str:
+    """Return what an error says of `path`, which is named beside it: "it", and what is below it by its name."""
+    text = str(error).replace(f" at {path}:", ":")
+    for whole in (f"The checkpoint {path} ", f"{path} "):
+        if text.startswith(whole):
+            return f"it {text.removeprefix(whole)}"
+    return text.removeprefix(f"{path}/")
 
 
 def _is_still_there(history: ExperimentHistory, trial: TrialHistory, info: CheckpointInfo) -> bool:

@@ -166,7 +166,7 @@ def _is_void(path: Path, number: int, head: Head | None) -> bool:
         return False
     with reading(path):
         lines = path.read_bytes().split(b"\n")
-    return not any(codec.is_sealed(line) for line in lines[1:])
+    return not any(codec.is_sealed(line.removesuffix(b"\r")) for line in lines[1:])
 
 
 def _missing(directory: Path, epoch: int, why: str) -> Damage:
@@ -178,6 +178,13 @@ def _bad_header(path: Path) -> Damage:
     with reading(path), path.open("rb") as file:
         line = file.readline()
     what = "the epoch's header does not match its checksum"
+    if not line:
+        what = "the file is empty, and had at least a header"
+    elif line.endswith(b"\r\n") and codec.is_sealed(line[:-2]):
+        what = (
+            "its lines end in CR and LF: an editor, Git or a transfer as text has changed the ends of lines. With a "
+            "single LF again at each, the file is as it was"
+        )
     return Damage(file=path.name, line=1, offset=0, nbytes=len(line), what=what, refused=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import os
 import shlex
 from typing import NamedTuple
@@ -23,8 +24,12 @@ def by_command(path: str | os.PathLike[str]) -> HowTo:
 
 
 def by_code(path: str | os.PathLike[str], trainable: str = "trainable") -> HowTo:
-    """Return how to do it in Python, where what was not stored is at hand."""
-    given = f'"{os.fspath(path)}", {trainable}'
+    """Return how to do it in Python, where what was not stored is at hand.
+
+    A trainable of a name that is none in Python, a lambda's for example, goes by "trainable".
+    """
+    name = trainable if trainable.isidentifier() and not keyword.iskeyword(trainable) else "trainable"
+    given = f'"{os.fspath(path)}", {name}'
     return HowTo(f"Tuner.restore({given}).fit()", f"Tuner.restore({given}, resume_errored=True).fit()")
 
 
