@@ -211,6 +211,13 @@ def test_values_whose_squares_no_number_can_hold_are_not_alike():
     assert answers(ExperimentPlateauStopper("m", top=2, mode="max"), values) == [False] * 4
 
 
+@pytest.mark.parametrize("kind", [TrialPlateauStopper, ExperimentPlateauStopper])
+@pytest.mark.parametrize("value", ["good", [1.0, 2.0]])
+def test_a_watched_metric_that_is_no_number_is_refused_by_name(kind, value):
+    with pytest.raises(MetricError, match=rf"Trial t reported 'm', which {kind.__name__} watches, as .*Report one"):
+        kind("m")("t", {"m": value})
+
+
 def test_an_experiment_metric_that_is_not_reported_is_an_error():
     with pytest.raises(MetricError, match=r"Trial t did not report 'm'.*it reported: loss"):
         ExperimentPlateauStopper("m")("t", {"loss": 1})

@@ -102,7 +102,7 @@ class OptunaSearch(LibrarySearcher):
             )
         for trial in self._memory.get_trials(deepcopy=False):
             if OWNER in trial.user_attrs:
-                self._known[trial.user_attrs[OWNER]] = trial.number
+                self._known[trial.user_attrs[OWNER]] = trial._trial_id  # noqa: SLF001 - there is no public way
 
     def _ask(self, trial_id: str) -> Asked:
         return self._fill(trial_id, None)
@@ -187,11 +187,8 @@ class OptunaSearch(LibrarySearcher):
         """Return the trial that the storage has for `owner` from before a restore."""
         import optuna
 
-        number = self._known.pop(owner, None)
-        if number is None:
-            return None
-        frozen = self._memory.get_trials(deepcopy=False)[number]
-        return optuna.trial.Trial(self._memory, frozen._trial_id)  # noqa: SLF001 - there is no public way
+        known = self._known.pop(owner, None)
+        return None if known is None else optuna.trial.Trial(self._memory, known)
 
     def _to_optuna(self, raws: Raws) -> dict[str, Any]:
         if not isinstance(self._space, ParameterSpace):

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from perdure.errors import MetricError
+
 
 class Stopper:
     """Says of each reported row whether its trial ends there, and whether the whole experiment does.
@@ -62,6 +64,21 @@ class RowStopper(Stopper):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take up nothing."""
+
+
+def watched(stopper: Stopper, trial_id: str, metric: str, value: Any) -> float:
+    """Return the value of the metric that a stopper watches.
+
+    Raises:
+        MetricError: it is no number.
+    """
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise MetricError(
+            f"Trial {trial_id} reported {metric!r}, which {type(stopper).__name__} watches, as {value!r:.80} (a "
+            f"{type(value).__name__}). Report one number, or name another metric."
+        ) from None
 
 
 def spread(values: list[float]) -> float:

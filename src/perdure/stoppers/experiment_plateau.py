@@ -9,7 +9,7 @@ from typing import Any
 from perdure.arguments import named_arguments
 from perdure.errors import ConfigurationError, MetricError
 from perdure.rows import leaf
-from perdure.stoppers.base import Stopper, spread
+from perdure.stoppers.base import Stopper, spread, watched
 
 
 @named_arguments()
@@ -57,7 +57,7 @@ class ExperimentPlateauStopper(Stopper):
                 f"Trial {trial_id} did not report {self._metric!r}, which ExperimentPlateauStopper watches; it "
                 f"reported: {reported}. Report it in every row, or name another metric."
             )
-        return float(value)
+        return watched(self, trial_id, self._metric, value)
 
     def _take(self, value: float) -> None:
         if math.isnan(value):

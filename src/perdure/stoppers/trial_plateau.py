@@ -9,7 +9,7 @@ from perdure.arguments import named_arguments
 from perdure.config import check_mode
 from perdure.errors import ConfigurationError
 from perdure.rows import leaf
-from perdure.stoppers.base import Stopper, spread
+from perdure.stoppers.base import Stopper, spread, watched
 
 
 @named_arguments()
@@ -55,7 +55,7 @@ class TrialPlateauStopper(Stopper):
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         value = leaf(result, self._metric)
         last = self._values.setdefault(trial_id, [])
-        last.append(None if value is None else float(value))
+        last.append(None if value is None else watched(self, trial_id, self._metric, value))
         del last[: -self._num_results]
         self._rows[trial_id] = self._rows.get(trial_id, 0) + 1
         if self._rows[trial_id] < self._grace_period or len(last) < self._num_results:
