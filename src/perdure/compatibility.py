@@ -368,7 +368,10 @@ SURFACE: dict[str, dict[str, Row]] = {
     "tune.search.hyperopt": {"HyperOptSearch": _searcher("perdure.searchers.hyperopt:HyperOptSearch", "hyperopt")},
     "tune.search.nevergrad": {"NevergradSearch": _searcher("perdure.searchers.nevergrad:NevergradSearch", "nevergrad")},
     "tune.search.optuna": {"OptunaSearch": _searcher("perdure.searchers.optuna:OptunaSearch", "optuna")},
-    "tune.search.repeater": {"Repeater": _REPEATER},
+    "tune.search.repeater": {
+        "Repeater": _REPEATER,
+        "TRIAL_INDEX": same("perdure.searchers.repeater:TRIAL_INDEX"),
+    },
     "tune.search.sample": _names(
         lambda name: same(f"perdure.search_space:{name}", set_sampler=_INTERNAL), "Categorical Domain Float Integer"
     ),

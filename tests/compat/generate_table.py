@@ -65,7 +65,7 @@ NAMES = {
     "ray.tune.schedulers.trial_scheduler": ["FIFOScheduler", "TrialScheduler"],
     "ray.tune.search.basic_variant": ["BasicVariantGenerator"],
     "ray.tune.search.concurrency_limiter": ["ConcurrencyLimiter"],
-    "ray.tune.search.repeater": ["Repeater"],
+    "ray.tune.search.repeater": ["Repeater", "TRIAL_INDEX"],
     "ray.tune.search.sample": ["Categorical", "Domain", "Float", "Integer"],
     "ray.tune.search.searcher": ["Searcher"],
     "ray.tune.syncer": ["SyncConfig"],

@@ -146,11 +146,16 @@ def test_method_parameters_are_rays(ray: dict, row: Row) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [(n, row["value"]) for n, row in OURS["tune.result"].items() if SURFACE["tune.result"][n].offered],
+    ("module", "name", "value"),
+    [
+        (module, name, row["value"])
+        for module, names in OURS.items()
+        for name, row in names.items()
+        if row["kind"] == "constant" and SURFACE[module][name].offered
+    ],
 )
-def test_constants_have_rays_values(name: str, value: str) -> None:
-    assert resolve(SURFACE["tune.result"][name]) == ast.literal_eval(value)
+def test_constants_have_rays_values(module: str, name: str, value: str) -> None:
+    assert resolve(SURFACE[module][name]) == ast.literal_eval(value)
 
 
 @pytest.mark.parametrize(("module", "name", "row"), rows(Status.PLANNED, Status.NOT_OFFERED))

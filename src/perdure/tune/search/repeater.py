@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from perdure.compatibility import lazy_names
 
 if TYPE_CHECKING:
-    from perdure.searchers.repeater import Repeater
+    from perdure.searchers.repeater import TRIAL_INDEX, Repeater
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 
-__all__ = ["Repeater"]
+__all__ = ["TRIAL_INDEX", "Repeater"]
