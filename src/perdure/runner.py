@@ -10,6 +10,7 @@ messages of the next turn.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -62,6 +63,7 @@ from perdure.core.events import (
 from perdure.core.planner import plan, segment_of, source_of
 from perdure.core.state import State, Status, Trial, let_go
 from perdure.core.transitions import apply
+from perdure.errors import StorageError
 from perdure.recovery import adopt
 from perdure.resources import check_resources
 from perdure.storage.faults import fault_point
@@ -173,6 +175,8 @@ class Runner:
         self.over: Finish | None = None
         self.interrupt: StopRequested | None = None
         """Set by a signal handler or a callback; taken up at the next turn."""
+        self._is_sound = True
+        """Whether every event that is staged could be folded: no other may get into the journal."""
         self._batch: list[AnyEvent] = []
         self._effects: list[Callable[[], None]] = []
         self._held: list[tuple[AttemptKey, Verdict]] = []
@@ -214,9 +218,23 @@ class Runner:
         self._check_resources()
         with self.desk.open(str(self.settings.path)):
             self.settle()
-            while self.over is None:
-                self.turn()
+            try:
+                while self.over is None:
+                    self.turn()
+            except Exception:
+                self._keep_what_happened()
+                raise
         self.leave()
+
+    def _keep_what_happened(self) -> None:
+        """Write down what was taken in before a plugin raised: no trial whose end was heard is to run again for that.
+
+        Nothing follows from it any more, as if the driver had been killed right after it had written the batch. And a
+        part of a batch is what a torn write leaves.
+        """
+        if self._is_sound:
+            with contextlib.suppress(StorageError):  # of the two errors, the one that is being raised came first
+                self.journal.commit()
 
     def leave(self) -> None:
         """End the session, which is over, in good order."""
@@ -257,7 +275,9 @@ class Runner:
     def emit(self, event: AnyEvent) -> None:
         """Add an event to this turn's batch and fold it into the state, as decoded from what will be written."""
         staged = self.journal.stage(event)
+        self._is_sound = False
         apply(self.state, staged)
+        self._is_sound = True
         self._batch.append(staged)
 
     def commit(self) -> None:

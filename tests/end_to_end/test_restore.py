@@ -17,7 +17,7 @@ import pytest
 
 from perdure import tune
 from perdure.core.events import Noticed
-from perdure.errors import ConfigurationError, ExperimentNotFoundError
+from perdure.errors import ConfigurationError, ExperimentNotFoundError, PluginError
 from perdure.journal.file import FileJournalReader
 from perdure.searchers.bohb import TuneBOHB
 from tests.end_to_end.conftest import Start
@@ -291,3 +291,41 @@ def test_a_tuner_that_was_interrupted_goes_on_with_the_very_plugins_that_it_was_
     assert not results.interrupted
     assert {result.status for result in results} == {"TERMINATED"}
     assert len(results) == 3
+
+
+class OutOfReach(tune.search.Searcher):
+    """Asks a service that does not answer for as long as the file is not there; the first time it has no need to."""
+
+    def __init__(self, switch: Path) -> None:
+        super().__init__(metric="value", mode="min")
+        self.switch = switch
+        self.asked = 0
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        self.asked += 1
+        if self.asked > 1 and not self.switch.exists():
+            raise ConnectionError("the service does not answer")
+        return {"x": self.asked}
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        pass
+
+
+def run_once(config: dict[str, Any]) -> None:
+    """Report without a checkpoint, so that a trial that runs again begins again."""
+    tune.report({"value": config["x"], "run": uuid.uuid4().hex})
+
+
+@pytest.mark.parametrize("executor", ["inline", "local"])
+def test_a_trial_that_has_ended_does_not_run_again_because_the_searcher_raised_then(
+    tuner: Start, storage: Path, switch: Path, executor: str
+) -> None:
+    options = {"search_alg": OutOfReach(switch), "num_samples": 2, "max_concurrent_trials": 1, "executor": executor}
+    with pytest.raises(PluginError, match="the service does not answer"):
+        tuner(run_once, {}, **options).fit()
+    before = tune.Tuner.restore(storage / "exp", run_once).get_results()
+    assert [result.status for result in before] == ["TERMINATED"]
+    switch.touch()
+    after = tune.Tuner.restore(storage / "exp", run_once).fit()
+    assert [result.config["x"] for result in after] == [1, 2]
+    assert attempts(after)[0] == attempts(before)[0]
