@@ -45,7 +45,8 @@ def test_a_trial_that_does_not_end_in_time_has_not_failed(
     tuner: Start, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setenv("TUNE_FORCE_TRIAL_CLEANUP_S", "0.5")
-    options: dict[str, Any] = {"time_budget_s": 0.5} if how == "budget" else {"callbacks": [Interrupts()]}
+    budget = {"time_budget_s": 1000, "executor": Hurried(trials=1)}  # it is used up with the first row
+    options: dict[str, Any] = budget if how == "budget" else {"callbacks": [Interrupts()]}
     results = tuner(goes_silent, **options).fit()
     assert [result.status for result in results] == ["TERMINATED" if how == "budget" else "PENDING"]
     assert results.num_errors == 0
