@@ -132,8 +132,15 @@ def kill(pid: int) -> None:
 def assert_gone(processes: list[psutil.Process]) -> None:
     """Every one of these processes ends, long before it would by itself."""
     _, alive = psutil.wait_procs(processes, timeout=30)
-    left = [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    left = [process for process in alive if _runs(process)]
     assert not left, f"left behind: {left}"
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def values(trial: TrialHistory) -> list[tuple[int, int]]:
