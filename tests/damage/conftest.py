@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from perdure.journal import epochs
 from tests.damage.experiment import make
+
+
+@pytest.fixture(autouse=True)
+def _no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is waited for to reach the disk, thousands of times in all: what matters here is what the files hold."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.setattr(epochs, "fdatasync", lambda _: None)
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,15 @@ What is a view (see `assessment.VIEWS`) is not read back: there the run must go 
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.damage.assessment import Damage, assess, damages, files_of
+from perdure.trainable.failure import ERROR_PICKLE
+from tests.damage.assessment import Damage, assess, damages, files_of, is_of_a_seal_alone
 from tests.damage.experiment import NAME
 
 SEED = int(os.environ.get("PERDURE_DAMAGE_SEED", "1"))
@@ -58,6 +60,14 @@ def test_a_lost_last_byte_of_each_kind_of_file(finished: Path, tmp_path: Path) -
     kinds = {re.sub(r"[0-9a-f]{2,}|\d", "", Path(file).name): file for file in files_of(finished)}
     cases = [Damage(file, "cut", (finished / file).stat().st_size - 1) for file in kinds.values()]
     check(finished, cases, tmp_path)
+
+
+def test_an_exception_that_has_lost_its_digest_and_nothing_else(finished: Path, tmp_path: Path) -> None:
+    files = [file for file in files_of(finished) if Path(file).name == ERROR_PICKLE]
+    cases = [Damage(file, "cut", at) for file in files for at in range((finished / file).stat().st_size)]
+    (lost,) = [damage for damage in cases if is_of_a_seal_alone(damage, finished)]
+    check(finished, [lost], tmp_path)
+    pickle.loads((tmp_path / finished.name / lost.file).read_bytes())
 
 
 @pytest.mark.parametrize("kind", ["flip", "cut"])
