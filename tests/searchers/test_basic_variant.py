@@ -77,7 +77,7 @@ def test_a_point_outside_its_domain_is_used_with_a_warning(caplog):
 
 def test_a_point_may_name_what_is_nested_by_its_path():
     space = {"n": {"lr": uniform(0, 1), "c": 3}, "a/b": uniform(0, 1), "list": [uniform(0, 1), 5, {"x": uniform(0, 1)}]}
-    point = {"n/lr": 7, "n": {"c": 4}, "a/b": 8, "list/0": 9, "list/2/x": 6}
+    point = {"n/lr": 7, "n": {"c": 4}, "a/b": 8, "list/0": 9, "list": {2: {"x": 6}}}
     found = configs(driver(space, 1, BasicVariantGenerator([point])))
     assert found == [{"n": {"lr": 7, "c": 4}, "a/b": 8, "list": [9, 5, {"x": 6}]}]
 
@@ -90,6 +90,8 @@ def test_a_point_may_name_what_is_nested_by_its_path():
         ({"m/lr": 1}, "'m/lr'"),
         ({"list/1": 1}, "'list/1'"),
         ({"list/x": 1}, "'list/x'"),
+        ({"list": {"x": 1}}, "'list/x'"),
+        ({"list": {7: 1}}, "'list/7'"),
         ({5: 1}, "'5'"),
     ],
 )

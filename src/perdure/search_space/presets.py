@@ -79,6 +79,8 @@ def _nested_at(tree: Any, place: Path, value: Any, path: Path, *, known_only: bo
         if as_domain(tree) is not None:
             return value
         tree = tree[key]
+    if isinstance(tree, (list, tuple)):
+        tree = dict(enumerate(tree))
     inside = isinstance(tree, dict) and isinstance(value, Mapping) and as_domain(tree) is None
     return nested(tree, value, (*path, *place), known_only=known_only) if inside else value
 
@@ -123,7 +125,7 @@ def with_point(tree: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, A
     return _with_nested(tree, nested(tree, point), ())
 
 
-def _with_nested(tree: Mapping[str, Any], point: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def _with_nested(tree: Mapping[Any, Any], point: Mapping[Any, Any], path: Path) -> dict[Any, Any]:
     return {**tree, **{key: _overlay(tree[key], value, (*path, key)) for key, value in point.items()}}
 
 
@@ -135,12 +137,12 @@ def _overlay(node: Any, value: Any, path: Path) -> Any:
         return Fixed(value)
     if isinstance(node, dict) and isinstance(value, Mapping):
         return _with_nested(node, value, path)
-    if isinstance(node, (list, tuple)) and isinstance(value, Mapping) and value.keys() <= set(range(len(node))):
-        named = {index: _overlay(node[index], part, (*path, index)) for index, part in value.items()}
-        return type(node)(named.get(index, part) for index, part in enumerate(node))
-    if isinstance(node, (list, tuple)) and isinstance(value, (list, tuple)) and len(node) == len(value):
-        parts = [_overlay(part, new, (*path, index)) for index, (part, new) in enumerate(zip(node, value, strict=True))]
-        return parts if isinstance(node, list) else tuple(parts)
+    if isinstance(node, (list, tuple)):
+        if isinstance(value, (list, tuple)) and len(value) == len(node):
+            value = dict(enumerate(value))
+        if isinstance(value, Mapping):  # by place
+            parts = list(_with_nested(dict(enumerate(node)), value, path).values())
+            return parts if isinstance(node, list) else tuple(parts)
     if not _same(node, value):
         log.warning("Point value %r replaces the constant %r of %r.", value, node, path_text(path))
     return value
