@@ -28,6 +28,7 @@ from perdure.core.events import (
 from perdure.core.state import State, Status, Trial, let_go
 from perdure.core.transitions import SKIPPED
 from perdure.history import ExperimentHistory, read_experiment
+from perdure.resources import fits
 from perdure.storage.faults import fault_point
 from perdure.trainable.messages import AttemptKey, Report
 
@@ -120,6 +121,7 @@ def requeue(runner: Runner, resume: ResumeConfig, rows: Rows | None = None, *, r
     """Run again the trials that a restore was told to run again, and set aside those it was told to leave alone.
 
     `rows` gives those of a finished trial; `resized` is whether the trainable may ask for other resources than before.
+    A trial that was given more than there is now, on a larger machine, also goes back to what its trainable asks for.
     """
     round_ = runner.state.round + (0 if runner.state.round_open else 1)
     for trial in list(runner.state.trials.values()):
@@ -135,9 +137,10 @@ def requeue(runner: Runner, resume: ResumeConfig, rows: Rows | None = None, *, r
         elif policy is ResumeType.SKIP and trial.status is Status.PENDING:
             action = Action(trial=trial.id, decision=Decision.PAUSE)
             runner.emit(TrialActed(at=runner.wall_clock(), action=action, request=SKIPPED))
-    if resized:
-        for waiting in (*runner.state.ahead, *runner.state.pending, *runner.state.paused):
-            _resize(runner, runner.state.trials[waiting])
+    for waiting in (*runner.state.ahead, *runner.state.pending, *runner.state.paused):
+        trial = runner.state.trials[waiting]
+        if resized or not fits(trial.resources or {}, runner.state.capacity):
+            _resize(runner, trial)
     runner.state.keep_finished = False
     for trial in runner.state.trials.values():
         if trial.status.finished and trial.id not in runner.state.agenda.finished:
@@ -172,6 +175,7 @@ def _resize(runner: Runner, trial: Trial) -> None:
     """Give a waiting trial the resources that its trainable asks for now."""
     resources = runner.judge.resources_for(trial)
     if resources != trial.resources:
+        runner.judge.view(trial).resources = dict(resources)
         action = Action(trial=trial.id, decision=Decision.CONTINUE, resources=resources)
         runner.emit(TrialActed(at=runner.wall_clock(), action=action))
 

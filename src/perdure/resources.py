@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from perdure.errors import ResourceError
 
 
@@ -32,6 +34,11 @@ def check_resources(
                 f"it could never start. {advice} To say that the machine has more: "
                 f"RunConfig(executor=LocalExecutor({_argument(name, amount)}))."
             )
+
+
+def fits(resources: Mapping[str, float], capacity: Mapping[str, float]) -> bool:
+    """Whether there is enough in all, if nothing else runs."""
+    return all(amount <= capacity.get(name, 0.0) + 1e-9 for name, amount in resources.items())
 
 
 def _argument(name: str, amount: float) -> str:

@@ -281,6 +281,49 @@ def test_trials_that_remain_get_the_resources_of_those_that_ended(tuner: Start) 
     assert long == sorted(long)
 
 
+def train_until_taken_away(config: dict[str, Any]) -> None:
+    """Train until there are fewer CPUs than once there were."""
+    latest = tune.get_checkpoint()
+    most = float(Path(latest.path, "most").read_text()) if latest else 0.0
+    while True:
+        cpus = tune.get_context().get_trial_resources()["CPU"]
+        most = max(most, cpus)
+        with tempfile.TemporaryDirectory() as directory:
+            Path(directory, "most").write_text(str(most))
+            tune.report({"cpus": cpus}, checkpoint=tune.Checkpoint.from_directory(directory))
+        if cpus < most:
+            return
+
+
+class EndsOnceGiven(tune.Callback):
+    """Ctrl-C once a trial has reported that it has so many CPUs."""
+
+    def __init__(self, cpus: float) -> None:
+        self.cpus = cpus
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        if result["cpus"] == self.cpus:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_trial_that_was_given_more_than_a_smaller_machine_has_goes_on_with_what_it_asks_for(tuner: Start) -> None:
+    from perdure.executors.local import LocalExecutor
+
+    def start(cpus: int, callbacks: list[tune.Callback]) -> tune.ResultGrid:
+        return tuner(
+            train_until_taken_away,
+            scheduler=ResourceChangingScheduler(),
+            executor=LocalExecutor(cpus=cpus),
+            callbacks=callbacks,
+            resume="auto",
+        ).fit()
+
+    assert start(4, [EndsOnceGiven(4.0)]).interrupted
+    (result,) = start(1, [])
+    assert result.error is None
+    assert [cpus for cpus, _ in itertools.groupby(result.metrics_dataframe["cpus"])] == [1.0, 4.0, 1.0]
+
+
 def test_a_function_of_the_users_that_asks_for_rays_controller_is_told_what_there_is(tuner: Start) -> None:
     def rule(tune_controller: Any, trial: Any, result: dict[str, Any], scheduler: Any) -> None:
         tune_controller._resource_updater.get_num_cpus()
