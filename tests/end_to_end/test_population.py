@@ -300,9 +300,11 @@ class EndsOnceGiven(tune.Callback):
 
     def __init__(self, cpus: float) -> None:
         self.cpus = cpus
+        self.done = False
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
-        if result["cpus"] == self.cpus:
+        if result["cpus"] == self.cpus and not self.done:
+            self.done = True
             os.kill(os.getpid(), signal.SIGINT)
 
 
