@@ -235,6 +235,9 @@ class Runner:
         if self._is_sound:
             with contextlib.suppress(StorageError):  # of the two errors, the one that is being raised came first
                 self.journal.commit()
+                batch, self._batch = self._batch, []
+                for observer in self.observers:
+                    observer.observe(batch)
 
     def leave(self) -> None:
         """End the session, which is over, in good order."""

@@ -318,11 +318,12 @@ def run_once(config: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("executor", ["inline", "local"])
 def test_a_trial_that_has_ended_does_not_run_again_because_the_searcher_raised_then(
-    tuner: Start, storage: Path, switch: Path, executor: str
+    tuner: Start, storage: Path, switch: Path, executor: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = {"search_alg": OutOfReach(switch), "num_samples": 2, "max_concurrent_trials": 1, "executor": executor}
     with pytest.raises(PluginError, match="the service does not answer"):
-        tuner(run_once, {}, **options).fit()
+        tuner(run_once, {}, verbose=1, **options).fit()
+    assert "INTERRUPTED" not in capsys.readouterr().out
     before = tune.Tuner.restore(storage / "exp", run_once).get_results()
     assert [result.status for result in before] == ["TERMINATED"]
     switch.touch()
