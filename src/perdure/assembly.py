@@ -41,11 +41,11 @@ from perdure.loggers.policies import PolicyLog
 from perdure.loggers.thread import LoggerFollower
 from perdure.naming import Namer
 from perdure.observers import make_display, run_info, start_loggers, with_default_loggers
-from perdure.plugin_states import PluginStates
+from perdure.plugin_states import PluginStates, begin_anew
 from perdure.recovery import RowsOfTrials, adopt, requeue
 from perdure.resources import check_resources
 from perdure.runner import Runner, Settings
-from perdure.schedulers.base import DEFAULT_METRIC, configure
+from perdure.schedulers.base import DEFAULT_METRIC, TrialScheduler, configure
 from perdure.schedulers.fifo import FIFOScheduler
 from perdure.schedulers.registry import resolve_scheduler
 from perdure.searchers.basic_variant import BasicVariantGenerator
@@ -53,6 +53,7 @@ from perdure.searchers.driver import SearchDriver
 from perdure.searchers.registry import create_searcher
 from perdure.snapshots import Snapshots
 from perdure.stoppers import resolve_stopper
+from perdure.stoppers.base import Stopper
 from perdure.storage.faults import fault_point
 from perdure.storage.placement import place_apart
 from perdure.storage.processes import boot_id, hostname, process_start
@@ -137,6 +138,10 @@ class Session:
         definition = self.definition = self.definition.as_of(self.state)
         if self.goes_on:
             self._check_same_experiment(resume)
+        stop = definition.run_config.stop
+        for plugin in (definition.tune_config.scheduler, *(stop if isinstance(stop, list) else [stop])):
+            if isinstance(plugin, (TrialScheduler, Stopper)):
+                begin_anew(plugin)
         pickles = self._store()
         self._compare()
         self._start_executor(self.path / file_of(pickles, TRAINABLE))

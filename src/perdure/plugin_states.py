@@ -5,6 +5,7 @@ What a plugin can say as JSON is kept as JSON. Pickled is only what it cannot: a
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,26 @@ _SEARCHER = frozenset({"search_alg"})
 _SCHEDULER = frozenset({"scheduler", "metric", "mode", "seed"})
 """With these changed, what a scheduler remembered is no longer what it would have made of the rows."""
 _STOPPER = frozenset({"stop"})
+
+_as_given: dict[int, tuple[weakref.ref[TrialScheduler | Stopper], bytes]] = {}
+"""What schedulers and stop rules remembered when a session of this process first used them: JSON, by their ids."""
+
+
+def begin_anew(plugin: TrialScheduler | Stopper) -> None:
+    """Bring a scheduler or stop rule that an earlier session of this process has used back to what it was before.
+
+    `fit()` may be called again with the same objects, after an error or for another experiment. What they are to know
+    of the rows there are, they are told; what they knew would count twice. Call it before the session stores what it
+    was given, so that no other process is given what is used, either. One that has no JSON state is left as it is.
+    """
+    key = id(plugin)
+    if key in _as_given:
+        remembered = from_data(msgspec.json.decode(_as_given[key][1]))
+        assert isinstance(remembered, dict)
+        plugin.set_state(remembered)
+    elif (state := plugin.get_state()) is not None:
+        reference = weakref.ref(plugin, lambda _: _as_given.pop(key, None))
+        _as_given[key] = reference, msgspec.json.encode(to_data(state, "state"))
 
 
 class PluginStates:

@@ -20,6 +20,9 @@ from perdure.core.events import Noticed
 from perdure.errors import ConfigurationError, ExperimentNotFoundError, PluginError
 from perdure.journal.file import FileJournalReader
 from perdure.searchers.bohb import TuneBOHB
+from perdure.stoppers.combined import CombinedStopper
+from perdure.stoppers.maximum_iteration import MaximumIterationStopper
+from perdure.stoppers.noop import NoopStopper
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.growing import count_up
 
@@ -291,6 +294,42 @@ def test_a_tuner_that_was_interrupted_goes_on_with_the_very_plugins_that_it_was_
     assert not results.interrupted
     assert {result.status for result in results} == {"TERMINATED"}
     assert len(results) == 3
+
+
+class FailsOnce(tune.Callback):
+    """Raises at the third row, the first time it comes."""
+
+    def __init__(self) -> None:
+        self.fails = True
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        if result["training_iteration"] == 3 and self.fails:
+            self.fails = False
+            raise RuntimeError("the third row")
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [
+        lambda: MaximumIterationStopper(5),
+        lambda: [MaximumIterationStopper(5), NoopStopper()],
+        lambda: CombinedStopper(MaximumIterationStopper(5)),
+    ],
+)
+def test_plugins_that_an_error_interrupted_do_not_count_twice_what_they_are_told_again(
+    tuner: Start, stop: Callable[[], Any]
+) -> None:
+    """No snapshot was taken by then, and the objects are the very same."""
+    scheduler = tune.schedulers.ASHAScheduler("training_iteration", "step", "max", max_t=9, grace_period=1)
+    plugins = {"scheduler": scheduler, "stop": stop(), "callbacks": [FailsOnce()]}
+    with pytest.raises(RuntimeError, match="the third row"):
+        tuner(count_up, {"lr": 1.0}, executor="inline", **plugins).fit()
+    (result,) = tuner(count_up, {"lr": 1.0}, executor="inline", resume="auto", **plugins).fit()
+    assert list(result.metrics_dataframe["training_iteration"]) == [1, 2, 3, 4, 5]
+    restored = scheduler.get_state()
+    other = tuner(count_up, {"lr": 1.0}, executor="inline", name="another", **plugins).fit()
+    assert len(other[0].metrics_dataframe) == 5
+    assert scheduler.get_state() == restored
 
 
 class OutOfReach(tune.search.Searcher):

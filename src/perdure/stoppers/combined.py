@@ -50,6 +50,6 @@ class CombinedStopper(Stopper):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take up what `get_state` returned."""
-        if state:
-            for stopper, own in zip(self._stoppers, state["stoppers"], strict=True):
-                stopper.set_state(own)
+        states = state["stoppers"] if state else [{}] * len(self._stoppers)
+        for stopper, own in zip(self._stoppers, states, strict=True):
+            stopper.set_state(own)
