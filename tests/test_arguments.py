@@ -94,11 +94,11 @@ def test_of_configurations(config: type, argument: str, advice: str) -> None:
 
 
 PLUGINS = {
-    f"{module}.{name}": getattr(importlib.import_module(f"perdure.{module}"), name)
+    f"{module}.{name}": plugin
     for module, rows in SURFACE.items()
     if module.startswith(("tune.schedulers", "tune.search", "tune.stopper", "tune.progress_reporter"))
     for name, row in rows.items()
-    if row.offered
+    if row.offered and callable(plugin := getattr(importlib.import_module(f"perdure.{module}"), name))
 }
 
 
