@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from perdure.arguments import a_kind
 from perdure.checkpoint import Checkpoint, checkpoint_at
 from perdure.core.events import (
     Action,
@@ -394,8 +395,8 @@ class Judge:
                 )
             if value is not None and not isinstance(value, (int, float)):
                 raise MetricError(
-                    f"Trial {trial.id} reported the metric {metric!r}, which {needed_by} needs, as {value!r:.80} (a "
-                    f"{type(value).__name__}), by which trials cannot be compared. Report one number: of an array of "
+                    f"Trial {trial.id} reported the metric {metric!r}, which {needed_by} needs, as {value!r:.80} "
+                    f"({a_kind(value)}), by which trials cannot be compared. Report one number: of an array of "
                     "one element, its item()."
                 )
 

@@ -234,13 +234,9 @@ class PopulationBasedTraining(TrialScheduler):
             member.saved = True
             self._savers.add(trial.trial_id)
         self._waiting.drop(trial.trial_id)
-        if (
-            time is None
-            or score is None
-            or not (
-                time >= self._burn_in and time - member.perturbed >= self._interval  # neither holds of NaN
-            )
-        ):
+        if time is None or score is None:
+            return False
+        if not (time >= self._burn_in and time - member.perturbed >= self._interval):  # neither holds of NaN
             return False
         member.time = time
         member.score = score if self._mode == "max" else -score

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from perdure.arguments import a_kind
 from perdure.errors import ConfigurationError, MetricError
 from perdure.rows import leaf
 from perdure.schedulers.base import DEFAULT_METRIC, Controller, TrialScheduler
@@ -94,7 +95,7 @@ class ScoringScheduler(TrialScheduler):
             return float(value)
         except (TypeError, ValueError):
             raise MetricError(
-                f"A row has {name!r} as {value!r:.80} (a {type(value).__name__}), by which "
+                f"A row has {name!r} as {value!r:.80} ({a_kind(value)}), by which "
                 f"{type(self).__name__} cannot compare trials. Report one number."
             ) from None
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from perdure.arguments import a_kind
 from perdure.errors import MetricError
 
 
@@ -76,8 +77,8 @@ def watched(stopper: Stopper, trial_id: str, metric: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise MetricError(
-            f"Trial {trial_id} reported {metric!r}, which {type(stopper).__name__} watches, as {value!r:.80} (a "
-            f"{type(value).__name__}). Report one number, or name another metric."
+            f"Trial {trial_id} reported {metric!r}, which {type(stopper).__name__} watches, as {value!r:.80} "
+            f"({a_kind(value)}). Report one number, or name another metric."
         ) from None
 
 
